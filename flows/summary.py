@@ -1,0 +1,86 @@
+"""What a run comes to, in a terminal: the result table, the funnel, and what to do next."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.console import Console, RenderableType
+from rich.table import Table
+
+from flows.dag import upstream
+from tasks.files import MANIFEST, read_json, read_table
+from tasks.records.benchmark import SCORE
+
+ARTIFACTS = Path("artifacts")
+REPORT = ARTIFACTS / "report" / "report.html"
+
+
+def score_rows(artifacts: Path = ARTIFACTS) -> list[dict[str, Any]]:
+    """One row a benchmark: pass@1 in per cent with its interval, for each arm, and the difference with its p-value."""
+    scores = read_table(artifacts / "grade" / "scores.parquet", SCORE).filter(pl.col("metric") == "pass@1")
+    compared = read_json(artifacts / "grade" / "comparisons.json")
+    p_values = {row["benchmark"]: row for row in compared}
+    rows = []
+    for name in scores["benchmark"].unique(maintain_order=True):
+        arms = {row["arm"]: row for row in scores.filter(pl.col("benchmark") == name).iter_rows(named=True)}
+        row = {"benchmark": name, "items": next(iter(arms.values()))["items"]}
+        row |= {arm: _interval(found) for arm, found in arms.items()}
+        row |= _difference(p_values.get(name))
+        rows.append(row | {"score id (trained)": arms["trained"]["score_id"] if "trained" in arms else ""})
+    return rows
+
+
+def stage_rows(artifacts: Path = ARTIFACTS) -> list[dict[str, Any]]:
+    """One row a stage that has run: rows taken in, kept, and rejected by reason."""
+    rows = []
+    for name in upstream():
+        path = artifacts / name / MANIFEST
+        if path.exists():
+            counts = read_json(path)
+            dropped = ", ".join(f"{count} {reason}" for reason, count in counts["rejected"].items())
+            rows.append({"stage": name, "taken": counts["taken"], "kept": counts["kept"], "rejected": dropped})
+    return rows
+
+
+def table(rows: list[dict[str, Any]], title: str) -> Table:
+    """Rows with the same keys as a table for the terminal."""
+    drawn = Table(title=title, title_justify="left")
+    for key in rows[0]:
+        drawn.add_column(key, overflow="fold", justify="right" if isinstance(rows[0][key], int) else "left")
+    for row in rows:
+        drawn.add_row(*(str(value) for value in row.values()))
+    return drawn
+
+
+def closing(artifacts: Path = ARTIFACTS) -> str:
+    """The result table, where the report is, and the next three commands."""
+    rows = score_rows(artifacts)
+    score = rows[0]["score id (trained)"]
+    following = [
+        f"limo trace {score}   # which samples made this score, back to the pool",
+        "limo status                     # what each stage kept and dropped, and what is out of date",
+        "mlflow ui --backend-store-uri sqlite:///artifacts/mlflow/mlflow.db",
+    ]
+    report = f"Report: {artifacts / 'report' / 'report.html'}"
+    return render(table(rows, "pass@1, % [95% interval]")) + "\n".join(
+        [report, "Next:", *(f"  {line}" for line in following)]
+    )
+
+
+def render(*pieces: RenderableType) -> str:
+    """Rich renderables as the text a terminal would show, as wide as they need."""
+    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    for piece in pieces:
+        console.print(piece)
+    return console.export_text()
+
+
+def _interval(score: dict[str, Any]) -> str:
+    value, low, high = (100 * score[key] for key in ("value", "low", "high"))
+    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def _difference(compared: dict[str, Any] | None) -> dict[str, str]:
+    if compared is None:
+        return {"difference": "", "p": ""}
+    return {"difference": f"{100 * compared['difference']:+.1f}", "p": f"{compared['p_value']:.2g}"}

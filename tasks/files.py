@@ -1,0 +1,83 @@
+"""Reading and writing a stage's files: schemas checked on the way in, all or nothing on the way out."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from tasks.errors import LimoError
+
+MANIFEST = "manifest.json"
+
+
+def read_table(path: Path, schema: Mapping[str, Any]) -> pl.DataFrame:
+    """A Parquet file's columns named in `schema` (further columns are left out), each of the type given there.
+
+    Raises:
+        LimoError: the file is missing or torn, or lacks a column, or has one of another type.
+    """
+    if not path.exists():
+        raise LimoError(f"{path}: no such file; run the stage that writes it with `dvc repro`")
+    try:
+        found = pl.read_parquet_schema(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise LimoError(f"{path}: not a readable Parquet file ({_first_line(error)}); delete it and rerun") from None
+    wrong = [
+        f"{name} {found.get(name, 'missing')}, not {kind}" for name, kind in schema.items() if found.get(name) != kind
+    ]
+    if wrong:
+        raise LimoError(f"{path}: wrong columns: {'; '.join(wrong)}; rerun the stage that writes it")
+    return pl.read_parquet(path, columns=list(schema))
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        LimoError: the file is missing or is not JSON (with line and column).
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise LimoError(f"{path}: no such file; run the stage that writes it with `dvc repro`") from None
+    except json.JSONDecodeError as error:
+        raise LimoError(f"{path}: not JSON (line {error.lineno}, column {error.colno}: {error.msg})") from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON by rename, so that a reader never sees half of it."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    scratch.replace(path)
+
+
+@contextmanager
+def publish(out: Path) -> Iterator[Path]:
+    """A scratch folder whose entries move into `out` when the block ends well, the manifest last.
+
+    When the block raises, or the process dies, nothing of it is seen in `out`.
+    """
+    scratch = out / ".part"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        yield scratch
+        for entry in sorted(scratch.iterdir(), key=lambda path: (path.name == MANIFEST, path.name)):
+            _replace(entry, out / entry.name)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _replace(source: Path, target: Path) -> None:
+    if target.is_dir():
+        shutil.rmtree(target)
+    source.replace(target)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

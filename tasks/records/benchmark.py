@@ -1,0 +1,89 @@
+"""Benchmark items, the responses to them, their verdicts, and the scores made of those."""
+
+import polars as pl
+
+from tasks.records.ids import content_id
+
+ITEM = pl.Schema(
+    {
+        "item_id": pl.String,
+        "benchmark": pl.String,
+        "question": pl.String,
+        "gold": pl.String,
+        "kind": pl.String,
+        "language": pl.String,
+        "origin": pl.String,
+    }
+)
+"""`kind` is the grading rule set: `auto`, `choice` or `text`; `language` is `en` or `zh`."""
+
+ANSWER = pl.Schema(
+    {
+        "response_id": pl.String,
+        "item_id": pl.String,
+        "benchmark": pl.String,
+        "arm": pl.String,
+        "model_id": pl.String,
+        "sample_index": pl.Int64,
+        "finish_reason": pl.String,
+        "n_tokens": pl.Int64,
+        "text": pl.String,
+    }
+)
+"""`arm` is `base` or `trained`."""
+
+VERDICT = pl.Schema(
+    {
+        "verdict_id": pl.String,
+        "response_id": pl.String,
+        "item_id": pl.String,
+        "benchmark": pl.String,
+        "arm": pl.String,
+        "model_id": pl.String,
+        "sample_index": pl.Int64,
+        "finish_reason": pl.String,
+        "n_tokens": pl.Int64,
+        "verdict": pl.String,
+        "extracted": pl.String,
+        "rule": pl.String,
+        "verdict_reason": pl.String,
+        "grader": pl.String,
+    }
+)
+"""`verdict` is `correct`, `incorrect` or `ungraded`; the last has its reason in `verdict_reason`."""
+
+SCORE = pl.Schema(
+    {
+        "score_id": pl.String,
+        "benchmark": pl.String,
+        "arm": pl.String,
+        "model_id": pl.String,
+        "metric": pl.String,
+        "value": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "items": pl.Int64,
+        "samples": pl.Int64,
+        "ungraded": pl.Int64,
+        "truncated": pl.Int64,
+        "mean_tokens": pl.Float64,
+        "grader": pl.String,
+    }
+)
+"""`value` with its 95% interval [`low`, `high`], in [0, 1]; `samples` is responses an item; `ungraded` and `truncated`
+count responses."""
+
+
+def item_id(benchmark: str, question: str) -> str:
+    """The id of a benchmark item: `b_` and the hash of its benchmark's name and its text."""
+    return content_id("b", benchmark, question)
+
+
+def verdict_id(response_id: str, item_id: str, grader: str) -> str:
+    """The id of a verdict: `v_` and the hash of response, item and grader version."""
+    return content_id("v", response_id, item_id, grader)
+
+
+def score_id(benchmark: str, model_id: str, metric: str, grader: str, verdict_ids: list[str]) -> str:
+    """The id of a score: `s_` and the hash of what it is and of every verdict in it."""
+    return content_id("s", benchmark, model_id, metric, grader, *sorted(verdict_ids))

@@ -1,0 +1,47 @@
+"""A question of the pool, from `pull` to `select`."""
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from tasks.records.ids import content_id
+
+
+class Question(BaseModel):
+    """One pool question; `question_id` hashes source and text, so it survives reordering and re-pulling."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    question_id: str
+    source: str
+    """Name of the source in params.yaml."""
+    question: str
+    answer: str | None
+    """The final answer as the source states it, taken out of its solution text; None when it has none."""
+    domain: str | None = None
+    """The source's own subject, such as `Algebra`."""
+    level: str | None = None
+    """The source's own difficulty, as text."""
+    origin: str = ""
+    """Where it stood: `file:row` or the generator's call."""
+
+
+QUESTION = pl.Schema(
+    {
+        "question_id": pl.String,
+        "source": pl.String,
+        "question": pl.String,
+        "answer": pl.String,
+        "domain": pl.String,
+        "level": pl.String,
+        "origin": pl.String,
+    }
+)
+"""Rejected tables have these columns, and `reason` and `evidence`."""
+
+BANDED = pl.Schema({**QUESTION, "solved": pl.Int64(), "sampled": pl.Int64()})
+"""What `band` keeps: the question, with how many of the drawn samples were right."""
+
+
+def question_id(source: str, question: str) -> str:
+    """The id of a question: `q_` and the hash of its source's name and its text."""
+    return content_id("q", source, question)

@@ -1,0 +1,99 @@
+"""What a shipped model can do, measured on the split `eval`, and the gate that the base must pass.
+
+The claim "a few chains unlock what the base already knows" needs a base that knows the steps when led into them
+(textbook form) and does not show it when asked (chat form). Both are measured and stored with the model.
+"""
+
+import re
+from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import torch
+from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+
+from tasks.families import Problem, problems
+from tasks.shipped import corpus
+
+BOX = re.compile(r"\\boxed\{(\d\d)\}")
+RESULT = re.compile(r"(?:=|is) (\d\d)")
+HARD_LEVELS = (8, 9, 10)
+TEXTBOOK_FLOOR = 0.9
+CHAT_CEILING = 0.1
+
+
+class Rate(NamedTuple):
+    """Right answers among n, and chains of which every step is right."""
+
+    right: float
+    chains: float
+    n: int
+
+
+def generate(
+    model: Qwen2ForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    prompts: Sequence[str],
+    temperature: float = 0.0,
+    max_tokens: int = 512,
+    seed: int = 0,
+) -> list[str]:
+    """One response a prompt, greedy at temperature 0."""
+    torch.manual_seed(seed)
+    model.eval()
+    sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
+    responses: list[str] = []
+    for start in range(0, len(prompts), 256):
+        rows = tokenizer(list(prompts[start : start + 256]), return_tensors="pt", padding=True, padding_side="left")
+        with torch.inference_mode():
+            tokens = model.generate(
+                input_ids=rows.input_ids,
+                attention_mask=rows.attention_mask,
+                max_new_tokens=max_tokens,
+                use_cache=True,
+                **sampling,
+            )
+        responses += tokenizer.batch_decode(tokens[:, rows.input_ids.shape[1] :], skip_special_tokens=True)
+    return responses
+
+
+def answer_of(response: str) -> str | None:
+    """The last boxed number, or without any box the last result of a step."""
+    found = BOX.findall(response) or RESULT.findall(response)
+    return found[-1] if found else None
+
+
+def chain_is_right(response: str, problem: Problem) -> bool:
+    """Whether the results of the steps, a check's repetition aside, are those of the problem, in order."""
+    written = [value for value, _ in groupby(RESULT.findall(response.split("\\boxed")[0]))]
+    expected = [f"{step.after:02d}" for step in problem.steps]
+    return written == [value for value, _ in groupby(expected)]
+
+
+def rate(items: Sequence[Problem], responses: Sequence[str]) -> Rate:
+    """Accuracy of the answers and of the chains."""
+    pairs = list(zip(items, responses, strict=True))
+    right = sum(answer_of(response) == item.answer for item, response in pairs)
+    chains = sum(chain_is_right(response, item) for item, response in pairs)
+    return Rate(round(right / len(pairs), 4), round(chains / len(pairs), 4), len(pairs))
+
+
+def by_level(
+    model: Qwen2ForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    family: str,
+    form: str,
+    levels: Sequence[int],
+    per_level: int,
+    temperature: float = 0.0,
+) -> dict[str, dict[str, float]]:
+    """Accuracy at each level, asked in `chat` or in `textbook` form."""
+    render = corpus.chat_prompt if form == "chat" else corpus.textbook_prompt
+    items = list(problems(family, per_level * len(levels), 77, levels, "eval"))
+    responses = generate(model, tokenizer, [render(item.question) for item in items], temperature)
+    pairs = list(zip(items, responses, strict=True))
+    rates: dict[str, dict[str, float]] = {}
+    for level in levels:
+        mine = [(item, response) for item, response in pairs if item.level == level]
+        rates[str(level)] = rate([item for item, _ in mine], [response for _, response in mine])._asdict()
+    return rates

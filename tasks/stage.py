@@ -1,0 +1,54 @@
+"""The command line of a stage: paths as options, params from params.yaml, one line for a user's mistake.
+
+`stage_main(run)` reads the signature of `run`: each positional parameter is a params model, loaded from the section of
+params.yaml with the parameter's name; each keyword-only parameter is a `Path`, given as `--name PATH`.
+"""
+
+import argparse
+import ctypes
+import inspect
+import os
+import signal
+import sys
+import typing
+from collections.abc import Callable
+from pathlib import Path
+
+from tasks.errors import LimoError
+from tasks.params import load_section
+
+PR_SET_PDEATHSIG = 1
+
+
+def stage_main(run: Callable[..., None]) -> None:
+    """Run a stage from the command line; exits with 0, or with 2 after one line on stderr for a `LimoError`."""
+    die_with_parent()
+    parameters = inspect.signature(run).parameters.values()
+    types = typing.get_type_hints(run)
+    parser = argparse.ArgumentParser(description=inspect.getdoc(inspect.getmodule(run)), allow_abbrev=False)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the params file")
+    for parameter in parameters:
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            parser.add_argument("--" + parameter.name.replace("_", "-"), type=Path, required=True, dest=parameter.name)
+    options = vars(parser.parse_args())
+    path = options.pop("params")
+    try:
+        sections = [load_section(path, p.name, types[p.name]) for p in parameters if p.kind is not p.KEYWORD_ONLY]
+        run(*sections, **options)
+    except LimoError as error:
+        print(f"limo: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to end this process when its parent (DVC) ends: a cancelled flow must not leave it running.
+
+    Linux only; elsewhere nothing is done.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        # The parent died between the two calls, so its death signal was never armed.
+        sys.exit(1)

@@ -1,0 +1,39 @@
+import polars as pl
+import pytest
+
+from tasks.errors import LimoError
+from tasks.files import read_json
+from tasks.manifest import write_filter, write_manifest
+
+
+def decided(*reasons):
+    rows = {
+        "question_id": [f"q_{n}" for n in range(len(reasons))],
+        "reason": list(reasons),
+        "evidence": [""] * len(reasons),
+    }
+    return pl.DataFrame(rows, schema_overrides={"reason": pl.String})
+
+
+def test_a_filter_keeps_what_has_no_reason_and_counts_the_rest(tmp_path):
+    write_filter(tmp_path, "clean", decided(None, "too_long", "too_long", "no_answer"), {"seconds": 1})
+    assert pl.read_parquet(tmp_path / "kept.parquet").to_dict(as_series=False) == {"question_id": ["q_0"]}
+    assert pl.read_parquet(tmp_path / "rejected.parquet")["question_id"].to_list() == ["q_1", "q_2", "q_3"]
+    assert read_json(tmp_path / "manifest.json") == {
+        "stage": "clean",
+        "taken": 4,
+        "kept": 1,
+        "rejected": {"no_answer": 1, "too_long": 2},
+        "facts": {"seconds": 1},
+    }
+
+
+def test_a_filter_that_keeps_nothing_says_what_dropped_it_and_writes_nothing(tmp_path):
+    with pytest.raises(LimoError, match=r"band: no row is left of 3 \(2 never_solved, 1 solved_too_often\)"):
+        write_filter(tmp_path, "band", decided("never_solved", "never_solved", "solved_too_often"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_that_do_not_add_up_are_a_bug(tmp_path):
+    with pytest.raises(AssertionError, match="1 kept"):
+        write_manifest(tmp_path, "pull", taken=3, kept=1, rejected={"no_answer": 1})

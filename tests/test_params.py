@@ -1,0 +1,50 @@
+import pytest
+
+from tasks.errors import LimoError
+from tasks.params import Params, load_section, read_tree
+
+
+class BandLike(Params):
+    model: str
+    samples: int = 32
+
+
+def write(tmp_path, text):
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_section_is_read_with_its_defaults(tmp_path):
+    assert load_section(write(tmp_path, "band: {model: strong}"), "band", BandLike) == BandLike(
+        model="strong", samples=32
+    )
+
+
+def test_every_mistake_of_a_section_is_reported_with_its_key(tmp_path):
+    path = write(tmp_path, "band: {samples: many, typo: 1}")
+    with pytest.raises(LimoError) as raised:
+        load_section(path, "band", BandLike)
+    lines = str(raised.value).splitlines()
+    assert [line.removeprefix(f"{path}: ").split(":")[0] for line in lines] == [
+        "band.model",
+        "band.samples",
+        "band.typo",
+    ]
+    assert "required but missing" in lines[0]
+    assert "found 'many'" in lines[1]
+    assert "unknown key" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("a: [", "not valid YAML"), ("- 1", "must be a mapping"), ("", "must be a mapping")]
+)
+def test_a_broken_params_file_is_one_line(tmp_path, text, said):
+    with pytest.raises(LimoError, match=said) as raised:
+        read_tree(write(tmp_path, text))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_missing_params_file_says_where_to_run(tmp_path):
+    with pytest.raises(LimoError, match="run from the project's folder"):
+        read_tree(tmp_path / "params.yaml")
