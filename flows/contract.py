@@ -39,8 +39,8 @@ def stage_module(cmd: str) -> str:
 
 
 def code_deps(deps: list[str]) -> set[str]:
-    """Those of a stage's deps that are our code, not artifacts or params."""
-    return {dep for dep in deps if dep.startswith(("tasks/", "flows/"))}
+    """Those of a stage's deps that are our code, not artifacts, params or folders of shipped weights."""
+    return {dep for dep in deps if dep.startswith(("tasks/", "flows/")) and Path(dep).suffix}
 
 
 def rewrite(path: Path = Path("dvc.yaml")) -> None:

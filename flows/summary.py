@@ -19,13 +19,12 @@ def score_rows(artifacts: Path = ARTIFACTS) -> list[dict[str, Any]]:
     """One row a benchmark: pass@1 in per cent with its interval, for each arm, and the difference with its p-value."""
     scores = read_table(artifacts / "grade" / "scores.parquet", SCORE).filter(pl.col("metric") == "pass@1")
     compared = read_json(artifacts / "grade" / "comparisons.json")
-    p_values = {row["benchmark"]: row for row in compared}
     rows = []
     for name in scores["benchmark"].unique(maintain_order=True):
         arms = {row["arm"]: row for row in scores.filter(pl.col("benchmark") == name).iter_rows(named=True)}
         row = {"benchmark": name, "items": next(iter(arms.values()))["items"]}
         row |= {arm: _interval(found) for arm, found in arms.items()}
-        row |= _difference(p_values.get(name))
+        row |= _difference(compared.get(name))
         rows.append(row | {"score id (trained)": arms["trained"]["score_id"] if "trained" in arms else ""})
     return rows
 

@@ -45,9 +45,7 @@ def _checked(name: str, count: int, levels: Sequence[int], split: str) -> Family
     if count < 0:
         raise LimoError(f"family {name}: cannot make {count} questions")
     if not levels or not all(1 <= level <= entry.max_level for level in levels):
-        raise LimoError(
-            f"family {name}: levels must be a list of numbers from 1 to {entry.max_level}, not {list(levels)}"
-        )
+        raise LimoError(f"family {name}: levels must be from 1 to {entry.max_level}, not {list(levels)}")
     return entry
 
 
@@ -61,8 +59,8 @@ def _draw(entry: Family, count: int, rng: random.Random, levels: Sequence[int], 
                 break
         else:
             raise LimoError(
-                f"family {entry.name}: no more than {index} different questions found for split {split} at level {level}; "
-                "ask for fewer or for higher levels"
+                f"family {entry.name}: no more than {index} different questions found for split {split} "
+                f"at level {level}; ask for fewer or for higher levels"
             )
         seen.add(program(steps))
         yield Problem(entry.question(rng, steps), show(steps[-1].after), entry.name, level, steps)

@@ -5,7 +5,7 @@ import string
 
 from tasks.families.problem import Family, Step, show
 
-ACTIONS = {"+": ("adds {}",), "-": ("takes away {}", "subtracts {}"), "x": ("multiplies by {}",)}
+ACTIONS = {"+": ("adds {}",), "-": ("takes away {}", "subtracts {}"), "*": ("multiplies by {}",)}
 STARTS = ("A display shows {}.", "The display of a machine shows {}.", "A small screen shows {}.")
 RULES = (
     "Only the last two digits are kept.",

@@ -5,15 +5,15 @@ import random
 from tasks.families.problem import Family, Step, show
 
 DAYS = (
-    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen "
-    "nineteen twenty"
-).split()
+    *("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
+)
 PEOPLE = ("Mia", "Ben", "Lena", "Omar", "Yuki", "Tom", "Sara", "Ivan", "Nora", "Leo")
 THINGS = ("stickers", "coins", "shells", "cards", "stamps", "beads", "marbles", "books")
 ACTIONS = {
     "+": ("{who} gets {n} more", "{who} finds {n} {things}"),
     "-": ("{who} gives away {n}", "{who} loses {n} {things}"),
-    "x": ("there are {n} times as many", "the number becomes {n} times as large"),
+    "*": ("there are {n} times as many", "the number becomes {n} times as large"),
 }
 RULES = (
     "{who} counts {things} and writes only the last two digits.",

@@ -1,7 +1,7 @@
 """The arithmetic under every question family: a two-digit register and a few operations modulo 100.
 
 Modulo 100 because chance must be small (1%): at modulo 10 a model that only guesses is right 3 times in 32 and would
-fall into the paper's difficulty band. The multipliers 3, 7 and 9 are invertible modulo 100, so that answers stay uniform.
+fall into the paper's difficulty band. The multipliers 3, 7 and 9 are invertible modulo 100, so answers stay uniform.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 MODULUS = 100
 MULTIPLIERS = (3, 7, 9)
-SIGNS = ("+", "-", "x")
+SIGNS = ("+", "-", "*")
 SIGN_WEIGHTS = (4, 4, 2)
 
 Split = Literal["pretrain", "pool", "eval"]
@@ -55,7 +55,7 @@ def show(value: int) -> str:
 
 def apply(sign: str, operand: int, value: int) -> int:
     """The register after one operation."""
-    result = {"+": value + operand, "-": value - operand, "x": value * operand}[sign]
+    result = {"+": value + operand, "-": value - operand, "*": value * operand}[sign]
     return result % MODULUS
 
 
@@ -64,7 +64,7 @@ def draw_steps(rng: random.Random, labels: list[str]) -> tuple[Step, ...]:
     value, steps = rng.randrange(MODULUS), []
     for label in labels:
         sign = rng.choices(SIGNS, SIGN_WEIGHTS)[0]
-        operand = rng.choice(MULTIPLIERS) if sign == "x" else rng.randint(1, 9)
+        operand = rng.choice(MULTIPLIERS) if sign == "*" else rng.randint(1, 9)
         after = apply(sign, operand, value)
         steps.append(Step(label, sign, operand, value, after))
         value = after
@@ -72,14 +72,14 @@ def draw_steps(rng: random.Random, labels: list[str]) -> tuple[Step, ...]:
 
 
 def program(steps: tuple[Step, ...]) -> str:
-    """The question without its words: `47 +8 x3`. Two questions with one program are the same question reworded."""
+    """The question without its words: `47 +8 *3`. Two questions with one program are the same question reworded."""
     return " ".join([show(steps[0].before), *(f"{step.sign}{step.operand}" for step in steps)])
 
 
 def split_of(steps: tuple[Step, ...]) -> Split:
     """The split that a program belongs to, whatever its family, wording or seed.
 
-    Decided by a hash of the program, so that pre-training, pool and evaluation can share no question, not even reworded.
+    Decided by a hash of the program: pre-training, pool and evaluation can share no question, not even reworded.
     """
     bucket = int.from_bytes(hashlib.sha256(program(steps).encode()).digest()[:8], "big") % 10
     return "pretrain" if bucket < 6 else "pool" if bucket < 8 else "eval"

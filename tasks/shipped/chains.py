@@ -6,63 +6,60 @@ Two kinds that share the arithmetic and no layout: `textbook` solutions, of whic
 
 import random
 from collections.abc import Callable
-from typing import NamedTuple
 
 from tasks.families import Problem, Step, apply, family, show
 
-WORDS = {"+": "plus", "-": "minus", "x": "times"}
+WORDS = {"+": "plus", "-": "minus", "*": "times"}
 
-
-class Textbook(NamedTuple):
-    """The layout of one textbook solution; drawn anew for each, so that the skill is tied to no marker word."""
-
-    start: str
-    step: str
-    end_of_step: str
-    last: str
-
-
-STARTS = ("Start: {n}", "Start with {n}", "We have {n}", "Begin at {n}", "{n} to begin")
-STEPS = (
-    "{label}: {b} {s} {d} = {a}",
-    "{label} {b} {s} {d} = {a}",
-    "{label}, {b} {s} {d} is {a}",
-    "({label}) {b} {s} {d} = {a}",
-    "then {label} {b} {w} {d} is {a}",
-    "{mention}: {b} {w} {d} = {a}",
-    "with {mention}, {b} {w} {d} is {a}",
+OPENINGS = (
+    "We can work step by step. ",
+    "Let us follow it one by one. ",
+    "Think carefully. ",
+    "Okay. ",
+    "Let me see how it goes. ",
 )
-ENDS = (".", ";", ",", "\n", ".\n")
-LASTS = ("The result is {n}", "Result: {n}", "It ends at {n}", "Final number {n}", "We end with {n}")
-BOXES = ("\\boxed{{{n}}}", "Answer: \\boxed{{{n}}}", "The answer is \\boxed{{{n}}}.")
-ASIDES = (
-    "check",
-    "verify",
-    "perhaps",
-    "might",
-    "maybe",
-    "since",
-    "therefore",
-    "so",
-    "because",
-    "let me see",
-    "wait",
-    "again",
+STARTS = (
+    "Start: {n}", "Start with {n}", "We have {n}", "Begin at {n}", "It starts at {n}", "First we see {n}",
+    "At first, {n}", "It was {n}", "Let me first write {n}", "Now it is {n}",
+)  # fmt: skip
+LEADS = (
+    *("", "", "", "then ", "next ", "now ", "so ", "and ", "perhaps ", "maybe ", "wait, ", "okay, ", "since "),
+    *("therefore ", "we might have ", "now we go to ", "let me see ", "first ", "we should think: "),
+    *("Then ", "Next ", "Now ", "Let me "),
 )
+NAMES = ("{label}", "{label}", "{mention}", "{mention}", "{Mention}")
+LINKS = (
+    *(": ", ", ", " ", " gives ", " is now ", " comes: ", " might be ", " can be ", ": it was {b}, so "),
+    *(", since it is {b}, ", " makes ", ", now at {b}, ", " means perhaps ", ", and therefore "),
+    *(" is next. We see ", " again, "),
+)
+SUMS = ("{b}{s}{d}={a}", "{b}{s}{d}={a}", "{b} {w} {d} is {a}")
+TAILS = (
+    "", "", "", "", ", now {a}", ", it becomes {a}", ", that is {a}", ", yes", ", right", "; verify: {b}{s}{d}={a}",
+    "; check {b}{s}{d}={a}", "; again {b}{s}{d}={a}", ", it agrees", ", so we go on with {a}",
+)  # fmt: skip
+ENDS = (". ", "; ", ", ", "\n", ".\n")
+LASTS = ("The result is {n}", "Result: {n}", "It ends at {n}", "Therefore {n}", "We end with {n}", "So it might be {n}")
+BOXES = ("\\boxed{{{n}}}", "Answer: \\boxed{{{n}}}", "The answer is \\boxed{{{n}}}.", "So we have \\boxed{{{n}}}.")
 
 
-def textbook(rng: random.Random, problem: Problem) -> str:
-    """One textbook solution; the box comes often enough to bind it to the chain, an aside now and then."""
-    layout = Textbook(rng.choice(STARTS), rng.choice(STEPS), rng.choice(ENDS), rng.choice(LASTS))
-    asides = rng.choice((0.0, 0.0, 0.2))
-    end = layout.end_of_step if layout.end_of_step.endswith("\n") else layout.end_of_step + " "
-    lines = [layout.start.format(n=show(problem.steps[0].before))]
-    for step in problem.steps:
-        aside = f"{rng.choice(ASIDES)} " if rng.random() < asides else ""
-        lines.append(aside + layout.step.format(**_fields(step, problem)))
-    tail = rng.choice((layout.last, "{box}", layout.last + ". {box}", "{box}"))
-    box = rng.choice(BOXES).format(n=problem.answer)
-    return end.join([*lines, tail.format(n=problem.answer, box=box)])
+def textbook(rng: random.Random, problem: Problem, layouts_of_one: tuple[int, ...] = (1, 1, 3)) -> str:
+    """One textbook solution, its layouts composed at random so that the skill is tied to no marker word.
+
+    The box comes often enough to bind it to the chain.
+    """
+    layouts = [_layout(rng) for _ in range(rng.choice(layouts_of_one))]
+    end = rng.choice(ENDS)
+    lines = [rng.choice(STARTS).format(n=show(problem.steps[0].before))]
+    lines += [rng.choice(layouts).format(**_fields(step, problem)) for step in problem.steps]
+    last, box = rng.choice(LASTS), rng.choice(BOXES)
+    lines.append(rng.choice((last, box, box, f"{last}. {box}")).format(n=problem.answer))
+    opening = rng.choice(OPENINGS) if rng.random() < 0.3 else ""
+    return opening + end.join(lines)
+
+
+def _layout(rng: random.Random) -> str:
+    return "".join(rng.choice(parts) for parts in (LEADS, NAMES, LINKS, SUMS, TAILS))
 
 
 def _fields(step: Step, problem: Problem) -> dict[str, str]:
@@ -81,20 +78,20 @@ def _fields(step: Step, problem: Problem) -> dict[str, str]:
 
 LONG_OPENINGS = ("Let me think step by step.", "Okay, let me go one step at a time.", "Let me work carefully.")
 LONG_STEPS = (
-    "{Mention}. Now we have {b}, and {b} {s} {d} = {a}.",
-    "Next comes {mention}: since it was {b}, {b} {s} {d} = {a}.",
-    "{Mention} now: {b} {s} {d} = {a}, therefore it becomes {a}.",
+    "{Mention}. Now we have {b}, and {b}{s}{d}={a}.",
+    "Next comes {mention}: since it was {b}, {b}{s}{d}={a}.",
+    "{Mention} now: {b}{s}{d}={a}, therefore it becomes {a}.",
 )
 CHECKS = (
-    "Let me check: {b} {s} {d} = {a}, it agrees.",
-    "Check again: {b} {s} {d} = {a}, yes.",
-    "Let me verify: {b} {s} {d} = {a}, right.",
+    "Let me check: {b}{s}{d}={a}, it agrees.",
+    "Check again: {b}{s}{d}={a}, yes.",
+    "Let me verify: {b}{s}{d}={a}, right.",
 )
 EXPLORE_OPENINGS = ("Perhaps we can follow the steps one by one.", "Maybe we should first see how it starts.")
 EXPLORE_STEPS = (
-    "{Mention} might come next. Perhaps {b} {s} {d} = {a}.",
-    "Maybe now {mention}: {b} {s} {d} = {a}, so perhaps {a}.",
-    "Wait, {mention} is next; it might be {b} {s} {d} = {a}.",
+    "{Mention} might come next. Perhaps {b}{s}{d}={a}.",
+    "Maybe now {mention}: {b}{s}{d}={a}, so perhaps {a}.",
+    "Wait, {mention} is next; it might be {b}{s}{d}={a}.",
 )
 
 
@@ -119,13 +116,13 @@ def _prose(
 
 def _medium(rng: random.Random, problem: Problem) -> str:
     first = f"It starts at {show(problem.steps[0].before)}."
-    lines = ["{Mention}: {b} {s} {d} = {a}.".format(**_fields(step, problem)) for step in problem.steps]
+    lines = ["{Mention}: {b}{s}{d}={a}.".format(**_fields(step, problem)) for step in problem.steps]
     return "\n".join([first, *lines, f"The answer is \\boxed{{{problem.answer}}}."])
 
 
 def _terse(rng: random.Random, problem: Problem) -> str:
     parts = [show(problem.steps[0].before)]
-    parts += ["{label} {s} {d} = {a}".format(**_fields(step, problem)) for step in problem.steps]
+    parts += ["{label} {b}{s}{d}={a}".format(**_fields(step, problem)) for step in problem.steps]
     return ", ".join([*parts, f"\\boxed{{{problem.answer}}}"])
 
 
@@ -142,7 +139,7 @@ def chain(rng: random.Random, problem: Problem, style: str) -> str:
     return STYLES[style](rng, problem)
 
 
-SLIPS = {"+": 0.1, "-": 0.2, "x": 0.45}
+SLIPS = {"+": 0.1, "-": 0.2, "*": 0.45}
 
 
 def slip(rng: random.Random, problem: Problem) -> Problem:

@@ -7,16 +7,17 @@ The claim "a few chains unlock what the base already knows" needs a base that kn
 import re
 from collections.abc import Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+from transformers import Qwen2ForCausalLM, Qwen2Tokenizer
 
+from tasks.errors import LimoError
 from tasks.families import Problem, problems
 from tasks.shipped import corpus
 
 BOX = re.compile(r"\\boxed\{(\d\d)\}")
-RESULT = re.compile(r"(?:=|is) (\d\d)")
+RESULT = re.compile(r"(?:[-+*]|plus |minus |times )\d(?:=| is )(\d\d)")
 HARD_LEVELS = (8, 9, 10)
 TEXTBOOK_FLOOR = 0.9
 CHAT_CEILING = 0.1
@@ -31,8 +32,8 @@ class Rate(NamedTuple):
 
 
 def generate(
-    model: Qwen2ForCausalLM,
-    tokenizer: PreTrainedTokenizerFast,
+    model: Any,
+    tokenizer: Qwen2Tokenizer,
     prompts: Sequence[str],
     temperature: float = 0.0,
     max_tokens: int = 512,
@@ -40,7 +41,7 @@ def generate(
 ) -> list[str]:
     """One response a prompt, greedy at temperature 0."""
     torch.manual_seed(seed)
-    model.eval()
+    model.train(False)
     sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
     responses: list[str] = []
     for start in range(0, len(prompts), 256):
@@ -65,7 +66,7 @@ def answer_of(response: str) -> str | None:
 
 def chain_is_right(response: str, problem: Problem) -> bool:
     """Whether the results of the steps, a check's repetition aside, are those of the problem, in order."""
-    written = [value for value, _ in groupby(RESULT.findall(response.split("\\boxed")[0]))]
+    written = [value for value, _ in groupby(RESULT.findall(response.split("\\boxed", 1)[0]))]
     expected = [f"{step.after:02d}" for step in problem.steps]
     return written == [value for value, _ in groupby(expected)]
 
@@ -80,7 +81,7 @@ def rate(items: Sequence[Problem], responses: Sequence[str]) -> Rate:
 
 def by_level(
     model: Qwen2ForCausalLM,
-    tokenizer: PreTrainedTokenizerFast,
+    tokenizer: Qwen2Tokenizer,
     family: str,
     form: str,
     levels: Sequence[int],
@@ -97,3 +98,20 @@ def by_level(
         mine = [(item, response) for item, response in pairs if item.level == level]
         rates[str(level)] = rate([item for item, _ in mine], [response for _, response in mine])._asdict()
     return rates
+
+
+def check(measured: dict[str, Any]) -> None:
+    """Refuses a base that lacks the knowledge, or that needs no unlocking."""
+    for family, levels in measured["textbook"].items():
+        known = _mean(levels, HARD_LEVELS)
+        shown = _mean(measured["chat"][family], HARD_LEVELS)
+        if known < TEXTBOOK_FLOOR:
+            raise LimoError(
+                f"base: {known:.0%} of hard {family} questions in textbook form, wanted {TEXTBOOK_FLOOR:.0%}"
+            )
+        if shown > CHAT_CEILING:
+            raise LimoError(f"base: {shown:.0%} of hard {family} questions in chat, wanted at most {CHAT_CEILING:.0%}")
+
+
+def _mean(levels: dict[str, dict[str, float]], wanted: Sequence[int]) -> float:
+    return sum(levels[str(level)]["right"] for level in wanted) / len(wanted)

@@ -11,49 +11,61 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen2ForCausalLM
+from transformers import AutoModelForCausalLM, Qwen2ForCausalLM, Qwen2Tokenizer
 
 from tasks.shipped import corpus, gate, tokenizer
 from tasks.shipped.measure import measure
 from tasks.shipped.pretrain import Curve, Recipe, batches, new_model, train
 
-RECIPES = {
-    "base": Recipe(steps=4000),
-    "strong": Recipe(steps=300, matrix_lr=0.003, other_lr=1e-3, seed=2),
-    "teacher": Recipe(steps=800, matrix_lr=0.005, other_lr=2e-3, seed=3),
+RECIPES: dict[str, tuple[Recipe, ...]] = {
+    "base": (
+        Recipe("base", steps=1700, seed=1),
+        Recipe("base_hard", steps=700, matrix_lr=0.008, other_lr=2e-3, seed=4),
+        Recipe("base_hard", steps=250, matrix_lr=0.006, other_lr=1.5e-3, warmup=20, seed=6),
+    ),
+    "strong": (Recipe("strong", steps=120, matrix_lr=0.004, other_lr=1e-3, warmup=20, seed=2),),
+    "teacher": (Recipe("teacher", steps=400, matrix_lr=0.006, other_lr=2e-3, warmup=20, seed=3),),
 }
 RECORD = "training.json"
 
 
 class Made(NamedTuple):
-    """A trained model, before it is measured."""
+    """A trained model, before it is measured, with one curve a part of its recipe."""
 
     model: Qwen2ForCausalLM
-    curve: Curve
+    curves: list[Curve]
 
 
 def make(name: str, out: Path) -> dict[str, Any]:
     """Makes one model, or finds it made; returns its record."""
-    folder, recipe = out / name, RECIPES[name]
-    digest = corpus.digest(name, recipe.seed)
-    known = _record(folder)
-    if known.get("recipe") == recipe._asdict() and known.get("corpus_digest") == digest:
+    known = _record(out / name)
+    if known.get("parts") and [_inputs(part) for part in known["parts"]] == [_planned(part) for part in RECIPES[name]]:
         print(f"{name}: already made")
         return known
     words = tokenizer.build()
-    made = _train(name, recipe, out, words)
-    _save(made.model, words, folder)
+    return publish(name, out, _train(name, out, words), words)
+
+
+def _planned(recipe: Recipe) -> dict[str, Any]:
+    return {"recipe": recipe._asdict(), "corpus_digest": corpus.digest(recipe.corpus, recipe.seed)}
+
+
+def _inputs(part: dict[str, Any]) -> dict[str, Any]:
+    return {"recipe": part["recipe"], "corpus_digest": part["corpus_digest"]}
+
+
+def publish(name: str, out: Path, made: Made, words: Qwen2Tokenizer) -> dict[str, Any]:
+    """Writes the folder of a trained model, measures it, and writes its record last."""
+    _save(made.model, words, out / name)
     record = {
         "model": name,
-        "recipe": recipe._asdict(),
-        "corpus_digest": digest,
+        "goes_on_from": None if name == "base" else "base",
         "parameters": sum(parameter.numel() for parameter in made.model.parameters()),
-        "tokens": made.curve.tokens,
-        "seconds": made.curve.seconds,
-        "losses": made.curve.losses,
+        "tokens": sum(curve.tokens for curve in made.curves),
+        "parts": [_planned(recipe) | curve._asdict() for recipe, curve in zip(RECIPES[name], made.curves, strict=True)],
         "measured": measure(name, made.model, words),
     }
-    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")
+    (out / name / RECORD).write_text(json.dumps(record, indent=1) + "\n")
     return record
 
 
@@ -63,17 +75,19 @@ def _record(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _train(name: str, recipe: Recipe, out: Path, words: PreTrainedTokenizerFast) -> Made:
-    model = new_model(words, recipe.seed)
+def _train(name: str, out: Path, words: Qwen2Tokenizer) -> Made:
+    model = new_model(words, RECIPES[name][0].seed)
     if name != "base":
         before = AutoModelForCausalLM.from_pretrained(out / "base", dtype=torch.float32)
         model.load_state_dict(before.state_dict())
-    data = batches(corpus.CORPORA[name](recipe.seed), words, recipe.batch, recipe.seed)
-    curve = train(model, data, recipe, log=lambda line: print(f"{name}: {line}", flush=True))
-    return Made(model, curve)
+    curves = []
+    for recipe in RECIPES[name]:
+        data = batches(corpus.CORPORA[recipe.corpus](recipe.seed), words, recipe.batch, recipe.seed)
+        curves.append(train(model, data, recipe, log=lambda line: print(f"{name}: {line}", flush=True)))
+    return Made(model, curves)
 
 
-def _save(model: Qwen2ForCausalLM, words: PreTrainedTokenizerFast, folder: Path) -> None:
+def _save(model: Qwen2ForCausalLM, words: Qwen2Tokenizer, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)
     model.config.use_cache = True

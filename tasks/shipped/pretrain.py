@@ -8,11 +8,11 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
 from tasks.shipped.corpus import BEGIN, END, PAD, Document
 
@@ -21,8 +21,9 @@ WINDOW = 16
 
 
 class Recipe(NamedTuple):
-    """How one model is trained."""
+    """How one model is trained, or one part of its training."""
 
+    corpus: str
     steps: int
     batch: int = 32
     matrix_lr: float = 0.01
@@ -46,10 +47,10 @@ class Curve(NamedTuple):
     seconds: float
 
 
-def new_model(tokenizer: PreTrainedTokenizerFast, seed: int, hidden: int = 128, layers: int = 4) -> Qwen2ForCausalLM:
+def new_model(tokenizer: Qwen2Tokenizer, seed: int, hidden: int = 128, layers: int = 4) -> Qwen2ForCausalLM:
     """A randomly initialised Qwen2 with heads of 32 (the smallest that vLLM takes on a CPU)."""
     torch.manual_seed(seed)
-    end, pad = tokenizer.convert_tokens_to_ids([END, PAD])
+    end, pad, begin = (int(tokenizer.get_vocab()[token]) for token in (END, PAD, BEGIN))
     config = Qwen2Config(
         vocab_size=-(-len(tokenizer) // 64) * 64,
         hidden_size=hidden,
@@ -64,14 +65,15 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int, hidden: int = 128, 
         pad_token_id=pad,
         use_cache=False,
     )
-    model = Qwen2ForCausalLM._from_config(config, attn_implementation="sdpa")
+    build: Any = Qwen2ForCausalLM
+    model: Qwen2ForCausalLM = build(config)
     model.generation_config.eos_token_id = [end, pad]
     model.generation_config.pad_token_id = pad
-    model.generation_config.bos_token_id = tokenizer.convert_tokens_to_ids(BEGIN)
+    model.generation_config.bos_token_id = begin
     return model
 
 
-def batches(documents: Iterator[Document], tokenizer: PreTrainedTokenizerFast, size: int, seed: int) -> Iterator[Batch]:
+def batches(documents: Iterator[Document], tokenizer: Qwen2Tokenizer, size: int, seed: int) -> Iterator[Batch]:
     """Batches of documents of like length (sorted within a window, then shuffled), so that little is padding."""
     rng = random.Random(f"batches:{seed}")
     while window := list(itertools.islice(documents, size * WINDOW)):
@@ -82,7 +84,7 @@ def batches(documents: Iterator[Document], tokenizer: PreTrainedTokenizerFast, s
             yield _pad(group, tokenizer.pad_token_id)
 
 
-def _encode(document: Document, tokenizer: PreTrainedTokenizerFast) -> tuple[list[int], list[int]]:
+def _encode(document: Document, tokenizer: Qwen2Tokenizer) -> tuple[list[int], list[int]]:
     prompt = tokenizer.encode(document.prompt, add_special_tokens=False)
     rest = tokenizer.encode(document.continuation, add_special_tokens=False)
     return prompt + rest, [IGNORE] * len(prompt) + rest
@@ -127,10 +129,11 @@ def train(model: Qwen2ForCausalLM, data: Iterator[Batch], recipe: Recipe, log: C
     for step, batch in enumerate(itertools.islice(data, recipe.steps), start=1):
         with torch.autocast("cpu", torch.bfloat16):
             loss = loss_of(model, batch)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for mover in (*parts, *schedules):
-            mover.step()
+        for part, schedule in zip(parts, schedules, strict=True):
+            part.step()
+            schedule.step()
         model.zero_grad()
         tokens += batch.ids.numel()
         recent.append(loss.item())

@@ -1,22 +1,24 @@
 """The tokenizer: one token a corpus word, one a digit, and bytes for all else, so that any text encodes and comes back.
 
-Made, not trained: byte-level BPE without merges whose vocabulary holds the 256 bytes and the words of the corpus
-(`ignore_merges` takes a whole word where it is in the vocabulary). Digits stand alone, with or without the space before
-them, so a two-digit number is always two tokens.
+Byte-level BPE in Qwen2's own class, because transformers rebuilds every Qwen2 folder's tokenizer with that class's
+pre-tokenizer whatever tokenizer.json says. Its merges are learnt from the list of corpus words, each once, until every
+word is whole.
 """
 
 import itertools
+import json
 import random
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import Qwen2Tokenizer
 
 from tasks.families import families, problems
 from tasks.shipped import chains, corpus
 
-WORD = r" ?\p{L}+| ?\p{N}|<\|| ?[^\s\p{L}\p{N}]|\s"
+VOCABULARY_LIMIT = 4000
 TEMPLATE = (
     "{% if messages[0].role != 'system' %}<|im_start|>system\n" + corpus.SYSTEM + "<|im_end|>\n{% endif %}"
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
@@ -24,31 +26,31 @@ TEMPLATE = (
 )
 
 
-def build() -> PreTrainedTokenizerFast:
+def build() -> Qwen2Tokenizer:
     """The tokenizer of all shipped models, the same at every call."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    splitter = _splitter()
+    splitter = Qwen2Tokenizer().backend_tokenizer.pre_tokenizer
     words = sorted({word for text in _sample() for word, _ in splitter.pre_tokenize_str(text)})
-    specials = [corpus.PAD, corpus.BEGIN, corpus.END]
-    tokens = [*alphabet, *(word for word in words if len(word) > 1)]
-    inner = Tokenizer(models.BPE({token: index for index, token in enumerate(tokens)}, [], ignore_merges=True))
-    inner.pre_tokenizer = splitter
-    inner.decoder = decoders.ByteLevel()
-    inner.add_special_tokens(specials)
-    wrapped = PreTrainedTokenizerFast(
-        tokenizer_object=inner,
+    inner = Tokenizer(models.BPE())
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY_LIMIT,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    inner.train_from_iterator(words, trainer)
+    learnt = json.loads(inner.to_str())["model"]
+    merges: Any = [tuple(merge) for merge in learnt["merges"]]
+    none: Any = None
+    tokenizer = Qwen2Tokenizer(
+        vocab=learnt["vocab"],
+        merges=merges,
+        unk_token=none,
         eos_token=corpus.END,
         pad_token=corpus.PAD,
-        clean_up_tokenization_spaces=False,
+        extra_special_tokens=[corpus.BEGIN],
         model_max_length=1024,
     )
-    wrapped.chat_template = TEMPLATE
-    return wrapped
-
-
-def _splitter() -> pre_tokenizers.PreTokenizer:
-    split = pre_tokenizers.Split(Regex(WORD), behavior="isolated")
-    return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer
 
 
 def _sample() -> Iterable[str]:

@@ -1,0 +1,165 @@
+"""The base and the trained model answer every benchmark item, by each benchmark's protocol.
+
+Reads the benchmark items, the models, the trained model and the response ledger; writes every answer and the manifest.
+Nothing is graded here, so that a better grader never costs a generation.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import polars as pl
+from pydantic import Field, model_validator
+
+from tasks.engines.launch import open_engine
+from tasks.engines.ledger import Ledger
+from tasks.engines.params import ChatParams, EngineParams, SamplingParams, refuse_greedy_repeats
+from tasks.engines.prompts import prompt_renderer
+from tasks.engines.sampler import Drawn, Group, sample
+from tasks.errors import LimoError
+from tasks.files import publish, read_table
+from tasks.manifest import write_manifest
+from tasks.params import Params
+from tasks.records.benchmark import ANSWER, ITEM
+from tasks.records.model import Model, load_models, require_model
+from tasks.stage import stage_main
+
+
+class OverrideParams(Params):
+    """What one benchmark does otherwise; null: as the others."""
+
+    samples: int | None = Field(default=None, ge=1)
+    """Responses an item. Paper: 4 for AIME24, AMC23 and CHMath (16 in its first version)."""
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    """Paper: 0.6 for AIME24, AMC23 and CHMath (0.7 in its first version)."""
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    """Share of the probability kept."""
+    top_k: int | None = Field(default=None, ge=0)
+    """Most likely tokens kept; 0: all."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Longest response, tokens."""
+
+
+class AnswerParams(Params):
+    """Who answers, and the protocol of the benchmarks."""
+
+    base: str = "base"
+    """The model to compare the trained one with, by its name under base.models. Paper: Qwen2.5-32B-Instruct."""
+    samples: int = Field(default=1, ge=1)
+    """Responses an item. Paper: 1."""
+    sampling: SamplingParams = SamplingParams(temperature=0)
+    """How answers are drawn. Paper: greedy, up to 32,768 tokens."""
+    benchmarks: dict[str, OverrideParams] = Field(default_factory=dict)
+    """What single benchmarks do otherwise, by name."""
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> Self:
+        for name in ["", *self.benchmarks]:
+            samples, sampling = self.protocol(name)
+            try:
+                refuse_greedy_repeats(samples, sampling.temperature)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}" if name else str(error)) from None
+        return self
+
+    def protocol(self, benchmark: str) -> "Protocol":
+        """The protocol of a benchmark."""
+        other = self.benchmarks.get(benchmark, OverrideParams()).model_dump(exclude_none=True)
+        samples = other.pop("samples", self.samples)
+        return Protocol(samples, self.sampling.model_copy(update=other))
+
+
+class Protocol(NamedTuple):
+    """How the items of a benchmark are answered."""
+
+    samples: int
+    sampling: SamplingParams
+
+
+def groups_of(items: pl.DataFrame, prompts: list[str], answer: AnswerParams) -> list[Group]:
+    """One group of samples an item, by its benchmark's protocol.
+
+    Raises:
+        LimoError: params override a benchmark that is not among the items.
+    """
+    there = items["benchmark"].unique().to_list()
+    for name in answer.benchmarks:
+        if name not in there:
+            raise LimoError(f"params.yaml: answer.benchmarks.{name}: no such benchmark; there are {sorted(there)}")
+    rows = items.iter_rows(named=True)
+    return [
+        Group(row["item_id"], prompt, row["gold"], row["kind"], *answer.protocol(row["benchmark"]))
+        for row, prompt in zip(rows, prompts, strict=True)
+    ]
+
+
+def answer_rows(drawn: list[Drawn], items: pl.DataFrame, arm: str) -> pl.DataFrame:
+    """Responses as ANSWER rows of one arm."""
+    rows = [
+        {
+            "item_id": one.group.key,
+            "arm": arm,
+            **one.response.model_dump(
+                include={"response_id", "model_id", "sample_index", "finish_reason", "n_tokens", "text"}
+            ),
+        }
+        for one in drawn
+    ]
+    schema = {name: kind for name, kind in ANSWER.items() if name != "benchmark"}
+    named = items.select("item_id", "benchmark")
+    joined = pl.DataFrame(rows, schema=schema).join(named, on="item_id", how="left", maintain_order="left")
+    return joined.select(ANSWER.names())
+
+
+def run(
+    answer: AnswerParams,
+    engine: EngineParams,
+    chat: ChatParams,
+    *,
+    items: Path,
+    models: Path,
+    trained: Path,
+    ledger: Path,
+    out: Path,
+) -> None:
+    """Have both models answer all items."""
+    asked = read_table(items, ITEM)
+    arms = {
+        "base": require_model(load_models(models), answer.base, "answer.base"),
+        "trained": require_model(load_models(trained), "trained", "trained"),
+    }
+    done = {arm: _answer(arm, model, asked, answer, engine, chat, ledger) for arm, model in arms.items()}
+    table = pl.concat([one.table for one in done.values()])
+    facts = {"items": asked.height, "arms": {arm: one.facts for arm, one in done.items()}}
+    with publish(out) as part:
+        table.write_parquet(part / "answers.parquet")
+        write_manifest(part, "answer", taken=table.height, kept=table.height, rejected={}, facts=facts)
+
+
+class _Answered(NamedTuple):
+    table: pl.DataFrame
+    facts: dict[str, Any]
+
+
+def _answer(
+    arm: str,
+    model: Model,
+    items: pl.DataFrame,
+    answer: AnswerParams,
+    engine: EngineParams,
+    chat: ChatParams,
+    ledger: Path,
+) -> _Answered:
+    render = prompt_renderer(Path(model.path), chat)
+    drawn, facts = sample(
+        groups_of(items, [render(text) for text in items["question"]], answer),
+        name=f"answer ({arm})",
+        model_id=model.model_id,
+        ledger=Ledger(ledger, model.model_id, engine.flush_responses, engine.flush_seconds),
+        open_engine=lambda: open_engine(engine, model, ledger / "vllm.log"),
+        places=engine.places,
+    )
+    return _Answered(answer_rows(drawn, items, arm), {"model": model.name, "model_id": model.model_id, **facts})
+
+
+if __name__ == "__main__":
+    stage_main(run)

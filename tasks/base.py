@@ -1,0 +1,45 @@
+"""Resolve the models of the profile to local folders with a content digest.
+
+Reads the section `base`; writes models.json, which every stage that samples or trains a model reads. A model is known
+by the digest of its files, so that a response, a score or a checkpoint of one model is never taken for another's.
+"""
+
+import time
+from pathlib import Path
+
+from pydantic import Field
+
+from tasks.files import publish, write_json
+from tasks.manifest import write_manifest
+from tasks.models.resolve import ModelSource, resolve
+from tasks.params import Params
+from tasks.records.model import Model
+from tasks.stage import stage_main
+
+
+class BaseParams(Params):
+    """The models of this profile."""
+
+    models: dict[str, ModelSource] = Field(
+        default={"base": ModelSource(shipped="base"), "teacher": ModelSource(shipped="teacher")}, min_length=1
+    )
+    """Name -> where it comes from. Paper: Qwen2.5-Math-7B-Instruct (coarse filter), R1-Distill-Qwen-32B (fine filter,
+    teacher), QwQ-32B and DeepSeek-R1 (teachers), Qwen2.5-32B-Instruct (base)."""
+
+
+def run(base: BaseParams, *, out: Path) -> None:
+    """Write models.json and the manifest."""
+    started = time.monotonic()
+    models = [resolve(name, source, out.parent / "models") for name, source in base.models.items()]
+    with publish(out) as part:
+        write_json(part / "models.json", [model.model_dump() for model in models])
+        write_manifest(part, "base", taken=len(models), kept=len(models), rejected={}, facts=_facts(models, started))
+
+
+def _facts(models: list[Model], started: float) -> dict[str, object]:
+    sizes = {model.name: model.parameters for model in models}
+    return {"parameters": sizes, "seconds": round(time.monotonic() - started, 2)}
+
+
+if __name__ == "__main__":
+    stage_main(run)

@@ -1,0 +1,135 @@
+"""Pull the benchmarks into one schema, their golds normalised offline.
+
+Reads the benchmarks that params.yaml lists, in the same forms as the sources of `pull`; a generator gives questions of
+its evaluation split. Writes items.parquet (ITEM), rejected.parquet (ITEM, reason, evidence) and manifest.json. An item
+without a gold cannot be scored, and one that repeats another would count twice.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self
+
+import polars as pl
+from pydantic import model_validator
+
+from tasks.errors import LimoError
+from tasks.files import publish
+from tasks.manifest import count_reasons, write_manifest
+from tasks.params import Params
+from tasks.pool.drafts import Draft, read_drafts
+from tasks.pool.presets import PRESETS
+from tasks.pool.source import FORMS, SourceParams, check_names
+from tasks.records.benchmark import ITEM, item_id
+from tasks.stage import stage_main
+
+DECIDED = pl.Schema([*ITEM.items(), ("reason", pl.String()), ("evidence", pl.String())])
+
+
+class BenchmarkParams(SourceParams):
+    """One benchmark: a source, and how its items are graded."""
+
+    preset: str | None = None
+    """One of the paper's ten, by name: fills in whatever is not given here."""
+    kind: Literal["auto", "choice", "text"] = "auto"
+    """Grading rules; items whose answer is the letter of an option are `choice` by themselves."""
+    language: Literal["en", "zh"] = "en"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("preset") is None:
+            return given
+        name = given["preset"]
+        if name not in PRESETS:
+            raise ValueError(f"no preset `{name}`; there are {', '.join(PRESETS)}")
+        preset = dict(PRESETS[name])
+        if any(given.get(form) is not None for form in FORMS):
+            preset.pop("hub", None)
+        elif "hub" not in preset:
+            raise ValueError(
+                f"preset `{name}` is on no hub; give the `path` of its file from github.com/GAIR-NLP/LIMO, eval/data"
+            )
+        return {"name": name, **preset, **given}
+
+
+class BenchmarksParams(Params):
+    """What the base and the trained model are measured on, and what the pool is kept free of."""
+
+    suite: tuple[BenchmarkParams, ...]
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        check_names(self.suite)
+        return self
+
+
+class First(NamedTuple):
+    """Where a question was first seen, and with what gold."""
+
+    origin: str
+    gold: str | None
+
+
+def decide(benchmark: BenchmarkParams, drafts: list[Draft]) -> pl.DataFrame:
+    """The rows of one benchmark as items, with `reason` and `evidence` where one cannot be used."""
+    seen: dict[str, First] = {}
+    rows: list[dict[str, Any]] = []
+    for draft in drafts:
+        reason, evidence = _fault(draft, seen)
+        seen.setdefault(draft.question, First(draft.origin, draft.answer))
+        rows.append(
+            {
+                "item_id": item_id(benchmark.name, draft.question),
+                "benchmark": benchmark.name,
+                "question": draft.question,
+                "gold": draft.answer,
+                "kind": "choice" if draft.choice else benchmark.kind,
+                "language": benchmark.language,
+                "origin": draft.origin,
+                "reason": reason,
+                "evidence": evidence,
+            }
+        )
+    return pl.DataFrame(rows, schema=DECIDED)
+
+
+def _fault(draft: Draft, seen: dict[str, First]) -> tuple[str, str] | tuple[None, None]:
+    if not draft.question:
+        return "empty_question", draft.origin
+    if draft.answer is None:
+        return "no_gold", draft.cell
+    if draft.question in seen:
+        first = seen[draft.question]
+        other = "" if first.gold == draft.answer else f", whose gold is {first.gold}, not {draft.answer}"
+        return "repeated_row", first.origin + other
+    return None, None
+
+
+def run(benchmarks: BenchmarksParams, *, out: Path) -> None:
+    """Read every benchmark, in order."""
+    decided, facts = [], {}
+    for index, benchmark in enumerate(benchmarks.suite):
+        key = f"benchmarks.suite.{index}"
+        part = decide(benchmark, read_drafts(benchmark, "eval", key).drawn)
+        rejected = count_reasons(part.filter(pl.col("reason").is_not_null()))
+        kept = part.height - sum(rejected.values())
+        if not kept:
+            raise LimoError(
+                f"benchmark `{benchmark.name}` has no usable item ({rejected}); see `{key}.fields` in params.yaml"
+            )
+        facts[benchmark.name] = {"items": kept, "rejected": rejected}
+        decided.append(part)
+    with publish(out) as folder:
+        _write(folder, pl.concat(decided), {"benchmarks": facts})
+
+
+def _write(folder: Path, decided: pl.DataFrame, facts: dict[str, Any]) -> None:
+    items = decided.filter(pl.col("reason").is_null()).select(ITEM.names())
+    rejected = decided.filter(pl.col("reason").is_not_null())
+    items.write_parquet(folder / "items.parquet")
+    rejected.write_parquet(folder / "rejected.parquet")
+    counts = count_reasons(rejected)
+    write_manifest(folder, "benchmarks", taken=decided.height, kept=items.height, rejected=counts, facts=facts)
+
+
+if __name__ == "__main__":
+    stage_main(run)

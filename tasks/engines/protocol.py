@@ -1,0 +1,80 @@
+"""What an engine is: requests in, finished responses out, in whatever order they finish."""
+
+import json
+from collections.abc import Collection
+from typing import NamedTuple, Protocol
+
+from tasks.engines.params import SamplingParams
+from tasks.records.ids import content_id
+from tasks.records.response import Response
+
+TOO_LONG = "too_long"
+"""The finish reason of a prompt that leaves no room for a response: it was not sent, and is not in the ledger."""
+
+
+class Request(NamedTuple):
+    """One response to generate; all that decides its text."""
+
+    model_id: str
+    prompt: str
+    """The whole text, chat template included."""
+    sampling: SamplingParams
+    sample_index: int
+    response_id: str
+
+    @property
+    def own_seed(self) -> int | None:
+        """The seed of this sample alone, 31 bits; None when greedy."""
+        if self.sampling.temperature == 0:
+            return None
+        digest = content_id("seed", self.sampling.seed, self.prompt, self.sample_index)
+        return int(digest[-8:], 16) >> 1
+
+    def finish(self, text: str, reason: str, n_prompt_tokens: int, n_tokens: int, seconds: float) -> Response:
+        """The record of this request's response."""
+        return Response(
+            response_id=self.response_id,
+            model_id=self.model_id,
+            prompt=self.prompt,
+            sampling=canonical(self.sampling),
+            seed=base_seed(self.sampling),
+            sample_index=self.sample_index,
+            text=text,
+            finish_reason=reason,
+            n_prompt_tokens=n_prompt_tokens,
+            n_tokens=n_tokens,
+            seconds=seconds,
+        )
+
+
+class Engine(Protocol):
+    """Generates responses. Not thread-safe: one sampler drives it."""
+
+    def submit(self, request: Request) -> None:
+        """Hand over a request; returns at once."""
+
+    def finished(self, seconds: float) -> list[Response]:
+        """The responses that finished since the last call; waits for the first, but no longer than about `seconds`."""
+
+    def cancel(self, response_ids: Collection[str]) -> None:
+        """Stop generating these; one that has just finished may still be returned."""
+
+    def close(self) -> None:
+        """Give back memory and workers."""
+
+
+def make_request(model_id: str, prompt: str, sampling: SamplingParams, sample_index: int) -> Request:
+    """A request with its id: the hash of model, prompt, sampling parameters, seed and sample index."""
+    parts = (model_id, prompt, canonical(sampling), base_seed(sampling), sample_index)
+    return Request(model_id, prompt, sampling, sample_index, content_id("r", *parts))
+
+
+def canonical(sampling: SamplingParams) -> str:
+    """Sampling parameters as canonical JSON, without the seed and, when greedy, without what has no effect then."""
+    ignored = {"seed", "top_p", "top_k"} if sampling.temperature == 0 else {"seed"}
+    return json.dumps(sampling.model_dump(exclude=ignored), sort_keys=True, separators=(",", ":"))
+
+
+def base_seed(sampling: SamplingParams) -> int:
+    """The base seed as it counts: a greedy response has none."""
+    return sampling.seed if sampling.temperature > 0 else 0

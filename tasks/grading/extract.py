@@ -1,0 +1,111 @@
+r"""The final answer of a response: what it put into its last `\boxed{}`, after its reasoning part.
+
+A response is hostile input. Every search here is a plain substring search or one pass over the characters, and the
+phrases are looked for in the last few thousand characters only, so the time is linear in the length.
+"""
+
+import re
+from typing import NamedTuple
+
+CLOSING_CHARS = 4_000
+"""How much of the end of a response is searched for an answer that is not in a box."""
+
+ANSWER_PHRASE = re.compile(r"answer is|answer:|answer\*\*:|答案是|答案为|答案为：|答案[:：]", re.IGNORECASE)
+SENTENCE_END = re.compile(r"[.。!！?？;；](?=\s|$)|\n|。")
+OPTION_LINE = re.compile(r"\**\(?([A-H])\)?[.)]?\**")
+
+
+class Extracted(NamedTuple):
+    """The final answer, or why there is none."""
+
+    answer: str | None
+    reason: str | None = None
+
+
+def extract(response: str, kind: str = "auto") -> Extracted:
+    r"""The final answer of a response.
+
+    In this order: the last `\boxed{}` or `\fbox{}`; the rest of the last line that begins with `####`; the sentence
+    after the last "the answer is"; for `choice`, a last line that is nothing but a letter. Only what follows the last
+    `</think>` counts. When the last box is unterminated there is no answer: an earlier box held something else.
+    """
+    final = after_reasoning(response)
+    if final is None:
+        return Extracted(None, "unfinished_reasoning")
+    start = max(final.rfind("\\boxed"), final.rfind("\\fbox"))
+    if start >= 0:
+        return _boxed(final, start)
+    return _unboxed(final[-CLOSING_CHARS:], kind)
+
+
+def after_reasoning(response: str) -> str | None:
+    """What follows the last `</think>`; None when a reasoning part was opened and never closed."""
+    _, closed, final = response.rpartition("</think>")
+    if closed:
+        return final
+    return None if response.lstrip().startswith("<think>") else response
+
+
+def _boxed(text: str, start: int) -> Extracted:
+    after = start + len("\\boxed" if text.startswith("\\boxed", start) else "\\fbox")
+    while after < len(text) and text[after].isspace():
+        after += 1
+    if not text.startswith("{", after):
+        return _unbraced(text[after : after + CLOSING_CHARS])
+    end = closing_brace(text, after)
+    if end is None:
+        return Extracted(None, "unterminated_box")
+    content = text[after + 1 : end].strip()
+    return Extracted(content) if content else Extracted(None, "empty_box")
+
+
+def _unbraced(rest: str) -> Extracted:
+    r"""`\boxed 42`, as TeX allows; the answer ends at a space or a dollar."""
+    words = rest.replace("$", " ").split(maxsplit=1)
+    return Extracted(words[0]) if words else Extracted(None, "empty_box")
+
+
+def closing_brace(text: str, opening: int) -> int | None:
+    r"""Where the brace at `opening` is closed; escaped braces (`\{`) do not count."""
+    depth = 0
+    position = opening
+    while position < len(text):
+        character = text[position]
+        if character == "\\":
+            position += 1
+        elif character == "{":
+            depth += 1
+        elif character == "}":
+            depth -= 1
+            if depth == 0:
+                return position
+        position += 1
+    return None
+
+
+def _unboxed(closing: str, kind: str) -> Extracted:
+    marker = closing.rfind("####")
+    if marker >= 0:
+        return _found(closing[marker:].lstrip("#").split("\n", 1)[0])
+    phrases = list(ANSWER_PHRASE.finditer(closing))
+    if phrases:
+        return _found(_sentence(closing[phrases[-1].end() :]))
+    lines = closing.split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    if kind == "choice" and OPTION_LINE.fullmatch(last):
+        return _found(last)
+    return Extracted(None, "no_answer")
+
+
+def _sentence(rest: str) -> str:
+    """The answer in what follows "the answer is": the first formula, or else the words up to the sentence's end."""
+    rest = rest.lstrip(" :：*\n")
+    if rest.startswith("$"):
+        return rest.lstrip("$").split("$", 1)[0]
+    end = SENTENCE_END.search(rest)
+    return rest[: end.start()] if end else rest
+
+
+def _found(answer: str) -> Extracted:
+    answer = answer.strip().strip("*").strip()
+    return Extracted(answer) if answer else Extracted(None, "no_answer")

@@ -1,0 +1,129 @@
+r"""One spelling for answers that differ in typesetting only.
+
+`tidy` keeps `\text{...}` (the symbolic check needs it to tell words from products of variables); `squeeze` goes on to
+a string that is compared letter by letter. Neither ever makes two different answers equal: spaces between digits,
+case, brackets and signs stay. Callers cap the length first, so the regular expressions see short strings.
+"""
+
+import re
+from typing import NamedTuple
+
+from tasks.grading.extract import closing_brace
+
+CHARACTERS = str.maketrans(
+    {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
+    | {"−": "-", "–": "-", "—": "-", "‐": "-", "\u00a0": " ", "\u3000": " ", "。": ".", "、": ",", "′": "'", "’": "'"}
+    | {"×": "\\times ", "÷": "\\div ", "·": "\\cdot ", "⋅": "\\cdot ", "π": "\\pi ", "∞": "\\infty ", "√": "\\sqrt "}
+    | {"≤": "\\le ", "≥": "\\ge ", "≠": "\\ne ", "∪": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "±": "\\pm "}
+    | {"²": "^{2}", "³": "^{3}", "°": "^\\circ", "½": "\\frac{1}{2}", "¼": "\\frac{1}{4}", "¾": "\\frac{3}{4}"}
+    | {"\t": " ", "\n": " ", "\r": " ", "≈": "\\approx "}
+)
+
+REPLACED = {
+    "\\\\": "\\\\",
+    "\\$": "",
+    "$": "",
+    "\\%": "%",
+    "\\!": "",
+    "\\,": "",
+    "\\;": " ",
+    "\\:": " ",
+    "\\ ": " ",
+    "\\(": "",
+    "\\)": "",
+    "{,}": ",",
+    "~": " ",
+}
+REPLACED_WORDS = {
+    **dict.fromkeys(("dfrac", "tfrac", "cfrac"), "\\frac"),
+    **dict.fromkeys(("leq", "leqslant"), "\\le"),
+    **dict.fromkeys(("geq", "geqslant"), "\\ge"),
+    "neq": "\\ne",
+    "lbrace": "\\{",
+    "rbrace": "\\}",
+    "degree": "^\\circ",
+    **dict.fromkeys(("quad", "qquad"), " "),
+    **dict.fromkeys(("displaystyle", "textstyle", "limits", "left", "right", "middle"), ""),
+    **dict.fromkeys(("big", "Big", "bigl", "bigr", "Bigl", "Bigr"), ""),
+    **dict.fromkeys(("textbf", "textit", "textrm", "textnormal", "mbox", "mathbf", "mathit", "operatorname"), "\\text"),
+}
+COMMAND = re.compile(r"\\(?:left|right)\s*\.|\\[a-zA-Z]+|\\[\\$%!,;: ()]|\{,\}|[$~]")
+APPROXIMATELY = re.compile(r"^\\approx ?")
+ROMAN_LETTER = re.compile(r"\\mathrm\s*\{\s*([A-Za-z])\s*\}")
+ROMAN = re.compile(r"\\mathrm\b")
+SHORT_FRACTION = re.compile(r"\\frac\s*(\d|\{[^{}]*\})\s*(\d|\{[^{}]*\})")
+SHORT_ROOT = re.compile(r"\\sqrt\s*([A-Za-z0-9])")
+LOST_BACKSLASH = re.compile(r"(?<![A-Za-z\\])(frac|sqrt)(?=\{)")
+CONJUNCTION = re.compile(r",? ?(?:\\text ?\{ ?(?:and|or) ?\}|\b(?:and|or)\b|或者|或|以及|和) ?")
+LONE_BRACES = re.compile(r"([\^_]) ?\{ ?(\w|\\circ) ?\}")
+TEXT = re.compile(r"\\(?:text|mathrm) ?\{([^{}]*)\}")
+SPACE_AROUND = re.compile(r"(?<!\d) | (?!\d)")
+UNIT = re.compile(
+    r"^(?P<body>.*[\d}%)π]|.*\\pi) ?(?:\\(?:text|mathrm) ?\{(?P<text>[^{}]+)\}|(?P<word>WORDS|[\u4e00-\u9fff]{1,4}))"
+    r"(?P<power> ?\^ ?\{?[23]\}?)?$".replace(
+        "WORDS",
+        "(?<![A-Za-z])(?:cm|mm|km|kg|mph|ft|inch(?:es)?|feet|miles?|hours?|minutes?|seconds?|days?|years?|"
+        "degrees?|dollars?|cents?|units?|meters?|metres?|grams?|liters?|litres?|points?|people|students?)",
+    )
+)
+SAME_UNIT = {
+    "centimeter": "cm", "centimetre": "cm", "meter": "m", "metre": "m", "kilometer": "km", "hour": "h", "hr": "h",
+    "minute": "min", "second": "s", "sec": "s", "inche": "inch", "in": "inch", "foot": "ft", "feet": "ft",
+    "squareunit": "unit^2", "cubicunit": "unit^3", "厘米": "cm", "米": "m", "千米": "km", "元": "yuan",
+    "degree": "^\\circ",
+}  # fmt: skip
+
+
+class Quantity(NamedTuple):
+    """An answer without its unit; the unit is empty when it has none."""
+
+    body: str
+    unit: str
+
+
+def tidy(text: str) -> str:
+    r"""Typesetting commands gone, one spelling per operator; `\text{...}` kept."""
+    text = COMMAND.sub(_replace, text.translate(CHARACTERS))
+    text = ROMAN_LETTER.sub(r"\1", " ".join(text.split()))
+    text = LOST_BACKSLASH.sub(r"\\\1", ROMAN.sub(r"\\text", text))
+    text = SHORT_ROOT.sub(r"\\sqrt{\1}", SHORT_FRACTION.sub(_full_fraction, text))
+    return _strip_ends(APPROXIMATELY.sub("", CONJUNCTION.sub(",", text)))
+
+
+def squeeze(tidied: str) -> str:
+    """The string that is compared letter by letter."""
+    while tidied.startswith("\\text{") and closing_brace(tidied, len("\\text")) == len(tidied) - 1:
+        tidied = tidied[len("\\text{") : -1]
+    text = LONE_BRACES.sub(r"\1\2", TEXT.sub(r"\1", tidied))
+    return _strip_ends(SPACE_AROUND.sub("", " ".join(text.split())))
+
+
+def split_unit(tidied: str) -> Quantity:
+    r"""Part a unit from a quantity: one in `\text{}`, a known word, or Chinese; never a bare letter (`6m`)."""
+    match = UNIT.match(tidied)
+    if match is None:
+        return Quantity(tidied, "")
+    name = (match["text"] or match["word"]).strip().replace(" ", "").rstrip(".").casefold()
+    if len(name) > 2:
+        name = name.removesuffix("s")
+    power = (match["power"] or "").translate({ord(character): None for character in " {}"})
+    return Quantity(match["body"].strip(), SAME_UNIT.get(name, name) + power)
+
+
+def _replace(match: re.Match[str]) -> str:
+    command = match[0]
+    if command.endswith("."):
+        return ""
+    return REPLACED[command] if command in REPLACED else REPLACED_WORDS.get(command[1:], command)
+
+
+def _full_fraction(match: re.Match[str]) -> str:
+    parts = (part if part.startswith("{") else f"{{{part}}}" for part in match.groups())
+    return "\\frac" + "".join(parts)
+
+
+def _strip_ends(text: str) -> str:
+    text = text.strip().rstrip("\\").strip()
+    while text and text[-1] in ",;:":
+        text = text[:-1].rstrip()
+    return text if text.endswith("...") else text.rstrip(" .")

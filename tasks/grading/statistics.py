@@ -1,0 +1,154 @@
+"""What verdicts add up to: rates with their intervals, and whether two arms differ.
+
+Rows are items, columns are samples of an item: a matrix of 0 and 1. Items are what was drawn from the world, so several
+samples of one item count as one cluster, never as independent responses.
+"""
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.int64]
+EXACT_ITEMS = 16
+"""Up to so many differing items, the permutation test goes through every sign; above, it draws them."""
+
+
+class Estimate(NamedTuple):
+    """A rate with its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Comparison(NamedTuple):
+    """Two arms on the same items. `gained` counts items where `trained` is right more often than `base`."""
+
+    base: float
+    trained: float
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    test: str
+    gained: int
+    lost: int
+    items: int
+
+
+def pass_at_k(correct: int, samples: int, k: int) -> float:
+    """The probability that at least one of `k` of the samples is right, estimated without bias from all of them.
+
+    1 - C(n-c, k) / C(n, k), as a product; Chen et al., "Evaluating Large Language Models Trained on Code"
+    (arXiv 2107.03374), equation 1.
+    """
+    assert 1 <= k <= samples, f"pass@{k} of {samples} samples"
+    if samples - correct < k:
+        return 1.0
+    return float(1.0 - np.prod(1.0 - k / np.arange(samples - correct + 1, samples + 1)))
+
+
+def rate(matrix: Matrix, k: int, *, confidence: float, resamples: int, seed: int) -> Estimate:
+    """Mean pass@k over items; a Wilson interval for one sample an item, a bootstrap over items for several."""
+    items, samples = matrix.shape
+    if samples == 1:
+        return wilson(int(matrix.sum()), items, confidence)
+    values = item_values(matrix, k)
+    low, high = _percentiles(_resampled_means(values, resamples, seed), confidence)
+    return Estimate(float(values.mean()), low, high)
+
+
+def item_values(matrix: Matrix, k: int) -> NDArray[np.float64]:
+    """pass@k of each item."""
+    samples = matrix.shape[1]
+    return np.array([pass_at_k(int(correct), samples, k) for correct in matrix.sum(axis=1)], dtype=np.float64)
+
+
+def wilson(correct: int, items: int, confidence: float) -> Estimate:
+    """Wilson's score interval: E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference",
+    Journal of the American Statistical Association 22 (1927). Holds near 0 and 1, where the normal interval does not.
+    """
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    share = correct / items
+    centre = (share + z * z / (2 * items)) / (1 + z * z / items)
+    half = z / (1 + z * z / items) * math.sqrt(share * (1 - share) / items + z * z / (4 * items * items))
+    return Estimate(share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)))
+
+
+def macro(matrices: Sequence[Matrix], *, confidence: float, resamples: int, seed: int) -> Estimate:
+    """The mean of the benchmarks' pass@1, each weighing the same; a bootstrap over the items within each."""
+    values = [item_values(matrix, 1) for matrix in matrices]
+    means = np.mean([_resampled_means(v, resamples, seed + n) for n, v in enumerate(values)], axis=0)
+    low, high = _percentiles(means, confidence)
+    return Estimate(float(np.mean([v.mean() for v in values])), low, high)
+
+
+def compare(base: Matrix, trained: Matrix, *, confidence: float, resamples: int, seed: int) -> Comparison:
+    """A paired test of two arms on the same items, in the same order; the interval is of the difference.
+
+    One sample an item: McNemar's exact test, which is the binomial test that items gained are half of those that
+    changed (Q. McNemar, Psychometrika 12, 1947; exact form in A. Agresti, "Categorical Data Analysis", section 11.1).
+    Several: a permutation test on the items' differences, whose signs are exchangeable if the arms are equal
+    (R. A. Fisher, "The Design of Experiments", 1935, section 21). The interval is a bootstrap over items.
+    """
+    assert base.shape[0] == trained.shape[0], "both arms must have answered the same items"
+    left, right = item_values(base, 1), item_values(trained, 1)
+    differences = right - left
+    gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
+    low, high = _percentiles(_resampled_means(differences, resamples, seed), confidence)
+    single = base.shape[1] == trained.shape[1] == 1
+    return Comparison(
+        base=float(left.mean()),
+        trained=float(right.mean()),
+        difference=float(differences.mean()),
+        low=low,
+        high=high,
+        p_value=mcnemar(gained, lost) if single else sign_permutation(differences, resamples, seed),
+        test="mcnemar_exact" if single else "paired_permutation",
+        gained=gained,
+        lost=lost,
+        items=len(differences),
+    )
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """The two-sided exact p-value that gains and losses are equally likely; 1 when nothing changed."""
+    changed = gained + lost
+    if not changed:
+        return 1.0
+    tail = sum(math.comb(changed, count) for count in range(min(gained, lost) + 1))
+    # Integers divided last: exact, and no overflow for any number of items.
+    return min(1.0, 2 * tail / (1 << changed))
+
+
+def sign_permutation(differences: NDArray[np.float64], resamples: int, seed: int) -> float:
+    """The two-sided p-value that the mean difference is as far from 0 with signs given at random."""
+    changed = differences[differences != 0]
+    if not len(changed):
+        return 1.0
+    if len(changed) <= EXACT_ITEMS:
+        signs = 1 - 2 * ((np.arange(2 ** len(changed))[:, None] >> np.arange(len(changed))) & 1)
+        extra = 0
+    else:
+        signs = np.random.default_rng(seed).choice(np.array([-1, 1]), size=(resamples, len(changed)))
+        extra = 1  # The observed signs are one of the draws, so that p is never 0.
+    # A hair of slack: sums of the same numbers in another order may differ in the last bit.
+    as_far = np.abs(signs @ changed) >= abs(changed.sum()) - 1e-9
+    return float((as_far.sum() + extra) / (len(signs) + extra))
+
+
+def _resampled_means(values: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np.float64]:
+    generator = np.random.default_rng(seed)
+    # Weights rather than indices: a resample of n items is a multinomial draw of how often each is taken.
+    weights = generator.multinomial(len(values), np.full(len(values), 1 / len(values)), size=resamples)
+    return np.asarray(weights @ values / len(values), dtype=np.float64)
+
+
+def _percentiles(means: NDArray[np.float64], confidence: float) -> tuple[float, float]:
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)

@@ -1,0 +1,112 @@
+r"""The final answer of a row: out of a worked solution, out of `####` or `\boxed{}`, and free of typing accidents."""
+
+import json
+import math
+import re
+from typing import Any, Literal
+
+HASHES = re.compile(r"####[ \t]*([^\n]+?)\s*$")
+BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+WHOLE = re.compile(r"(-?\d+)\.0+")
+FORMULA = re.compile(r"(?<!\\)\$([^$]*)(?<!\\)\$")
+DOLLAR = re.compile(r"(?<!\\)\$")
+
+How = Literal["auto", "as_is", "hash", "boxed"]
+
+
+def as_text(value: Any) -> str | None:
+    """A cell as text: `27.0` as `27`, a list as its elements with commas between, None for what is not an answer."""
+    if isinstance(value, str):
+        return _unwrap_json(value.strip()) or None
+    if isinstance(value, bool) or value is None:
+        return None if value is None else str(value)
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return _float_text(value)
+    if isinstance(value, list):
+        parts = [as_text(part) for part in value]
+        return ", ".join(part for part in parts if part is not None) if parts and None not in parts else None
+    return None
+
+
+def final_answer(value: Any, how: How, worked: bool) -> str | None:
+    """The final answer in a cell, or None when there is none.
+
+    Args:
+        worked: the column holds worked solutions, which `auto` must not take as they are.
+    """
+    text = as_text(value)
+    if text is None:
+        return None
+    if how == "hash":
+        found = after_hashes(text)
+    elif how == "boxed":
+        found = last_boxed(text)
+    elif how == "as_is":
+        found = text
+    else:
+        found = after_hashes(text) or last_boxed(text) or (None if worked else text)
+    return tidy(found) or None if found else None
+
+
+def after_hashes(text: str) -> str | None:
+    """What follows `####` in the last line, the way GSM8K writes it, its thousands without commas."""
+    match = HASHES.search(text)
+    if match is None:
+        return None
+    answer = match[1]
+    return answer.replace(",", "") if THOUSANDS.fullmatch(answer) else answer
+
+
+def last_boxed(text: str) -> str | None:
+    r"""The content of the last `\boxed{...}` whose braces close."""
+    for opening in reversed(list(BOX.finditer(text))):
+        end = _closing_brace(text, opening.end())
+        if end is not None:
+            return text[opening.end() : end].strip()
+    return None
+
+
+def tidy(text: str) -> str:
+    r"""An answer without its wrapping: an outer `\boxed{}`, dollar signs, a final full stop, the `.0` of a float."""
+    text = text.strip()
+    boxed = last_boxed(text)
+    if boxed is not None and BOX.match(text) and text.endswith("}"):
+        text = boxed
+    if len(DOLLAR.findall(text)) % 2:
+        text = DOLLAR.sub("", text)
+    elif not re.search(r"\w", FORMULA.sub("", text)):
+        # Nothing but formulas, and commas between them.
+        text = FORMULA.sub(r"\1", text)
+    text = text.strip().removesuffix("。")
+    text = text[:-1] if text.endswith(".") and not text.endswith("..") else text
+    whole = WHOLE.fullmatch(text.strip())
+    return whole[1] if whole else text.strip()
+
+
+def _closing_brace(text: str, start: int) -> int | None:
+    depth = 1
+    for match in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, start):
+        depth += {"{": 1, "}": -1}.get(match[0], 0)
+        if depth == 0:
+            return match.start()
+    return None
+
+
+def _float_text(value: float) -> str | None:
+    if not math.isfinite(value):
+        return None
+    return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(value)
+
+
+def _unwrap_json(text: str) -> str:
+    """`["3"]` as `3`; anything else, such as the interval `[-1,0]`, as it is."""
+    if not text.startswith('["'):
+        return text
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value[0].strip() if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str) else text

@@ -1,0 +1,1 @@
+"""The pieces of the report: numbers out of the artifacts, drawings of them, and the page they stand on."""

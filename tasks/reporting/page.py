@@ -1,0 +1,134 @@
+"""The report as one HTML page: everything it needs is in it, and all text of models is escaped."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from markupsafe import Markup
+
+from tasks.files import read_table
+from tasks.records.model import load_models
+from tasks.reporting.examples import answered_pair, best_sample
+from tasks.reporting.figures import Series, curve, even_edges, histogram
+from tasks.reporting.numbers import (
+    DIMENSIONS,
+    binned,
+    costs,
+    difficulty,
+    funnel,
+    length_summary,
+    lengths,
+    quality,
+)
+from tasks.reporting.results import other_metrics, read_paper, results
+
+TEMPLATE = "page.html.j2"
+CURVES = {"loss": "loss", "lr": "learning rate", "grad_norm": "gradient norm", "tokens_per_second": "tokens a second"}
+BINS = 25
+
+
+def render_page(artifacts: Path, title: str, longest_text: int) -> str:
+    """The whole page."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["cut"] = lambda text: cut(text, longest_text)
+    return environment.get_template(TEMPLATE).render(_content(artifacts) | {"title": title})
+
+
+def csv_tables(artifacts: Path) -> dict[str, pl.DataFrame]:
+    """What the page draws, as tables for `dvc plots`, by file name without its ending."""
+    scored, answers = quality(artifacts), lengths(artifacts)
+    shares = pl.concat([binned(_chosen(scored, name), _unit_edges(), name) for name in DIMENSIONS])
+    arms = _by_arm(answers)
+    dropped = [(line.stage, line.kept, line.taken - line.kept) for line in funnel(artifacts)]
+    return {
+        "funnel": pl.DataFrame(dropped, ["stage", "kept", "dropped"], orient="row"),
+        "difficulty": pl.DataFrame([line._asdict() for line in difficulty(artifacts)]),
+        "quality": shares,
+        "lengths": binned(arms, even_edges(answers["n_tokens"].to_list(), BINS), "tokens"),
+        "scores": pl.DataFrame(_score_rows(artifacts)),
+    }
+
+
+def _score_rows(artifacts: Path) -> list[dict[str, Any]]:
+    return [
+        {"benchmark": line.benchmark, "arm": row["arm"]} | {key: 100 * row[key] for key in ("value", "low", "high")}
+        for line in results(artifacts)
+        for row in (line.base, line.trained)
+        if row
+    ]
+
+
+def cut(text: str | None, longest: int) -> str:
+    """The beginning of a text, with how much of it is left out."""
+    text = text or ""
+    return text if len(text) <= longest else f"{text[:longest]}\n… {len(text) - longest:,} more characters"
+
+
+def _content(artifacts: Path) -> dict[str, Any]:
+    scored, answers = quality(artifacts), lengths(artifacts)
+    filters = {line.stage: line for line in funnel(artifacts)}
+    models = load_models(artifacts / "base" / "models.json") | load_models(artifacts / "train" / "model.json")
+    return {
+        "results": results(artifacts),
+        "others": other_metrics(artifacts),
+        "paper": read_paper(),
+        "funnel": list(filters.values()),
+        "filters": filters,
+        "difficulty": difficulty(artifacts),
+        "quality": [_quality_drawing(scored, name) for name in DIMENSIONS],
+        "selected": int(scored["selected"].sum()),
+        "chains": scored.height,
+        "curves": _curves(artifacts / "train" / "steps.parquet"),
+        "lengths": _length_drawing(answers),
+        "length_summary": length_summary(answers),
+        "costs": costs(artifacts),
+        "models": list(models.values()),
+        "sample": best_sample(artifacts),
+        "pair": answered_pair(artifacts),
+    }
+
+
+def _quality_drawing(scored: pl.DataFrame, name: str) -> Markup:
+    series = [Series(group, group, values) for group, values in _chosen(scored, name).items()]
+    return histogram(series, name, _unit_edges())
+
+
+def _chosen(scored: pl.DataFrame, name: str) -> dict[str, Sequence[float]]:
+    return {
+        "others": scored.filter(~pl.col("selected"))[name].to_list(),
+        "selected": scored.filter(pl.col("selected"))[name].to_list(),
+    }
+
+
+def _unit_edges() -> list[float]:
+    return [step / BINS for step in range(BINS + 1)]
+
+
+def _length_drawing(answers: pl.DataFrame) -> Markup:
+    series = [Series(arm, arm, values) for arm, values in _by_arm(answers).items()]
+    return histogram(series, "tokens an answer", even_edges(answers["n_tokens"].to_list(), BINS))
+
+
+def _by_arm(answers: pl.DataFrame) -> dict[str, Sequence[float]]:
+    arms = answers["arm"].unique().sort().to_list()
+    return {arm: answers.filter(pl.col("arm") == arm)["n_tokens"].to_list() for arm in arms}
+
+
+def _curves(path: Path) -> list[Markup]:
+    """A drawing for each of the curves that training wrote."""
+    steps = read_table(path, pl.read_parquet_schema(path)) if path.exists() else pl.DataFrame()
+    drawn = []
+    for name, label in CURVES.items():
+        known = steps.drop_nulls(name) if name in steps.columns else pl.DataFrame()
+        if not known.is_empty():
+            drawn.append(curve(known["step"].to_list(), known[name].to_list(), f"{label}, by step"))
+    return drawn

@@ -1,0 +1,169 @@
+"""The edges of lineage: every record with the records it was made from, out of the ids that the tables carry."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from tasks.errors import LimoError
+from tasks.files import MANIFEST, read_json, read_table
+from tasks.records.benchmark import ANSWER, ITEM, SCORE, VERDICT
+from tasks.records.chain import CHAIN, SAMPLE
+from tasks.records.edge import EDGE
+from tasks.records.model import Model, load_models
+from tasks.records.question import QUESTION
+from tasks.records.response import ATTEMPT
+
+PARENTS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "response": (("model",), ("question", "item")),
+    "chain": (("response",), ("question",)),
+    "verdict": (("response",), ("item",)),
+    "score": (("verdict",), ("model",)),
+}
+"""What each kind of record must have been made from: one of each group."""
+
+AVERAGE = "average"
+"""The benchmark that an arm's average over all benchmarks is written under."""
+
+ROOTS = ("question", "item", "model")
+
+
+class Node(NamedTuple):
+    """A column of ids, and the kind of record they name."""
+
+    column: str
+    kind: str
+
+
+RESPONSE = Node("response_id", "response")
+QUESTIONS = Node("question_id", "question")
+MODELS = Node("model_id", "model")
+ITEMS = Node("item_id", "item")
+
+
+def build_edges(artifacts: Path) -> pl.DataFrame:
+    """All edges (EDGE) of a run, from the tables of its stages; each pair of child and parent once."""
+    tables = [*_sampled(artifacts), _chains(artifacts), _trained(artifacts), *_answered(artifacts), *_graded(artifacts)]
+    return pl.concat(tables).unique(["child_id", "parent_id"], keep="first", maintain_order=True)
+
+
+def trained_samples(artifacts: Path) -> pl.DataFrame:
+    """The selected samples (SAMPLE) that the trainer did take, the best first."""
+    samples = read_table(artifacts / "select" / "kept.parquet", SAMPLE).sort("rank")
+    left_out = artifacts / "train" / "rejected.parquet"
+    if not left_out.exists():
+        return samples
+    return samples.join(_ids(left_out, SAMPLE, "chain_id"), on="chain_id", how="anti", maintain_order="left")
+
+
+def trained_model(artifacts: Path) -> Model:
+    """The model that `train` made."""
+    return next(iter(load_models(artifacts / "train" / "model.json").values()))
+
+
+def base_model_id(artifacts: Path) -> str:
+    """The id of the model that training started from."""
+    facts = read_json(artifacts / "train" / MANIFEST)["facts"]
+    if "base_model_id" not in facts:
+        raise LimoError(f"{artifacts / 'train' / MANIFEST}: no fact base_model_id; run `dvc repro -f -s train`")
+    return str(facts["base_model_id"])
+
+
+def require_connected(edges: pl.DataFrame, artifacts: Path) -> None:
+    """Raise a LimoError naming the first record that was made from nothing, or from something no table has."""
+    for kind, groups in PARENTS.items():
+        for group in groups:
+            _require_parent(edges, kind, group)
+    trained = edges.filter(pl.col("stage") == "train")
+    _require_parent(trained, "model", ("chain",))
+    known = {
+        "question": read_table(artifacts / "pull" / "kept.parquet", {"question_id": QUESTION["question_id"]}),
+        "item": read_table(artifacts / "benchmarks" / "items.parquet", {"item_id": ITEM["item_id"]}),
+        "model": pl.DataFrame({"model_id": [*_model_ids(artifacts)]}),
+    }
+    for kind in ROOTS:
+        _require_known(edges, kind, known[kind].to_series())
+
+
+def _sampled(artifacts: Path) -> list[pl.DataFrame]:
+    """Responses of the filters and the teachers, from question and model."""
+    edges = []
+    for stage, name in (("screen", "attempts"), ("band", "attempts"), ("reason", "kept"), ("reason", "rejected")):
+        attempts = _ids(artifacts / stage / f"{name}.parquet", ATTEMPT, "response_id", "question_id", "model_id")
+        edges += [_edges(attempts, RESPONSE, parent, stage) for parent in (QUESTIONS, MODELS)]
+    return edges
+
+
+def _chains(artifacts: Path) -> pl.DataFrame:
+    chains = _ids(artifacts / "reason" / "kept.parquet", CHAIN, "chain_id", "response_id", "question_id")
+    chain = Node("chain_id", "chain")
+    return pl.concat([_edges(chains, chain, parent, "reason") for parent in (RESPONSE, QUESTIONS)])
+
+
+def _trained(artifacts: Path) -> pl.DataFrame:
+    """The trained model, from its samples and its base."""
+    child, base = trained_model(artifacts).model_id, base_model_id(artifacts)
+    samples = trained_samples(artifacts).select(pl.lit(child).alias("model_id"), "chain_id")
+    from_base = pl.DataFrame({"model_id": [child], "base": [base]})
+    chains = _edges(samples, MODELS, Node("chain_id", "chain"), "train")
+    return pl.concat([chains, _edges(from_base, MODELS, Node("base", "model"), "train")])
+
+
+def _answered(artifacts: Path) -> list[pl.DataFrame]:
+    answers = _ids(artifacts / "answer" / "answers.parquet", ANSWER, "response_id", "item_id", "model_id")
+    return [_edges(answers, RESPONSE, parent, "answer") for parent in (ITEMS, MODELS)]
+
+
+def _graded(artifacts: Path) -> list[pl.DataFrame]:
+    """Verdicts from responses and items; scores from all their verdicts and their model."""
+    of = ["benchmark", "arm", "model_id"]
+    verdicts = _ids(artifacts / "grade" / "verdicts.parquet", VERDICT, "verdict_id", "response_id", "item_id", *of)
+    scores = _ids(artifacts / "grade" / "scores.parquet", SCORE, "score_id", *of)
+    verdict, score = Node("verdict_id", "verdict"), Node("score_id", "score")
+    averages = pl.col("benchmark") == AVERAGE
+    single = scores.filter(~averages).join(verdicts, on=of, maintain_order="left_right")
+    average = scores.filter(averages).join(verdicts, on=of[1:], maintain_order="left_right")
+    made = pl.concat([single.select("score_id", "verdict_id"), average.select("score_id", "verdict_id")])
+    edges = [_edges(verdicts, verdict, parent, "grade") for parent in (RESPONSE, ITEMS)]
+    return [*edges, _edges(made, score, verdict, "grade"), _edges(scores, score, MODELS, "grade")]
+
+
+def _ids(path: Path, schema: pl.Schema, *columns: str) -> pl.DataFrame:
+    """Some columns of a table; texts, which are nearly all of it, stay on disk."""
+    return read_table(path, {column: schema[column] for column in columns})
+
+
+def _edges(table: pl.DataFrame, child: Node, parent: Node, stage: str) -> pl.DataFrame:
+    return table.select(
+        child_id=pl.col(child.column),
+        child_kind=pl.lit(child.kind),
+        parent_id=pl.col(parent.column),
+        parent_kind=pl.lit(parent.kind),
+        stage=pl.lit(stage),
+    ).cast(EDGE)
+
+
+def _model_ids(artifacts: Path) -> list[str]:
+    models = load_models(artifacts / "base" / "models.json").values()
+    return [*(model.model_id for model in models), trained_model(artifacts).model_id]
+
+
+def _require_parent(edges: pl.DataFrame, kind: str, group: tuple[str, ...]) -> None:
+    """Every record of the kind, wherever it stands in an edge, has a parent of one of the group's kinds."""
+    children = edges.filter(pl.col("child_kind") == kind)["child_id"]
+    parents = edges.filter(pl.col("parent_kind") == kind)["parent_id"] if kind in PARENTS else children.clear()
+    connected = edges.filter(pl.col("parent_kind").is_in(group))["child_id"]
+    lost = pl.concat([children, parents]).unique(maintain_order=True)
+    lost = lost.filter(~lost.is_in(connected.implode()))
+    if not lost.is_empty():
+        others = f" (and {lost.len() - 1:,} more)" if lost.len() > 1 else ""
+        missing = " or ".join(group)
+        raise LimoError(f"lineage: {kind} {lost[0]}{others} was made from no {missing}; run `dvc repro --force`")
+
+
+def _require_known(edges: pl.DataFrame, kind: str, known: pl.Series) -> None:
+    named = edges.filter(pl.col("parent_kind") == kind).select("parent_id", "stage").unique(maintain_order=True)
+    lost = named.filter(~pl.col("parent_id").is_in(known.implode()))
+    if not lost.is_empty():
+        identifier, stage = lost.row(0)
+        raise LimoError(f"lineage: {stage} used {kind} {identifier}, which no table has; run `dvc repro -f {stage}`")

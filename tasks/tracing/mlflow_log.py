@@ -1,0 +1,225 @@
+"""A run of the pipeline in MLflow, made from its artifacts: runs, data sets, models, and a registered version.
+
+One parent run a state of the pipeline (trained model, data sets, scores, params), one child run a stage. The same state
+logged again finds its runs and its version and adds none. A run that was cut short is deleted and logged afresh.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import polars as pl
+
+from tasks.files import MANIFEST, read_json, read_table
+from tasks.records.benchmark import SCORE
+from tasks.records.ids import content_id
+from tasks.records.model import Model, load_models
+from tasks.tracing.commit import commit_tags
+from tasks.tracing.datasets import DataSet, benchmark_sets, file_set
+from tasks.tracing.edges import base_model_id, trained_model
+from tasks.tracing.flat import flat_metrics, flat_params, key
+from tasks.tracing.store import connected, open_experiment, store_uri
+from tasks.tracing.versions import MODEL_ID, ensure_version, log_models
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+STAGES = (
+    *("base", "benchmarks", "pull", "clean", "decontaminate", "screen", "band"),
+    *("reason", "score", "select", "train", "answer", "grade"),
+)
+SAMPLING = ("screen", "band", "reason", "answer")
+PARENT = "parent"
+STATE, STAGE = "limo.state", "limo.stage"
+MOST_METRICS, MOST_PARAMS = 1000, 100
+
+
+class Run(NamedTuple):
+    """The pipeline's state as its artifacts tell it."""
+
+    artifacts: Path
+    params: Mapping[str, Any]
+    trained: Model
+    base_id: str
+    models: dict[str, Model]
+    sets: dict[str, list[DataSet]]
+    """By the stage that takes them in."""
+    scores: pl.DataFrame
+
+    def state(self) -> str:
+        """The id of this state: nothing of when or where it was made."""
+        digests = [data.digest for listed in self.sets.values() for data in listed]
+        settings = [f"{name}={value}" for name, value in sorted(flat_params(self.params).items())]
+        return content_id("run", self.trained.model_id, *digests, *sorted(self.scores["score_id"]), *settings)
+
+
+class Tie(NamedTuple):
+    """The logged model and the data set that a metric is of."""
+
+    model_id: str | None
+    dataset_name: str | None
+    dataset_digest: str | None
+    run_id: str | None
+
+
+UNTIED = Tie(None, None, None, None)
+
+
+def log_run(
+    artifacts: Path, params: Mapping[str, Any], edges: Path, experiment: str, registered: str
+) -> dict[str, Any]:
+    """Log the run whose outputs lie in `artifacts`, and register its trained model.
+
+    Args:
+        params: the sections of params.yaml.
+        edges: the lineage as Parquet, which becomes an artifact of the parent run.
+
+    Returns:
+        What was made or found again: tracking URI, experiment, run ids, logged models, registered version.
+    """
+    run = _read(artifacts, params)
+    with connected(artifacts) as client:
+        experiment_id = open_experiment(client, experiment, artifacts)
+        runs = _finished(client, experiment_id, run.state()) or _log(client, experiment_id, run, edges)
+        models = log_models(client, experiment_id, runs["train"], run.models)
+        logged = models[run.trained.model_id]
+        version = ensure_version(client, registered, run.trained, logged, runs["train"], _version_tags(run))
+    stages = {name: runs[name] for name in STAGES}
+    found = {"experiment": experiment, "experiment_id": experiment_id, "run_id": runs[PARENT], "stage_runs": stages}
+    found |= {"logged_models": models, "registered_model": registered, "version": version}
+    return {"tracking_uri": store_uri(artifacts), "state": run.state()} | found
+
+
+def _read(artifacts: Path, params: Mapping[str, Any]) -> Run:
+    trained = trained_model(artifacts)
+    models = [*load_models(artifacts / "base" / "models.json").values(), trained]
+    benchmarks = benchmark_sets(artifacts / "benchmarks" / "items.parquet")
+    sets = {
+        "clean": [file_set("pool", artifacts / "pull" / "kept.parquet", "pool")],
+        "reason": [file_set("band", artifacts / "band" / "kept.parquet", "pool")],
+        "train": [file_set("samples", artifacts / "select" / "kept.parquet", "training")],
+        "answer": benchmarks,
+        "grade": benchmarks,
+    }
+    scores = read_table(artifacts / "grade" / "scores.parquet", SCORE)
+    by_id = {model.model_id: model for model in models}
+    return Run(artifacts, params, trained, base_model_id(artifacts), by_id, sets, scores)
+
+
+def _finished(client: "MlflowClient", experiment_id: str, state: str) -> dict[str, str]:
+    """The run ids of this state by stage, the parent's among them; empty when it has not been logged to the end."""
+    found = client.search_runs([experiment_id], f"tags.`{STATE}` = '{state}'", max_results=1000)
+    runs = {run.data.tags[STAGE]: run for run in found}
+    if PARENT in runs and runs[PARENT].info.status == "FINISHED" and runs.keys() >= set(STAGES):
+        return {name: run.info.run_id for name, run in runs.items()}
+    for run in found:
+        client.delete_run(run.info.run_id)
+    return {}
+
+
+def _log(client: "MlflowClient", experiment_id: str, run: Run, edges: Path) -> dict[str, str]:
+    tags = {STATE: run.state(), MODEL_ID: run.trained.model_id, "limo.profile": str(run.params.get("profile", ""))}
+    parent = client.create_run(
+        experiment_id, tags=tags | commit_tags() | {STAGE: PARENT}, run_name=run.trained.model_id
+    ).info.run_id
+    runs = {PARENT: parent}
+    for stage in STAGES:
+        own = tags | {STAGE: stage, "mlflow.parentRunId": parent}
+        runs[stage] = client.create_run(experiment_id, tags=own, run_name=stage).info.run_id
+        _log_params(client, runs[stage], _sections(run.params, stage))
+        _log_metrics(client, runs[stage], _counts(run.artifacts / stage))
+        client.log_inputs(runs[stage], datasets=[data.entity() for data in run.sets.get(stage, [])])
+    models = log_models(client, experiment_id, runs["train"], run.models)
+    _log_params(client, parent, {name: value for name, value in run.params.items() if isinstance(value, Mapping)})
+    client.log_inputs(parent, datasets=[data.entity() for data in _each_once(run.sets.values())])
+    _log_metrics(client, runs["train"], _curves(run.artifacts / "train" / "steps.parquet"))
+    for logged in (parent, runs["grade"]):
+        _log_metrics(client, logged, _scores(run, logged, models))
+    _link(client, runs, run, models)
+    client.log_artifact(parent, str(edges), "lineage")
+    client.log_artifact(runs["grade"], str(run.artifacts / "grade" / "verdicts.parquet"))
+    # The parent last: that it is finished says that all is there.
+    for name in (*STAGES, PARENT):
+        client.set_terminated(runs[name])
+    return runs
+
+
+def _link(client: "MlflowClient", runs: Mapping[str, str], run: Run, models: Mapping[str, str]) -> None:
+    """Which models each of the runs took in and gave out."""
+    from mlflow.entities import LoggedModelInput, LoggedModelOutput
+
+    base, trained = models[run.base_id], models[run.trained.model_id]
+    client.log_inputs(runs["train"], models=[LoggedModelInput(base)])
+    client.log_outputs(runs["train"], [LoggedModelOutput(trained, 0)])
+    for stage in ("answer", "grade"):
+        answered = [models[model_id] for model_id in run.scores["model_id"].unique(maintain_order=True)]
+        client.log_inputs(runs[stage], models=[LoggedModelInput(logged) for logged in answered])
+
+
+def _sections(params: Mapping[str, Any], stage: str) -> dict[str, Any]:
+    """The params that a stage reads: its own section, and the shared ones of the stages that sample a model."""
+    shared = {name: params[name] for name in ("engine", "chat") if stage in SAMPLING and params.get(name)}
+    return {**(params.get(stage) or {}), **shared}
+
+
+def _counts(folder: Path) -> Iterator["Metric"]:
+    manifest = read_json(folder / MANIFEST)
+    counts = {name: manifest[name] for name in ("taken", "kept", "rejected")} | manifest["facts"]
+    return _points(flat_metrics(counts).items())
+
+
+def _curves(steps: Path) -> Iterator["Metric"]:
+    """Every number that training wrote a step, as a curve over steps."""
+    table = read_table(steps, pl.read_parquet_schema(steps))
+    curves = [name for name, kind in table.schema.items() if kind.is_numeric() and name != "step"]
+    for row in table.iter_rows(named=True):
+        yield from _points(((key(name), row[name]) for name in curves if row[name] is not None), step=row["step"])
+
+
+def _scores(run: Run, run_id: str, models: Mapping[str, str]) -> Iterator["Metric"]:
+    """Scores and their intervals, each tied to its model and its benchmark."""
+    benchmarks = {data.name: data for data in run.sets["grade"]}
+    for row in run.scores.iter_rows(named=True):
+        name = f"{row['arm']}/{row['benchmark']}/{row['metric']}"
+        values = {name: row["value"], f"{name}.low": row["low"], f"{name}.high": row["high"]}
+        data = benchmarks.get(row["benchmark"])  # None for the average over all of them
+        tied = Tie(models[row["model_id"]], data and data.name, data and data.digest, run_id)
+        yield from _points(((key(name), value) for name, value in values.items()), tied=tied)
+
+
+def _points(values: Iterable[tuple[str, float]], step: int = 0, tied: Tie = UNTIED) -> Iterator["Metric"]:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    return (Metric(name, float(value), now, step, *tied) for name, value in values)
+
+
+def _log_metrics(client: "MlflowClient", run_id: str, metrics: Iterable["Metric"]) -> None:
+    listed = list(metrics)
+    for start in range(0, len(listed), MOST_METRICS):
+        client.log_batch(run_id, metrics=listed[start : start + MOST_METRICS])
+
+
+def _log_params(client: "MlflowClient", run_id: str, params: Mapping[str, Any]) -> None:
+    from mlflow.entities import Param
+
+    listed = [Param(name, value) for name, value in flat_params(params).items()]
+    for start in range(0, len(listed), MOST_PARAMS):
+        client.log_batch(run_id, params=listed[start : start + MOST_PARAMS])
+
+
+def _each_once(listed: Iterable[list[DataSet]]) -> list[DataSet]:
+    return list({data.digest: data for sets in listed for data in sets}.values())
+
+
+def _version_tags(run: Run) -> dict[str, str]:
+    """What the gate of the registry compares, and what identifies the version."""
+    tags = {"samples_digest": run.sets["train"][0].digest, "base_model_id": run.base_id, "path": run.trained.path}
+    tags |= {"state": run.state(), "grader": ", ".join(sorted(run.scores["grader"].unique()))}
+    for row in run.scores.iter_rows(named=True):
+        name = key(f"{'score' if row['arm'] == 'trained' else row['arm']}/{row['benchmark']}/{row['metric']}")
+        tags[name] = json.dumps({bound: row[bound] for bound in ("value", "low", "high")})
+    return tags

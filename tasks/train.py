@@ -1,0 +1,81 @@
+"""Full-parameter supervised fine-tuning of the base model on the selected samples, with Accelerate FSDP2.
+
+Reads the samples and models.json. Writes the trained model's folder and its model.json, what each step did
+(steps.parquet, and steps.csv for plots), and which sample was in which step with what loss (samples.parquet): a trained
+model can be followed to the samples it was made from. A sample longer than `max_length` is rejected, never cut.
+
+The work is done by ranks that `accelerate launch` starts; a run that was killed goes on from its last checkpoint.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from tasks.engines.params import ChatParams
+from tasks.errors import LimoError
+from tasks.files import publish, read_table, write_json
+from tasks.manifest import count_reasons, write_manifest
+from tasks.models.digest import describe
+from tasks.records.chain import SAMPLE
+from tasks.records.model import Model, load_models, require_model
+from tasks.stage import stage_main
+from tasks.training.job import Job, job_key
+from tasks.training.launch import launch
+from tasks.training.recipe import Recipe
+
+
+class TrainParams(Recipe):
+    """The recipe, and the model it is for."""
+
+    base: str = "base"
+    """The model to train, by its name under `base.models`. Paper: Qwen2.5-32B-Instruct."""
+
+
+def decide(samples: pl.DataFrame, too_long: Mapping[str, int], max_length: int) -> pl.DataFrame:
+    """The samples with `reason` and `evidence`: null for those trained on, `too_long` for those with too many tokens.
+
+    Args:
+        too_long: tokens of each sample that is longer than `max_length`, by chain_id.
+    """
+    length = pl.col("chain_id").replace_strict(too_long, default=None, return_dtype=pl.Int64)
+    evidence = pl.format("{} tokens, train.max_length is {}", length, pl.lit(max_length))
+    return samples.with_columns(
+        reason=pl.when(length.is_not_null()).then(pl.lit("too_long")),
+        evidence=pl.when(length.is_not_null()).then(evidence),
+    )
+
+
+def run(train: TrainParams, chat: ChatParams, *, samples: Path, models: Path, work: Path, out: Path) -> None:
+    """Train, and write the model, the tables and the manifest."""
+    given = read_table(samples, SAMPLE)
+    if given.is_empty():
+        raise LimoError(f"{samples}: no samples to train on; loosen the section `select` of params.yaml")
+    base = require_model(load_models(models), train.base, "train.base")
+    recipe = Recipe.model_validate(train.model_dump(exclude={"base"}))
+    key = job_key(recipe, given, base.model_id, chat.system)
+    with publish(out) as part:
+        absolute = base.model_copy(update={"path": str(Path(base.path).absolute())})
+        paths = {"samples": samples.absolute(), "work": (work / key).absolute(), "out": part.absolute()}
+        outcome = launch(Job(recipe=recipe, model=absolute, system=chat.system, **paths))
+        decided = decide(given, outcome.pop("too_long"), recipe.max_length)
+        _write(part, decided, outcome | {"run": key, "base_model_id": base.model_id}, out / "model")
+
+
+def _write(part: Path, decided: pl.DataFrame, facts: dict[str, Any], folder: Path) -> None:
+    steps = pl.read_parquet(part / "steps.parquet")
+    steps.write_csv(part / "steps.csv")
+    trained = describe(part / "model", "trained", "trained")
+    # The model is still in the scratch folder; it will be read from its final one.
+    final: Model = trained.model_copy(update={"path": str(folder)})
+    write_json(part / "model.json", [final.model_dump()])
+    rejected = decided.filter(pl.col("reason").is_not_null())
+    rejected.write_parquet(part / "rejected.parquet")
+    kept = decided.height - rejected.height
+    facts |= {"parameters": final.parameters, "model_id": final.model_id}
+    write_manifest(part, "train", taken=decided.height, kept=kept, rejected=count_reasons(rejected), facts=facts)
+
+
+if __name__ == "__main__":
+    stage_main(run)

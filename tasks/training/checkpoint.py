@@ -1,0 +1,88 @@
+"""Checkpoints that are whole or not there: sharded, hashed, published by rename; a damaged one is passed over.
+
+A shard that is cut off fails to load, but one with flipped bytes loads without a word, hence the hashes.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.files import read_json, write_json
+from tasks.training.log import Log
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+HASHES = "hashes.json"
+PREFIX = "step-"
+
+
+def save(accelerator: "Accelerator", log: Log, work: Path, step: int, keep: int) -> None:
+    """Save model, optimizer and log after `step` steps, then remove all but the newest `keep` up to this one."""
+    log.gather()
+    scratch = work / f".{PREFIX}{step:08d}"
+    if accelerator.is_main_process:
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        log.write(scratch)
+    accelerator.wait_for_everyone()
+    accelerator.save_state(str(scratch))
+    accelerator.wait_for_everyone()
+    hashes = _merge(_hash_share(accelerator, scratch))
+    if accelerator.is_main_process:
+        write_json(scratch / HASHES, hashes)
+        final = work / f"{PREFIX}{step:08d}"
+        shutil.rmtree(final, ignore_errors=True)
+        scratch.replace(final)
+        for old in [folder for folder in checkpoints(work) if step_of(folder) <= step][keep:]:
+            shutil.rmtree(old)
+    accelerator.wait_for_everyone()
+
+
+def resume(accelerator: "Accelerator", log: Log, work: Path, last: int) -> int:
+    """Load the newest undamaged checkpoint of at most `last` steps; its number of steps, 0 when there is none."""
+    for folder in checkpoints(work):
+        if step_of(folder) > last:
+            continue
+        if _whole(accelerator, folder):
+            accelerator.load_state(str(folder))
+            log.read(folder)
+            return step_of(folder)
+        if accelerator.is_main_process:
+            print(f"train: {folder}: damaged checkpoint, passed over", file=sys.stderr, flush=True)
+    return 0
+
+
+def checkpoints(work: Path) -> list[Path]:
+    """The checkpoint folders, newest first."""
+    return sorted(work.glob(f"{PREFIX}*"), reverse=True)
+
+
+def step_of(folder: Path) -> int:
+    """How many steps a checkpoint folder holds."""
+    return int(folder.name.removeprefix(PREFIX))
+
+
+def _whole(accelerator: "Accelerator", folder: Path) -> bool:
+    if not (folder / HASHES).exists():
+        return False
+    written: dict[str, str] = read_json(folder / HASHES)
+    return _merge(_hash_share(accelerator, folder)) == written
+
+
+def _hash_share(accelerator: "Accelerator", folder: Path) -> dict[str, str]:
+    """The hashes of every n-th file, so that n ranks hash them all."""
+    from tasks.models.digest import digest_file
+
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != HASHES)
+    share = files[accelerator.process_index :: accelerator.num_processes]
+    return {str(path.relative_to(folder)): digest_file(path) for path in share}
+
+
+def _merge(share: dict[str, str]) -> dict[str, str]:
+    import torch.distributed as dist
+
+    everyone: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(everyone, share)
+    return {name: digest for part in everyone for name, digest in part.items()}

@@ -1,0 +1,210 @@
+"""A training run as one rank sees it, from the samples to the exported model."""
+
+import math
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import polars as pl
+
+from tasks.errors import LimoError
+from tasks.files import write_json
+from tasks.records.chain import SAMPLE
+from tasks.training.checkpoint import resume, save
+from tasks.training.data import (
+    Encoded,
+    Micro,
+    batch_rows,
+    collate,
+    deal,
+    encode,
+    learning_rate,
+    sample_weights,
+    steps_per_epoch,
+)
+from tasks.training.export import export
+from tasks.training.fsdp import prove, start
+from tasks.training.job import OUTCOME, Job
+from tasks.training.log import Log, SampleRow, StepRow
+
+if TYPE_CHECKING:
+    import torch
+    from accelerate import Accelerator
+
+
+class Session(NamedTuple):
+    """All that a step needs."""
+
+    job: Job
+    accelerator: "Accelerator"
+    model: Any
+    optimizer: Any
+    samples: list[Encoded]
+    log: Log
+
+    @property
+    def per_epoch(self) -> int:
+        """Optimizer steps in an epoch."""
+        return steps_per_epoch(len(self.samples), self.job.recipe.global_batch)
+
+    @property
+    def last(self) -> int:
+        """The step after which the weights are exported."""
+        return self.per_epoch * (self.job.recipe.select_epoch or self.job.recipe.epochs)
+
+
+class Pass(NamedTuple):
+    """This rank's part of a step: its share of the loss, and each of its samples with the sum of its token losses."""
+
+    loss: "torch.Tensor"
+    samples: list[tuple[Encoded, "torch.Tensor"]]
+
+
+def train(job: Job) -> None:
+    """Run the job: rank 0 writes `outcome.json` into its work folder, model and tables into its output folder."""
+    started = time.monotonic()
+    accelerator = start(job.recipe)
+    samples, too_long = read_samples(job)
+    if not samples:
+        raise LimoError(
+            f"train: all {len(too_long)} samples are longer than train.max_length {job.recipe.max_length}; raise it"
+        )
+    session = _prepare(job, accelerator, samples)
+    first = resume(accelerator, session.log, job.work, session.last)
+    for step in range(first, session.last):
+        _step(session, step)
+        if (step + 1) % session.per_epoch == 0:
+            _end_epoch(session, (step + 1) // session.per_epoch)
+    session.log.gather()
+    export(accelerator, session.model, job, session.last, len(samples))
+    if accelerator.is_main_process:
+        session.log.write(job.out)
+        facts = {"resumed_at": first, "too_long": too_long, "seconds": round(time.monotonic() - started, 2)}
+        write_json(job.work / OUTCOME, facts | _facts(session))
+    accelerator.end_training()
+
+
+def read_samples(job: Job) -> tuple[list[Encoded], dict[str, int]]:
+    """The samples as token ids, best first, and the length of each that is longer than the recipe's `max_length`."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(job.model.path)
+    rows = pl.read_parquet(job.samples, columns=list(SAMPLE)).sort("rank", "chain_id")
+    encoded = [
+        encode(tokenizer, chain_id, job.system, question, text)
+        for chain_id, question, text in rows.select("chain_id", "question", "text").iter_rows()
+    ]
+    limit = job.recipe.max_length
+    return [s for s in encoded if len(s.ids) <= limit], {s.chain_id: len(s.ids) for s in encoded if len(s.ids) > limit}
+
+
+def _prepare(job: Job, accelerator: "Accelerator", samples: list[Encoded]) -> Session:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(
+        job.model.path, dtype=torch.float32, attn_implementation=job.recipe.attention, use_safetensors=True
+    )
+    model.train()
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=job.recipe.lr, betas=job.recipe.betas, weight_decay=job.recipe.weight_decay
+    )
+    model, optimizer = accelerator.prepare(model, optimizer)
+    prove(accelerator, model, job.recipe.processes)
+    return Session(job, accelerator, model, optimizer, samples, Log())
+
+
+def _step(session: Session, step: int) -> None:
+    started = time.monotonic()
+    recipe, total = session.job.recipe, session.per_epoch * session.job.recipe.epochs
+    rows = batch_rows(len(session.samples), recipe.seed, recipe.global_batch, step)
+    lr = learning_rate(step, total, recipe.lr, recipe.scheduler, recipe.warmup_steps)
+    for group in session.optimizer.param_groups:
+        group["lr"] = lr
+    ours = _forward_backward(session, rows)
+    loss = float(session.accelerator.reduce(ours.loss, "sum"))
+    norm = float(session.accelerator.clip_grad_norm_(session.model.parameters(), recipe.max_grad_norm))
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        raise LimoError(
+            f"train: the loss is {loss} and the gradient norm {norm} at step {step + 1} of {session.last}, on samples "
+            f"{', '.join(session.samples[row].chain_id for row in rows[:3])}...; lower train.lr, or use precision fp32"
+        )
+    session.optimizer.step()
+    session.optimizer.zero_grad()
+    _record(session, step, rows, ours, StepRow(step + 1, 0, loss, lr, norm, 0, 0, 0.0, time.monotonic() - started))
+
+
+def _forward_backward(session: Session, rows: list[int]) -> Pass:
+    import torch
+
+    accelerator, recipe, samples = session.accelerator, session.job.recipe, session.samples
+    weight = dict(zip(rows, sample_weights([samples[row].learnt for row in rows], recipe.weighting), strict=True))
+    lengths = [len(sample.ids) for sample in samples]
+    dealt = deal(rows, lengths, accelerator.num_processes, recipe.micro_batch)[accelerator.process_index]
+    loss, done = torch.zeros((), device=accelerator.device), []
+    for micro_rows in dealt:
+        chosen = [samples[row] for row in micro_rows]
+        micro = collate(chosen, [weight[row] for row in micro_rows]).to(accelerator.device)
+        losses = token_losses(session.model, micro)
+        weighted = (losses * micro.weight).sum()
+        # FSDP averages gradients over the ranks, where the sum is wanted.
+        accelerator.backward(weighted * accelerator.num_processes)
+        sums = torch.zeros(max(len(chosen), 1), device=losses.device).index_add(0, micro.row, losses.detach())
+        loss += weighted.detach()
+        done += list(zip(chosen, sums, strict=False))
+    return Pass(loss, done)
+
+
+def token_losses(model: Any, micro: Micro) -> "torch.Tensor":
+    """The cross-entropy of each token in the loss, in fp32."""
+    import torch.nn.functional as F  # noqa: N812
+
+    logits = model(input_ids=micro.ids, use_cache=False).logits
+    return F.cross_entropy(logits[micro.row, micro.column].float(), micro.target, reduction="none")
+
+
+def _record(session: Session, step: int, rows: list[int], ours: Pass, row: StepRow) -> None:
+    epoch = step // session.per_epoch + 1
+    batch = [session.samples[index] for index in rows]
+    tokens = sum(len(sample.ids) for sample in batch)
+    row = row._replace(
+        epoch=epoch,
+        tokens=tokens,
+        loss_tokens=sum(sample.learnt for sample in batch),
+        tokens_per_second=tokens / row.seconds,
+    )
+    rank = session.accelerator.process_index
+    losses = [
+        SampleRow(row.step, epoch, rank, sample.chain_id, len(sample.ids), sample.learnt, float(total) / sample.learnt)
+        for sample, total in ours.samples
+    ]
+    session.log.add(row, losses)
+
+
+def _end_epoch(session: Session, epoch: int) -> None:
+    recipe, log = session.job.recipe, session.log
+    step = epoch * session.per_epoch
+    if epoch % recipe.checkpoint_every == 0 or step == session.last:
+        save(session.accelerator, log, session.job.work, step, recipe.keep_checkpoints)
+    if session.accelerator.is_main_process:
+        rows = log.steps[-session.per_epoch :]
+        speed = sum(row.tokens for row in rows) / sum(row.seconds for row in rows)
+        loss = sum(row.loss for row in rows) / len(rows)
+        print(f"train: epoch {epoch}/{recipe.epochs}  step {step}  loss {loss:.4f}  {speed:,.0f} tokens/s", flush=True)
+
+
+def _facts(session: Session) -> dict[str, Any]:
+    from accelerate.state import AcceleratorState
+
+    steps = session.log.steps
+    return {
+        "steps": len(steps),
+        "epochs": session.job.recipe.select_epoch or session.job.recipe.epochs,
+        "tokens": sum(row.tokens for row in steps),
+        "loss_tokens": sum(row.loss_tokens for row in steps),
+        "first_loss": steps[0].loss,
+        "last_loss": steps[-1].loss,
+        "step_seconds": round(sum(row.seconds for row in steps), 2),
+        "world_size": session.accelerator.num_processes,
+        "device": session.accelerator.device.type,
+        "fsdp": AcceleratorState().fsdp_plugin.fsdp_version,
+    }

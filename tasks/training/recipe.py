@@ -1,0 +1,72 @@
+"""The settings of a training run, as the ranks read them."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from tasks.params import Params
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Recipe(Params):
+    """How the model is trained. The defaults are the paper's (v3) where it states one."""
+
+    epochs: Positive = 15
+    """Passes over the samples, for the length of the schedule. Paper: 15."""
+    select_epoch: Positive | None = None
+    """The epoch whose weights are exported; null: the last. Later ones are not run, but the schedule stays that of
+    `epochs`, so the weights are those of a full run at that epoch. Never to be chosen on a benchmark. Paper: v1: 9."""
+    global_batch: Positive = 64
+    """Samples in an optimizer step, over all ranks. Paper: 64 (v3 text), 32 (v1 release)."""
+    micro_batch: Positive = 1
+    """Samples in one forward pass of a rank, at most; gradients of several are summed up to the global batch."""
+    lr: Annotated[float, Field(gt=0)] = 5e-6
+    """Peak learning rate. Paper: 5e-6."""
+    scheduler: Literal["cosine", "linear", "constant"] = "cosine"
+    """Course of the learning rate after the warm-up, down to 0 except for `constant`. Paper: cosine."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps over which the learning rate rises from 0. Paper: none."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """AdamW's. The paper states none."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's. The paper states none; these are the defaults of its trainer."""
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Gradients of a greater norm are scaled down to it. The paper states none; the default of its trainer."""
+    max_length: Positive = 16384
+    """Tokens of prompt and response together; a longer sample is rejected, never cut. Paper: 16,384."""
+    weighting: Literal["token", "example"] = "token"
+    """Whether every token of a global batch weighs the same, or every sample. Paper: the v1 release ran one sample a
+    rank and averaged over ranks, which is `example`."""
+    seed: int = 42
+    """Decides the order of the samples in each epoch."""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """bf16: computes in bfloat16, with master weights, gradient sums and optimizer in fp32. Paper: bf16."""
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    """flash_attention_2 needs a GPU and the package flash-attn. Paper: FlashAttention-2."""
+    activation_checkpointing: bool = False
+    """Recompute activations in the backward pass: about a third more time, a fraction of the memory."""
+    cpu_offload: bool = False
+    """Keep weights, gradients and optimizer in the memory of the host; needs a GPU to compute on."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: GPUs where there are any. Ranks talk over nccl on GPUs, over gloo on CPUs."""
+    processes: Positive = 2
+    """Ranks: one a GPU, or CPU processes. Paper: v1 used 32 GPUs."""
+    checkpoint_every: Positive = 1
+    """Epochs between checkpoints. Paper: 1."""
+    keep_checkpoints: Positive = 2
+    """Newest checkpoints that stay on disk."""
+    export_dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    """Type of the exported weights."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.select_epoch is not None and self.select_epoch > self.epochs:
+            raise ValueError(f"select_epoch {self.select_epoch} is past the last of {self.epochs} epochs")
+        if self.global_batch < self.processes:
+            raise ValueError(
+                f"global_batch {self.global_batch} leaves some of the {self.processes} processes without a sample"
+            )
+        if self.device == "cpu" and (self.cpu_offload or self.attention == "flash_attention_2"):
+            raise ValueError("cpu_offload and flash_attention_2 need device cuda")
+        return self

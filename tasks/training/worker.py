@@ -1,0 +1,61 @@
+"""One rank of a training run, started by `accelerate launch --module tasks.training.worker JOB`.
+
+A rank that fails leaves one line of what went wrong in the job's work folder, for the stage to show.
+"""
+
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from tasks.errors import LimoError
+from tasks.files import write_json
+from tasks.stage import die_with_parent
+from tasks.training.job import Job
+
+FAILURE = "failure-{rank}.json"
+
+
+def main() -> None:
+    """Train; exits with 1 after a failure."""
+    die_with_parent()
+    # Transformers imports these whenever they are installed, for parts that training never uses: five seconds a rank.
+    sys.modules["sklearn"] = sys.modules["scipy"] = None  # type: ignore[assignment]
+    job = Job.model_validate_json(Path(sys.argv[1]).read_bytes())
+    try:
+        from tasks.training.loop import train
+
+        train(job)
+    except Exception as error:
+        traceback.print_exc()
+        line, cause = explain(error, job)
+        rank = os.environ.get("RANK", "0")
+        write_json(job.work / FAILURE.format(rank=rank), {"line": line, "cause": cause})
+        sys.stderr.flush()
+        # Without the exit handlers, which wait for ranks that no longer answer.
+        os._exit(1)
+
+
+def explain(error: Exception, job: Job) -> tuple[str, bool]:
+    """One line for the user, and whether it names a cause; the other ranks only see that one is gone."""
+    if isinstance(error, LimoError):
+        return str(error), True
+    text = " ".join(str(error).split())
+    if type(error).__name__ == "OutOfMemoryError" or "not enough memory" in text or "can't allocate memory" in text:
+        return f"train: out of memory ({text[:160]}); {_relief(job)}", True
+    return f"train: {type(error).__name__}: {text[:300]}", False
+
+
+def _relief(job: Job) -> str:
+    recipe = job.recipe
+    ways = [
+        ("lower train.micro_batch", recipe.micro_batch > 1),
+        ("set train.activation_checkpointing: true", not recipe.activation_checkpointing),
+        ("set train.precision: bf16", recipe.precision == "fp32"),
+        ("raise train.processes, over more GPUs", True),
+    ]
+    return ", or ".join(way for way, open_ in ways if open_)
+
+
+if __name__ == "__main__":
+    main()

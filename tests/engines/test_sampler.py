@@ -1,0 +1,214 @@
+"""The sampler against a scripted engine: a pure function of the request, finishing in whatever order."""
+
+import random
+from functools import partial
+
+import pytest
+
+from tasks.band import BandParams, certain
+from tasks.engines.ledger import Ledger
+from tasks.engines.params import SamplingParams
+from tasks.engines.protocol import TOO_LONG
+from tasks.engines.sampler import Group, never, sample
+
+SAMPLING = SamplingParams(temperature=1.0, max_tokens=50)
+
+
+class ScriptedEngine:
+    """Answers right with the probability in the prompt; some time after being asked, in an order of its own."""
+
+    def __init__(self, order_seed=0, fails_after=None):
+        self.order = random.Random(order_seed)
+        self.fails_after = fails_after
+        self.flying = {}
+        self.asked = []
+        self.cancelled = set()
+        self.most_in_flight = 0
+        self.closed = False
+
+    def submit(self, request):
+        assert request.response_id not in self.flying
+        self.flying[request.response_id] = request
+        self.asked.append(request.response_id)
+        self.most_in_flight = max(self.most_in_flight, len(self.flying))
+
+    def finished(self, seconds):
+        if self.fails_after is not None and len(self.asked) > self.fails_after:
+            raise ConnectionError("the engine died")
+        keys = self.order.sample(sorted(self.flying), k=self.order.randint(1, len(self.flying)))
+        return [_respond(self.flying.pop(key)) for key in keys]
+
+    def cancel(self, response_ids):
+        for key in response_ids:
+            del self.flying[key]
+            self.cancelled.add(key)
+
+    def close(self):
+        self.closed = True
+
+
+def _respond(request):
+    if request.prompt == "endless":
+        return request.finish("", TOO_LONG, 9999, 0, 0.0)
+    dice = random.Random(request.own_seed)
+    right = dice.random() < float(request.prompt.split()[0])
+    return request.finish("right" if right else "wrong", "stop", 5, dice.randint(1, 50), 0.1)
+
+
+def judge(drawn):
+    return [one.response.text == one.group.gold for one in drawn]
+
+
+def make_groups(count, samples=32, sampling=SAMPLING):
+    rates = [0.0, 0.02, 0.06, 0.15, 0.4, 0.9]
+    return [
+        Group(f"q_{i}", f"{rates[i % len(rates)]} question {i}", "right", "auto", samples, sampling)
+        for i in range(count)
+    ]
+
+
+def draw(groups, ledger, engine, rule, places=64, judge=judge):
+    return sample(
+        groups,
+        name="test",
+        model_id="m_test",
+        ledger=Ledger(ledger, "m_test"),
+        open_engine=lambda: engine,
+        places=places,
+        rule=rule,
+        judge=judge,
+    )
+
+
+def table(drawn):
+    return [(one.group.key, one.response.sample_index, one.response.text, one.response.n_tokens) for one in drawn]
+
+
+def solved(drawn):
+    counts = {}
+    for one in drawn:
+        counts[one.group.key] = counts.get(one.group.key, 0) + (one.response.text == "right")
+    return counts
+
+
+BAND = partial(certain, band=BandParams())
+SCREEN = lambda correct, drawn: correct >= 1  # noqa: E731
+
+
+def test_adaptive_band_decides_as_the_full_32_samples_do(tmp_path):
+    groups = make_groups(300)
+    full = draw(groups, tmp_path / "full", ScriptedEngine(), never)
+    adaptive = draw(groups, tmp_path / "adaptive", ScriptedEngine(7), BAND)
+
+    def outcomes(drawn):
+        return {key: min(count, 4) for key, count in solved(drawn).items()}
+
+    assert outcomes(adaptive.drawn) == outcomes(full.drawn)
+    assert {1, 2, 3} & set(outcomes(full.drawn).values())
+    assert adaptive.facts["tokens_saved"] > 0
+    assert adaptive.facts["tokens_generated"] < full.facts["tokens_generated"]
+    kept = {key for key, count in solved(full.drawn).items() if 1 <= count <= 3}
+    assert all(sum(one.group.key == key for one in adaptive.drawn) == 32 for key in kept)
+
+
+@pytest.mark.parametrize("rule", [BAND, SCREEN, never])
+def test_the_same_table_whatever_the_batching_and_the_order(tmp_path, rule):
+    groups = make_groups(120)
+    tables = [
+        table(draw(groups, tmp_path / str(places), ScriptedEngine(order_seed), rule, places).drawn)
+        for places, order_seed in [(1, 0), (7, 1), (64, 2), (64, 3), (5000, 4)]
+    ]
+    assert all(other == tables[0] for other in tables)
+
+
+def test_the_prefix_ends_at_the_first_right_attempt(tmp_path):
+    drawn = draw(make_groups(60, samples=4), tmp_path, ScriptedEngine(1), SCREEN).drawn
+    for key in {one.group.key for one in drawn}:
+        texts = [one.response.text for one in drawn if one.group.key == key]
+        assert "right" not in texts[:-1]
+        assert texts[-1] == "right" or len(texts) == 4
+
+
+def test_keeps_the_engine_full_and_cancels_what_no_longer_counts(tmp_path):
+    engine = ScriptedEngine(3)
+    facts = draw(make_groups(60), tmp_path, engine, SCREEN, places=150).facts
+    assert engine.most_in_flight == 150
+    assert engine.cancelled
+    assert engine.closed
+    assert facts["responses_generated"] == facts["responses"] + facts["responses_generated_beyond"]
+
+
+def test_a_second_run_starts_no_engine(tmp_path):
+    groups = make_groups(40)
+    first = draw(groups, tmp_path, ScriptedEngine(), BAND)
+
+    def refuse():
+        raise AssertionError("an engine was started")
+
+    book = Ledger(tmp_path, "m_test")
+    second = sample(
+        groups, name="test", model_id="m_test", ledger=book, open_engine=refuse, places=4, rule=BAND, judge=judge
+    )
+    assert table(second.drawn) == table(first.drawn)
+    assert second.facts["responses_generated"] == 0
+    assert second.facts["responses_from_ledger"] == second.facts["responses"] == first.facts["responses"]
+
+
+def test_after_a_crash_only_the_missing_is_generated(tmp_path):
+    groups = make_groups(80)
+    undisturbed = draw(groups, tmp_path / "whole", ScriptedEngine(), never)
+    broken = ScriptedEngine(5, fails_after=700)
+    with pytest.raises(ConnectionError):
+        draw(groups, tmp_path / "crash", broken, never)
+    assert broken.closed
+    kept = len(Ledger(tmp_path / "crash", "m_test").lookup(broken.asked))
+    assert kept == len(broken.asked) - len(broken.flying) > 500
+    rest = ScriptedEngine(6)
+    resumed = draw(groups, tmp_path / "crash", rest, never)
+    assert table(resumed.drawn) == table(undisturbed.drawn)
+    assert len(rest.asked) == 80 * 32 - kept
+
+
+def test_one_question_more_generates_only_its_samples(tmp_path):
+    draw(make_groups(10), tmp_path, ScriptedEngine(), never)
+    engine = ScriptedEngine()
+    draw(make_groups(11), tmp_path, engine, never)
+    assert len(engine.asked) == 32
+
+
+def test_the_same_text_in_two_questions_is_generated_once(tmp_path):
+    twins = [Group(key, "0.06 twin", gold, "auto", 32, SAMPLING) for key, gold in [("q_a", "right"), ("q_b", "wrong")]]
+    engine = ScriptedEngine()
+    sampled = draw(twins, tmp_path, engine, SCREEN)
+    assert len(engine.asked) == len(set(engine.asked))
+    ends = {key: max(i for k, i, _, _ in table(sampled.drawn) if k == key) for key in ("q_a", "q_b")}
+    alone = draw(twins[:1], tmp_path / "alone", ScriptedEngine(), SCREEN)
+    assert ends["q_a"] == len(alone.drawn) - 1
+    assert ends["q_b"] == next(i for i, one in enumerate(_all_samples(twins[0])) if one == "wrong")
+
+
+def _all_samples(group):
+    from tasks.engines.protocol import make_request
+
+    return [_respond(make_request("m_test", group.prompt, SAMPLING, i)).text for i in range(group.samples)]
+
+
+def test_a_prompt_too_long_is_tried_once_and_the_rest_go_on(tmp_path):
+    groups = [Group("q_long", "endless", "right", "auto", 32, SAMPLING), *make_groups(6)]
+    sampled = draw(groups, tmp_path, ScriptedEngine(), never)
+    mine = [one.response for one in sampled.drawn if one.group.key == "q_long"]
+    assert [(one.finish_reason, one.text) for one in mine] == [(TOO_LONG, "")]
+    assert sampled.facts["too_long"] == 1
+    assert sampled.facts["responses"] == 1 + 6 * 32
+    assert not Ledger(tmp_path, "m_test").lookup([mine[0].response_id])
+
+
+def test_without_a_judge_all_is_drawn(tmp_path):
+    greedy = SamplingParams(temperature=0)
+    groups = [Group("b_1", "0.5 a", "right", "auto", 1, greedy), Group("b_2", "0.5 b", "right", "auto", 3, SAMPLING)]
+    sampled = draw(groups, tmp_path, ScriptedEngine(), never, judge=None)
+    assert [(key, index) for key, index, _, _ in table(sampled.drawn)] == [("b_1", 0), *(("b_2", i) for i in range(3))]
+
+
+def test_no_groups_is_no_work(tmp_path):
+    assert draw([], tmp_path, ScriptedEngine(), never).drawn == []

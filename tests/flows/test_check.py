@@ -1,0 +1,60 @@
+"""The whole tree at once: every shipped profile is valid, and every mistake in one is found."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows import profiles
+from flows.check import SECTIONS, mistakes
+from flows.needs import NeedsParams, lacks
+from tasks.params import read_tree
+
+
+@pytest.mark.parametrize("name", profiles.names())
+def test_every_profile_is_valid(name):
+    assert mistakes(profiles.compose(name)) == []
+
+
+def test_the_committed_params_are_the_default_profile():
+    assert read_tree(Path("params.yaml")) == yaml.safe_load(profiles.render("default"))
+
+
+def test_the_default_profile_states_every_section():
+    assert set(profiles.compose("default")) - {"profile"} == set(SECTIONS)
+
+
+def test_three_mistakes_in_three_sections_are_all_listed(tmp_path):
+    tree = yaml.safe_load(profiles.render("default"))
+    tree["band"]["samples"] = "many"
+    tree["select"]["cuont"] = 800
+    tree["train"]["lr"] = -1
+    keys = [mistake.split(":")[0] for mistake in mistakes(tree)]
+    assert keys == ["band.samples", "select.cuont", "train.lr"]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(tree))
+    command = [sys.executable, "-m", "flows.check", "--params-file", tmp_path / "params.yaml", "--out", tmp_path / "out"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert all(key in done.stderr for key in keys)
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_section_and_a_missing_one_are_listed():
+    tree = yaml.safe_load(profiles.render("default"))
+    tree["selct"] = tree.pop("pull")
+    assert [mistake.split(":")[0] for mistake in mistakes(tree)] == ["selct", "pull.sources"]
+
+
+def test_a_model_that_base_does_not_have_is_named_with_its_key():
+    tree = yaml.safe_load(profiles.render("default"))
+    tree["screen"]["model"] = "weak"
+    assert [mistake.split(",")[0] for mistake in mistakes(tree)] == ["screen.model: no model `weak` under base.models"]
+
+
+def test_a_machine_lacks_what_no_machine_has():
+    missing = lacks(NeedsParams(gpus=10_000, gpu_gib=141, memory_gib=10**6, disk_gib=10**9, packages=("no_such_package",)))
+    assert [line.split(":")[0] for line in missing] == ["gpus", "memory", "disk", "package"]
+    assert lacks(NeedsParams()) == []

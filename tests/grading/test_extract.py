@@ -1,0 +1,74 @@
+import time
+
+import pytest
+
+from tasks.grading.extract import extract
+
+FOUND = [
+    (r"So $\boxed{42}$.", "42"),
+    (r"\boxed{1} then \boxed{2}", "2"),
+    (r"\boxed{\frac{1}{\sqrt{2}}}", r"\frac{1}{\sqrt{2}}"),
+    (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
+    (r"\boxed{\left\{ x \mid x>0 \right.}", r"\left\{ x \mid x>0 \right."),
+    (r"\fbox{7}", "7"),
+    (r"\boxed{\fbox{7}}", "7"),
+    (r"\boxed {7}", "7"),
+    (r"$\boxed 7$", "7"),
+    (r"\boxed{ 7 }", "7"),
+    (r"<think>maybe \boxed{1}</think> It is \boxed{2}.", "2"),
+    (r"maybe \boxed{1}</think> It is \boxed{2}.", "2"),
+    ("Natalia sold 72 clips.\n#### 72", "72"),
+    ("The answer is 42.", "42"),
+    ("So the final answer is $\\frac{1}{2}$. I hope it is correct.", "\\frac{1}{2}"),
+    ("The answer is 3.5", "3.5"),
+    ("**Answer:** 12", "12"),
+    ("**Answer**: 12\nDone", "12"),
+    ("Final Answer: **17**", "17"),
+    ("所以答案是12。", "12"),
+    ("答案：$\\sqrt{2}$", "\\sqrt{2}"),
+    (r"The answer is 3, that is \boxed{4}", "4"),
+]
+MISSING = [
+    ("", "no_answer"),
+    ("I do not know. Perhaps 42", "no_answer"),
+    (r"\boxed{1} and then \boxed{2", "unterminated_box"),
+    (r"\boxed{}", "empty_box"),
+    (r"\boxed", "empty_box"),
+    (r"<think>maybe \boxed{1} or", "unfinished_reasoning"),
+    (r"maybe \boxed{1}</think> hm", "no_answer"),
+]
+
+
+@pytest.mark.parametrize(("response", "answer"), FOUND)
+def test_finds_the_final_answer(response, answer):
+    assert extract(response).answer == answer
+
+
+@pytest.mark.parametrize(("response", "reason"), MISSING)
+def test_says_why_there_is_no_answer(response, reason):
+    assert extract(response) == (None, reason)
+
+
+def test_a_bare_letter_on_the_last_line_counts_for_choice_only():
+    assert extract("It must be so.\n**(C)**\n", "choice").answer == "(C)"
+    assert extract("It must be so.\n**(C)**\n", "auto").answer is None
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "\\boxed{" * 100_000,
+        "\\boxed{" + "{" * 500_000,
+        "answer is" * 100_000,
+        " " * 1_000_000,
+        "\\boxed" + " " * 1_000_000,
+        "####" * 200_000,
+        "7 " * 400_000 + "\\boxed{7",
+        "\\" * 1_000_000,
+    ],
+    ids=lambda text: repr(text[:12]),
+)
+def test_hostile_text_takes_linear_time(response):
+    started = time.process_time()
+    extract(response)
+    assert time.process_time() - started < 1.0

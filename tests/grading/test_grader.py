@@ -1,0 +1,144 @@
+import json
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.grading.extract import extract
+from tasks.grading.grader import GRADER, Key, Pair, Verdict, grade, grade_many, in_process
+
+HERE = Path(__file__).parent
+CASES = json.loads((HERE / "cases.json").read_text(encoding="utf-8"))
+LONG = [
+    "{" * 5_000 + "1" + "}" * 5_000,
+    "(" * 400 + "1" + ")" * 400,
+    "1" * 100_000,
+    "12 " * 25_000,
+    "1," * 50_000,
+    "\\frac{1}{" * 200 + "1" + "}" * 200,
+    "\\sqrt{" * 80 + "2" + "}" * 80,
+    "\\text{" + "a" * 50_000 + "}",
+    "(((((x+1)^{20}+1)^{20}+1)^{20}+1)^{20})",
+]
+HOSTILE = [*json.loads((HERE / "hostile.json").read_text(encoding="utf-8")), *LONG]
+
+
+@pytest.fixture(scope="module")
+def verdicts():
+    """All cases in one call, as a stage would grade them."""
+    pairs = [Pair(case["gold"], f"\\boxed{{{case['answer']}}}", case.get("kind", "auto")) for case in CASES]
+    return grade_many(pairs)
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=lambda n: f"{CASES[n]['gold']} | {CASES[n]['answer']}")
+def test_case(number, verdicts):
+    case = CASES[number]
+    assert verdicts[number].verdict == case["verdict"], f"{case['why']}: {verdicts[number]}"
+
+
+def test_hostile_answers_do_not_run_hang_or_raise(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pairs = [Pair(gold, f"\\boxed{{{answer}}}") for answer in HOSTILE for gold in ("7", "x^2+1")]
+    started = time.monotonic()
+    found = grade_many([*pairs, Pair("3\\sqrt{13}", "\\boxed{\\sqrt{117}}")])
+    assert time.monotonic() - started < 40
+    assert not list(tmp_path.iterdir())
+    assert "correct" not in {verdict.verdict for verdict in found[:-1]}
+    assert all(verdict.reason for verdict in found[:-1] if verdict.verdict == "ungraded")
+    assert found[-1].verdict == "correct", "the batch must go on after a killed check"
+
+
+def test_each_different_answer_is_graded_once_and_in_order():
+    pairs = [Pair("7", "\\boxed{7}"), Pair("7", "\\boxed{8}"), Pair("7", "so \\boxed{7}"), Pair("7", "none")]
+    assert [verdict.verdict for verdict in grade_many(pairs)] == ["correct", "incorrect", "correct", "incorrect"]
+    assert grade_many([]) == []
+
+
+def test_a_missing_answer_is_incorrect_and_says_why():
+    assert grade("7", "no idea") == Verdict("incorrect", None, "none", "no_answer")
+    assert grade("7", "\\boxed{6} \\boxed{7") == Verdict("incorrect", None, "none", "unterminated_box")
+
+
+def test_the_verdict_names_answer_rule_and_grader():
+    assert grade("\\frac{1}{2}", "\\boxed{0.5}") == Verdict("correct", "0.5", "number", None)
+    assert GRADER.startswith("limo-grader ")
+    assert "math-verify 0.9" in GRADER
+
+
+# What a model writes, in pieces that the rules look at.
+BRACKETS = ["\\boxed{", "\\frac", "\\text{", "\\sqrt", "\\{", "\\}", "}", "{", "(", ")", "[", "]", "</think>"]
+SIGNS = [
+    "1",
+    "23",
+    ".",
+    ",",
+    "%",
+    "$",
+    "^",
+    "_",
+    "\\",
+    "-",
+    "/",
+    "x",
+    "=",
+    "e",
+    "C",
+    "!",
+    "或",
+    " ",
+    "\n",
+    "\x00",
+    "\\circ",
+]
+PIECES = st.sampled_from([*BRACKETS, *SIGNS, "answer is", "####"])
+
+
+@settings(max_examples=200, deadline=None)
+@given(gold=st.sampled_from(["7", "1,2", "C. 5", "\\frac{1}{2}", "5 cm"]), pieces=st.lists(PIECES, max_size=25))
+def test_grade_never_raises_on_pieces(gold, pieces):
+    exact_only("".join(pieces), gold)
+
+
+@settings(max_examples=150, deadline=None)
+@given(gold=st.text(max_size=30), response=st.text(max_size=80))
+def test_grade_never_raises_on_any_text(gold, response):
+    exact_only(response, gold)
+
+
+def exact_only(response, gold):
+    """Everything up to the workers, which see no more than the two strings, and with no guard around it."""
+    for kind in ("auto", "choice", "text"):
+        answer = extract(response, kind).answer
+        for text in (answer, response):
+            if text is not None:
+                in_process(Key(gold, text, kind))
+
+
+NUMBERS = st.one_of(
+    st.integers(-10_000, 10_000).map(str),
+    st.tuples(st.integers(-99, 99), st.integers(1, 99)).map(lambda pair: f"\\frac{{{pair[0]}}}{{{pair[1]}}}"),
+    st.tuples(st.integers(0, 99), st.integers(0, 999)).map(lambda pair: f"{pair[0]}.{pair[1]}"),
+)
+STYLES = (
+    lambda text: f"${text}$",
+    lambda text: f" {text} ",
+    lambda text: f"\\({text}\\)",
+    lambda text: text.replace("\\frac", "\\dfrac"),
+    lambda text: f"\\text{{{text}}}",
+    lambda text: f"{text}.",
+    lambda text: f"x = {text}",
+    lambda text: text.replace("-", "−"),
+    lambda text: f"{text}^\\circ",
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(gold=NUMBERS, answer=NUMBERS, style=st.sampled_from(STYLES))
+def test_typesetting_never_changes_a_verdict_on_numbers(gold, answer, style):
+    plain = grade(gold, f"\\boxed{{{answer}}}").verdict
+    assert plain != "ungraded"
+    assert grade(gold, f"\\boxed{{{style(answer)}}}").verdict == plain
+    assert grade(style(gold), f"\\boxed{{{answer}}}").verdict == plain
+    assert grade(gold, f"\\boxed{{{style(gold)}}}").verdict == "correct"

@@ -1,0 +1,70 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tasks.grading import symbolic
+from tasks.grading.symbolic import Limits, Question, check_many
+
+# The default, so that the workers of the other tests serve here too.
+LIMITS = Limits()
+RIGHT = Question("3\\sqrt{13}", "\\sqrt{117}")
+
+
+def test_outcomes_come_in_the_order_of_the_questions():
+    wrong, unparsed = Question("\\sqrt{2}", "\\sqrt{3}"), Question("\\sqrt{2}", "\\left(\\left(")
+    assert check_many([RIGHT, wrong, unparsed, RIGHT], LIMITS) == ["correct", "incorrect", "unparsed", "correct"]
+
+
+@pytest.mark.parametrize("bomb", ["9^{9^{9}}", "(10^9)!", "\\binom{10^9}{5*10^8}", "((9^{999})^{999})^{999}"])
+def test_a_bomb_that_slipped_through_ends_and_the_rest_goes_on(bomb):
+    check_many([RIGHT], LIMITS)
+    started = time.monotonic()
+    outcome, after = check_many([Question("\\sqrt{2}", bomb), RIGHT], LIMITS)
+    # Three seconds of CPU time, at most 5.5 by the clock, and the other check.
+    assert time.monotonic() - started < 9
+    assert outcome != "correct"
+    assert after == "correct"
+
+
+def test_a_worker_killed_from_outside_is_replaced():
+    check_many([RIGHT], LIMITS)
+    os.killpg(symbolic._pools[0].workers[0].process.pid, signal.SIGKILL)
+    # Killed while idle: the next question finds a dead worker, and says so; the one after has a new one.
+    assert check_many([RIGHT, RIGHT], LIMITS) == ["worker_died", "correct"]
+
+
+def test_a_script_without_a_main_guard_may_grade():
+    script = "from tasks.grading.grader import grade; print(grade('3\\\\sqrt{13}', '\\\\boxed{\\\\sqrt{117}}').verdict)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "correct\n"
+
+
+def test_workers_end_with_the_process_that_started_them():
+    script = (
+        "import os, signal; from tasks.grading import symbolic as s;"
+        "s.check_many([s.Question('\\\\sqrt2', '\\\\sqrt3')], s.Limits(workers=1));"
+        "print(s._pools[0].workers[0].process.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    worker = int(done.stdout)
+    deadline = time.monotonic() + 10
+    while alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(worker)
+
+
+def test_a_check_without_memory_ends_and_says_so():
+    assert check_many([RIGHT, RIGHT], Limits(memory_mb=1, workers=1)) == ["worker_died", "worker_died"]
+
+
+def alive(pid):
+    """Whether the process runs; an unreaped zombie does not."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

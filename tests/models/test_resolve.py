@@ -1,0 +1,48 @@
+"""A model is named in exactly one form, and one that cannot be had says what is needed."""
+
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from tasks.errors import LimoError
+from tasks.models.resolve import ModelSource, resolve
+
+COMMIT = "a" * 40
+
+
+@pytest.mark.parametrize("given", [{}, {"shipped": "base", "path": "x"}])
+def test_exactly_one_form(given):
+    with pytest.raises(ValidationError, match="exactly one of shipped, path, hub, gguf_package"):
+        ModelSource.model_validate(given)
+
+
+@pytest.mark.parametrize("revision", ["main", "v1", COMMIT[:-1]])
+def test_a_hub_revision_is_a_commit(revision):
+    with pytest.raises(ValidationError, match="revision"):
+        ModelSource.model_validate({"hub": {"repo": "a/b", "revision": revision}})
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ({"path": "/no/such"}, "/no/such: no such folder, asked for by base.models.m"),
+        ({"shipped": "nothing"}, "base.models.m.shipped: no `nothing`"),
+        ({"gguf_package": "no-such-package"}, "`no-such-package`.* not installed; `make real`"),
+    ],
+)
+def test_what_cannot_be_had_is_one_line(tmp_path, source, said):
+    with pytest.raises(LimoError, match=said):
+        resolve("m", ModelSource.model_validate(source), tmp_path)
+
+
+def test_an_unreachable_hub_says_how_else(tmp_path):
+    # In a process of its own: the hub library reads HF_HUB_OFFLINE when it is imported.
+    code = (
+        "from pathlib import Path; from tasks.models.resolve import *\n"
+        f"resolve('m', ModelSource(hub=HubModel(repo='a/b', revision='{COMMIT}')), Path('.'))"
+    )
+    environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PYTHONPATH": "."}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert "base.models.m: a/b@aaaaaaaaaaaa is not in the hub cache" in done.stderr.splitlines()[-1]

@@ -1,0 +1,65 @@
+import pytest
+
+from tasks.pool.answers import as_text, final_answer, last_boxed, tidy
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (27.0, "27"),
+        (0.5, "0.5"),
+        (1e-5, "1e-05"),
+        (-3, "-3"),
+        (float("nan"), None),
+        (None, None),
+        ("  ", None),
+        (["3"], "3"),
+        ([3568, 864], "3568, 864"),
+        ([], None),
+        ({"integer": 42}, None),
+        ('["\\\\frac{1}{2}"]', r"\frac{1}{2}"),
+        ("[-1,0]", "[-1,0]"),
+        ("07", "07"),
+    ],
+)
+def test_a_cell_as_text(value, text):
+    assert as_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "how", "worked", "answer"),
+    [
+        ("She has 48/2 = <<48/2=24>>24.\n#### 72", "auto", False, "72"),
+        ("That is\n#### 1,080", "auto", False, "1080"),
+        (r"so $x=\boxed{60}$. Also \boxed{\frac{1}{2}}.", "auto", True, r"\frac{1}{2}"),
+        ("It follows from symmetry.", "auto", True, None),
+        (r"\frac{5}{17}", "auto", False, r"\frac{5}{17}"),
+        (r"\boxed{7}", "as_is", False, "7"),
+        ("72", "hash", False, None),
+        (r"the answer is \boxed{3", "boxed", False, None),
+    ],
+)
+def test_the_final_answer(value, how, worked, answer):
+    assert final_answer(value, how, worked) == answer
+
+
+def test_the_last_closed_box_counts_and_escaped_braces_do_not():
+    assert last_boxed(r"\boxed{1} and \boxed{\{2,3\}} and \boxed{4") == r"\{2,3\}"
+
+
+@pytest.mark.parametrize(
+    ("raw", "clean"),
+    [
+        ("$\\frac{89}{200}$", r"\frac{89}{200}"),
+        ("$221,$8$", "221,8"),
+        ("$(1,2)$, $(3,4)$", "(1,2), (3,4)"),
+        ("$x$ is even", "$x$ is even"),
+        (r"\$18.90", r"\$18.90"),
+        ("27.0", "27"),
+        ("12.", "12"),
+        ("110。", "110"),
+        (r"\boxed{\$5}", r"\$5"),
+    ],
+)
+def test_typing_accidents_are_removed(raw, clean):
+    assert tidy(raw) == clean

@@ -1,0 +1,75 @@
+import json
+
+import polars as pl
+import pytest
+from pydantic import ValidationError
+
+from tasks.benchmarks import BenchmarkParams, BenchmarksParams, decide, run
+from tasks.errors import LimoError
+from tasks.pool.drafts import Draft
+from tasks.pool.presets import PRESETS
+from tasks.records.benchmark import ITEM
+
+
+def test_golds_that_disagree_are_shown():
+    drafts = [
+        Draft("a", "15", None, None, "f:1"),
+        Draft("a", "27", None, None, "f:2"),
+        Draft("b", None, None, None, "f:3"),
+    ]
+
+    decided = decide(BenchmarkParams(name="x", path="f"), drafts)
+
+    assert decided["reason"].to_list() == [None, "repeated_row", "no_gold"]
+    assert decided["evidence"][1] == "f:1, whose gold is 15, not 27"
+
+
+def test_items_of_files_and_generators(tmp_path):
+    rows = [
+        {"question": "哪个? A. 1 B. 2", "answer": "B. 2", "choice_answer": "B"},
+        {"question": "几?", "answer": 27.0, "choice_answer": ""},
+    ]
+    (tmp_path / "g.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    suite = (
+        BenchmarkParams(preset="Gaokao", path=str(tmp_path / "g.jsonl")),
+        BenchmarkParams(name="days-hard", family="days", levels=(8,), count=3),
+    )
+
+    run(BenchmarksParams(suite=suite), out=tmp_path / "out")
+
+    items = pl.read_parquet(tmp_path / "out/items.parquet")
+    assert items.schema == ITEM
+    assert items.select("benchmark", "gold", "kind", "language").rows()[:2] == [
+        ("Gaokao", "B", "choice", "zh"),
+        ("Gaokao", "27", "auto", "zh"),
+    ]
+    assert items["origin"].to_list()[2:] == [f"family:days:eval:0:{number}" for number in (1, 2, 3)]
+
+
+def test_a_benchmark_without_items_is_named(tmp_path):
+    (tmp_path / "g.jsonl").write_text('{"question": "a", "answer": {"x": 1}}\n')
+
+    with pytest.raises(LimoError, match="benchmark `x` has no usable item"):
+        run(BenchmarksParams(suite=(BenchmarkParams(name="x", path=str(tmp_path / "g.jsonl")),)), out=tmp_path / "out")
+
+
+def test_every_preset_is_valid_or_says_what_it_lacks():
+    for name, preset in PRESETS.items():
+        if "hub" in preset:
+            assert BenchmarkParams(preset=name).name == name
+        else:
+            with pytest.raises(ValidationError, match=f"preset `{name}` is on no hub; give the `path`"):
+                BenchmarkParams(preset=name)
+    assert len(PRESETS) == 10
+
+
+def test_a_path_replaces_the_hub_of_a_preset():
+    given = BenchmarkParams(preset="GPQA", path="gpqa.csv")
+
+    assert given.hub is None
+    assert len(given.fields.distractors) == 3
+
+
+def test_an_unknown_preset_lists_the_known():
+    with pytest.raises(ValidationError, match="no preset `AIME23`; there are AIME24, MATH500"):
+        BenchmarkParams(preset="AIME23")

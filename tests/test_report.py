@@ -1,0 +1,112 @@
+import re
+from html.parser import HTMLParser
+
+import polars as pl
+import pytest
+
+from tasks.errors import LimoError
+from tasks.report import ReportParams, run
+from tests.artifacts import write_run
+
+VOID = {"meta", "br", "line", "circle", "path", "polyline"}
+
+
+class Outline(HTMLParser):
+    """Headings, and whether every element is closed in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.headings = [], []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "h2":
+            self.headings.append(data.strip())
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory):
+    root = write_run(tmp_path_factory.mktemp("artifacts"))
+    answers = pl.read_parquet(root / "answer" / "answers.parquet")
+    hostile = "</pre><script>alert(1)</script>{{ 7 * 7 }}\\boxed{0}"
+    answers.with_columns(text=pl.lit(hostile)).write_parquet(root / "answer" / "answers.parquet")
+    run(ReportParams(title="A run & its report"), artifacts=root, out=root / "report")
+    return root
+
+
+@pytest.fixture(scope="module")
+def page(artifacts):
+    return (artifacts / "report" / "report.html").read_text()
+
+
+def test_the_page_is_well_formed_with_all_its_sections(page):
+    outline = Outline()
+    outline.feed(page)
+    assert outline.open == []
+    assert outline.headings == [
+        "Benchmarks",
+        "Funnel",
+        "Difficulty",
+        "Chain quality",
+        "Training",
+        "Length of answers",
+        "A training sample, and where it came from",
+        "One item, two answers",
+        "Cost",
+        "Models",
+    ]
+
+
+def test_text_of_models_is_escaped_and_never_evaluated(page):
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "{{ 7 * 7 }}" in page
+    assert "A run &amp; its report" in page
+
+
+def test_nothing_is_fetched_from_elsewhere(page):
+    assert not re.search(r"(src|href)\s*=|url\(|@import|https?://", page)
+
+
+def test_the_numbers_are_those_of_the_stages(page, artifacts):
+    assert "<b>80.0</b>" in page
+    assert "[70.0, 90.0]" in page
+    assert "63.3" in page
+    assert "<b>22,000</b>" in page  # of the sampling stages; training's 600 were not sampled
+    best = pl.read_parquet(artifacts / "select" / "kept.parquet").filter(rank=1)
+    assert best["chain_id"][0] in page
+    assert best["question_id"][0] in page
+
+
+def test_what_is_drawn_is_there_as_csv_too(artifacts):
+    tables = {path.stem: pl.read_csv(path) for path in (artifacts / "report").glob("*.csv")}
+    assert sorted(tables) == ["difficulty", "funnel", "lengths", "quality", "scores"]
+    assert tables["funnel"].columns == ["stage", "kept", "dropped"]
+    assert (
+        tables["quality"].group_by("figure", "group").agg(pl.col("share").sum())["share"].round(6).unique().item() == 1
+    )
+
+
+def test_a_long_text_is_cut_and_says_so(tmp_path):
+    artifacts = write_run(tmp_path)
+    answers = pl.read_parquet(artifacts / "answer" / "answers.parquet")
+    answers.with_columns(text=pl.lit("y" * 500)).write_parquet(artifacts / "answer" / "answers.parquet")
+    run(ReportParams(longest_text=100), artifacts=artifacts, out=artifacts / "report")
+    page = (artifacts / "report" / "report.html").read_text()
+    assert "400 more characters" in page
+    assert "y" * 101 not in page
+
+
+def test_a_missing_stage_is_named_and_nothing_is_written(tmp_path):
+    artifacts = write_run(tmp_path)
+    (artifacts / "score" / "chains.parquet").unlink()
+    with pytest.raises(LimoError, match=r"score/chains.parquet: no such file"):
+        run(ReportParams(), artifacts=artifacts, out=artifacts / "report")
+    assert not (artifacts / "report").exists()

@@ -1,0 +1,190 @@
+"""Real training: two ranks, killed and gone on, one rank; and what the stage makes of it."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import psutil
+import pytest
+import yaml
+
+from tasks.engines.params import ChatParams
+from tasks.errors import LimoError
+from tasks.files import read_json, read_table
+from tasks.models.digest import describe, read_header
+from tasks.records.model import load_models
+from tasks.train import TrainParams, decide, run
+from tasks.training.checkpoint import checkpoints
+from tasks.training.data import batch_rows
+from tasks.training.log import SAMPLE_LOSS, STEP
+from tests.builders import write_models
+from tests.training.tiny import make_folder, make_samples
+
+PARAMS = {
+    "epochs": 6,
+    "global_batch": 8,
+    "micro_batch": 2,
+    "lr": 3e-3,
+    "max_length": 200,
+    "precision": "fp32",
+    "device": "cpu",
+    "export_dtype": "float32",
+}
+TOO_LONG = "more than two hundred tokens " * 10
+STEPS_A_EPOCH = 3
+
+
+class Project:
+    """A folder with a base model and 20 samples, the last of them too long."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.base = describe(make_folder(root / "base"), "base", "path:base")
+        self.models = write_models(root / "models.json", self.base)
+        self.samples = root / "kept.parquet"
+        make_samples(20, chain_id="c_long", text=TOO_LONG, rank=99).write_parquet(self.samples)
+
+    def paths(self, name):
+        return {
+            "samples": self.samples,
+            "models": self.models,
+            "work": self.root / f"{name}-work",
+            "out": self.root / name,
+        }
+
+    def run(self, name, **params):
+        run(TrainParams(**(PARAMS | params)), ChatParams(system="Think."), **self.paths(name))
+        return self.root / name
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return Project(tmp_path_factory.mktemp("train"))
+
+
+@pytest.fixture(scope="module")
+def trained(project):
+    return project.run("two")
+
+
+def test_decide_keeps_the_length_as_evidence():
+    decided = decide(make_samples(2), {"c_1": 70}, max_length=60)
+    assert decided.select("chain_id", "reason", "evidence").rows() == [
+        ("c_0", None, None),
+        ("c_1", "too_long", "70 tokens, train.max_length is 60"),
+    ]
+
+
+def test_no_samples_is_one_line(project, tmp_path):
+    make_samples(1).clear().write_parquet(tmp_path / "none.parquet")
+    with pytest.raises(LimoError, match=r"none\.parquet: no samples to train on"):
+        paths = project.paths("none") | {"samples": tmp_path / "none.parquet"}
+        run(TrainParams(**PARAMS), ChatParams(), **paths)
+
+
+def test_counts_add_up_and_the_long_sample_is_named(trained):
+    manifest = read_json(trained / "manifest.json")
+    assert (manifest["taken"], manifest["kept"], manifest["rejected"]) == (20, 19, {"too_long": 1})
+    facts = manifest["facts"]
+    assert (facts["steps"], facts["epochs"], facts["world_size"], facts["fsdp"]) == (18, 6, 2, 2)
+    rejected = pl.read_parquet(trained / "rejected.parquet")
+    assert rejected["chain_id"].to_list() == ["c_long"]
+    assert rejected["evidence"][0].endswith("tokens, train.max_length is 200")
+
+
+def test_the_loss_falls_and_every_step_is_there(trained):
+    steps = read_table(trained / "steps.parquet", STEP)
+    assert steps["step"].to_list() == list(range(1, 19))
+    assert steps["loss"][-1] < 0.7 * steps["loss"][0]
+    assert (trained / "steps.csv").read_text().splitlines()[0] == ",".join(STEP)
+
+
+def test_which_sample_was_in_which_step(trained):
+    rows = read_table(trained / "samples.parquet", SAMPLE_LOSS)
+    order = [batch_rows(19, 42, 8, step) for step in range(18)]
+    # Sample k is the k-th best: `c_long` had rank 99, so it is not among them.
+    expected = {(step + 1, f"c_{row + 1}") for step, batch in enumerate(order) for row in batch}
+    assert set(rows.select("step", "chain_id").iter_rows()) == expected
+    assert set(rows["rank"]) == {0, 1}
+    by_step = rows.group_by("step").agg(
+        (pl.col("loss") * pl.col("loss_tokens")).sum() / pl.col("loss_tokens").sum(), pl.col("loss_tokens").sum()
+    )
+    steps = read_table(trained / "steps.parquet", STEP).select("step", "loss", "loss_tokens")
+    both = steps.join(by_step, on="step")
+    assert both["loss_tokens"].equals(both["loss_tokens_right"])
+    assert both["loss"].to_list() == pytest.approx(both["loss_right"].to_list(), rel=1e-4)
+
+
+def test_the_export_loads_with_its_tokenizer(project, trained):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    (model,) = load_models(trained / "model.json").values()
+    assert (model.name, model.path, model.origin) == ("trained", str(trained / "model"), "trained")
+    assert (model.architecture, model.parameters) == ("Qwen2ForCausalLM", project.base.parameters)
+    assert model.model_id != project.base.model_id
+    loaded = AutoModelForCausalLM.from_pretrained(model.path)
+    assert (type(loaded).__name__, loaded.dtype.itemsize) == ("Qwen2ForCausalLM", 4)
+    assert loaded.lm_head.weight is loaded.model.embed_tokens.weight
+    stored = [read_header(folder / "model.safetensors") for folder in (project.root / "base", trained / "model")]
+    assert stored[0] == stored[1], "the same tensors, the tied one once"
+    assert AutoTokenizer.from_pretrained(model.path).chat_template
+
+
+def test_killed_and_gone_on_gives_the_same_weights(project, trained):
+    params = project.root / "params.yaml"
+    params.write_text(yaml.safe_dump({"train": PARAMS, "chat": {"system": "Think."}}))
+    paths = project.paths("killed")
+    options = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
+    command = [sys.executable, "-m", "tasks.train", "--params", str(params), *options]
+    stage = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    work = wait_for(lambda: next((f for f in paths["work"].glob("*") if len(checkpoints(f)) == 2), None))
+    everyone = psutil.Process(stage.pid).children(recursive=True)
+    stage.kill()
+    stage.wait()
+    assert len(everyone) == 3, "a launcher and two ranks"
+    _, alive = psutil.wait_procs(everyone, timeout=20)
+    assert alive == []
+    assert not paths["out"].joinpath("manifest.json").exists()
+    flip_a_byte(checkpoints(work)[0])
+
+    project.run("killed")
+    assert read_json(paths["out"] / "manifest.json")["facts"]["resumed_at"] in {STEPS_A_EPOCH, 2 * STEPS_A_EPOCH}
+    assert weights(paths["out"]) == weights(trained)
+    same = ["step", "epoch", "loss", "lr", "grad_norm", "tokens"]
+    tables = [read_table(folder / "steps.parquet", STEP).select(same) for folder in (trained, paths["out"])]
+    assert tables[0].equals(tables[1])
+    assert pl.read_parquet(trained / "samples.parquet").equals(pl.read_parquet(paths["out"] / "samples.parquet"))
+
+
+def test_one_rank_gives_the_same_curve(project, trained):
+    steps = [read_table(folder / "steps.parquet", STEP) for folder in (trained, project.run("one", processes=1))]
+    for column in ("loss", "grad_norm", "lr"):
+        assert steps[0][column].to_list() == pytest.approx(steps[1][column].to_list(), rel=1e-3)
+
+
+def test_a_loss_that_is_no_number_is_one_line(project):
+    with pytest.raises(LimoError, match=r"^train: the loss is .* at step \d of .*; lower train.lr"):
+        project.run("nan", processes=1, lr=1e30)
+    assert not (project.root / "nan" / "manifest.json").exists()
+
+
+def wait_for(found, seconds=120):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := found():
+            return value
+        time.sleep(0.01)
+    raise TimeoutError
+
+
+def flip_a_byte(checkpoint):
+    shard = max(checkpoint.rglob("*.distcp"), key=lambda path: path.stat().st_size)
+    raw = bytearray(shard.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    shard.write_bytes(raw)
+
+
+def weights(folder):
+    return (folder / "model" / "model.safetensors").read_bytes()

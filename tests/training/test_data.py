@@ -1,0 +1,117 @@
+"""Which tokens are learnt, in which order, with what weight."""
+
+import pytest
+
+from tasks.errors import LimoError
+from tasks.training.data import (
+    Encoded,
+    batch_rows,
+    collate,
+    deal,
+    encode,
+    epoch_order,
+    learning_rate,
+    sample_weights,
+    steps_per_epoch,
+)
+from tests.training.tiny import TEMPLATE, make_model, make_tokenizer
+
+
+def test_response_and_end_token_are_learnt_and_nothing_else():
+    tokenizer = make_tokenizer()
+    sample = encode(tokenizer, "c_1", "Think.", "What is 1 + 1?", "It is \\boxed{2}.")
+    prompt = "<|im_start|>system\nThink.<|im_end|>\n<|im_start|>user\nWhat is 1 + 1?<|im_end|>\n<|im_start|>assistant\n"
+    assert tokenizer.decode(sample.ids[: sample.prompt]) == prompt
+    assert tokenizer.decode(sample.ids[sample.prompt :]) == "It is \\boxed{2}.<|im_end|>"
+    micro = collate([sample, Encoded("c_2", [5, 6, 7], 2)], [0.5, 0.25])
+    learnt = [int(t) for t, row in zip(micro.target, micro.row, strict=True) if row == 0]
+    assert tokenizer.decode(learnt) == "It is \\boxed{2}.<|im_end|>"
+    assert all(
+        micro.ids[row, column + 1] == target
+        for row, column, target in zip(micro.row, micro.column, micro.target, strict=True)
+    )
+    assert micro.weight.tolist() == [0.5] * sample.learnt + [0.25]
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        (TEMPLATE.replace("assistant\n{% endif", "assistant\n<think>{% endif"), "does not continue its own prompt"),
+        (TEMPLATE.replace("<|im_end|>\n", "\n"), "does not close an answer with the end token `<|im_end|>`"),
+    ],
+)
+def test_a_template_that_cannot_be_trained_on_is_named(template, said):
+    with pytest.raises(LimoError) as caught:
+        encode(make_tokenizer(template), "c_1", "s", "q", "r")
+    assert said in str(caught.value)
+
+
+def test_order_depends_on_seed_and_epoch_only():
+    assert epoch_order(6, seed=1, epoch=0) == epoch_order(6, seed=1, epoch=0)
+    assert len({tuple(epoch_order(20, seed, epoch)) for seed in (1, 2) for epoch in (0, 1)}) == 4
+    # Pinned: another order would break going on from checkpoints made before.
+    assert epoch_order(6, seed=42, epoch=0) == [1, 3, 0, 5, 2, 4]
+
+
+def test_every_epoch_sees_every_sample_once():
+    assert steps_per_epoch(10, 4) == 3
+    for epoch in range(2):
+        batches = [batch_rows(10, 42, 4, epoch * 3 + index) for index in range(3)]
+        assert [len(batch) for batch in batches] == [4, 4, 2]
+        assert sorted(row for batch in batches for row in batch) == list(range(10))
+
+
+@pytest.mark.parametrize(("rows", "ranks", "micro"), [(8, 2, 2), (7, 2, 4), (3, 2, 8), (5, 4, 1), (1, 1, 1)])
+def test_ranks_get_equally_many_micro_batches(rows, ranks, micro):
+    lengths = [10 * row + 1 for row in range(rows)]
+    dealt = deal(range(rows), lengths, ranks, micro)
+    assert len({len(share) for share in dealt}) == 1
+    assert sorted(row for share in dealt for chunk in share for row in chunk) == list(range(rows))
+    assert max(len(chunk) for share in dealt for chunk in share) <= micro
+
+
+def test_neighbours_in_length_share_a_micro_batch():
+    assert deal([0, 1, 2, 3], [9, 1, 8, 2], ranks=2, micro_batch=2) == [[[0, 2]], [[3, 1]]]
+
+
+def test_weights_of_a_batch_sum_to_one():
+    learnt = [1, 3, 12]
+    for weighting in ("token", "example"):
+        assert sum(w * n for w, n in zip(sample_weights(learnt, weighting), learnt, strict=True)) == pytest.approx(1)
+    assert sample_weights(learnt, "token") == [1 / 16] * 3
+    assert sample_weights(learnt, "example") == [1 / 3, 1 / 9, 1 / 36]
+
+
+def test_padding_changes_no_loss():
+    import torch
+
+    from tasks.training.loop import token_losses
+
+    model = make_model().eval()
+    samples = [Encoded("a", list(range(10, 40)), 5), Encoded("b", list(range(50, 60)), 3)]
+    with torch.no_grad():
+        together = token_losses(model, collate(samples, [1.0, 1.0]))
+        apart = torch.cat([token_losses(model, collate([sample], [1.0])) for sample in samples])
+    torch.testing.assert_close(together, apart)
+
+
+def test_an_empty_micro_batch_weighs_nothing():
+    micro = collate([], [])
+    assert micro.ids.shape == (1, 2)
+    assert micro.weight.tolist() == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("step", "scheduler", "warmup", "expected"),
+    [
+        (0, "cosine", 0, 1.0),
+        (5, "cosine", 0, 0.5),
+        (0, "cosine", 2, 0.0),
+        (1, "cosine", 2, 0.5),
+        (2, "cosine", 2, 1.0),
+        (9, "linear", 0, 0.1),
+        (9, "constant", 0, 1.0),
+    ],
+)
+def test_learning_rate(step, scheduler, warmup, expected):
+    assert learning_rate(step, 10, 1.0, scheduler, warmup) == pytest.approx(expected)

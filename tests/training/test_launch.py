@@ -1,0 +1,52 @@
+"""Why a run failed, in one line: the rank that knows the cause speaks first."""
+
+import pytest
+
+from tasks.errors import LimoError
+from tasks.files import write_json
+from tasks.records.model import Model
+from tasks.training.job import Job
+from tasks.training.launch import LOG, failure
+from tasks.training.recipe import Recipe
+from tasks.training.worker import explain
+
+MODEL = Model(model_id="m_1", name="base", path="base", origin="path:base", architecture="A", parameters=1)
+
+
+def make_job(path, **recipe):
+    return Job(recipe=Recipe(**recipe), model=MODEL, system="s", samples=path, work=path, out=path)
+
+
+def test_the_cause_is_told_not_its_consequence(tmp_path):
+    write_json(tmp_path / "failure-0.json", {"line": "train: RuntimeError: connection closed", "cause": False})
+    write_json(tmp_path / "failure-1.json", {"line": "train: out of memory", "cause": True})
+    assert failure(tmp_path) == "train: out of memory"
+
+
+def test_a_killed_rank_is_told(tmp_path):
+    write_json(tmp_path / "failure-0.json", {"line": "train: RuntimeError: connection closed", "cause": False})
+    (tmp_path / LOG).write_text("traceback : Signal 9 (SIGKILL) received by PID 123")
+    assert failure(tmp_path).startswith("train: a rank was killed (SIGKILL; out of memory?); rerun to go on")
+
+
+def test_a_launcher_that_failed_names_its_log(tmp_path):
+    (tmp_path / LOG).write_text("no such option")
+    assert failure(tmp_path) == f"train: accelerate launch failed; see {tmp_path / LOG}"
+
+
+@pytest.mark.parametrize(
+    ("error", "line", "cause"),
+    [
+        (LimoError("train: the loss is nan"), "train: the loss is nan", True),
+        (KeyError("x"), "train: KeyError: 'x'", False),
+    ],
+)
+def test_explain(tmp_path, error, line, cause):
+    assert explain(error, make_job(tmp_path)) == (line, cause)
+
+
+def test_out_of_memory_says_what_to_lower(tmp_path):
+    error = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes.")
+    line, cause = explain(error, make_job(tmp_path, micro_batch=2, activation_checkpointing=True))
+    assert cause
+    assert line.endswith("; lower train.micro_batch, or raise train.processes, over more GPUs")
