@@ -10,11 +10,12 @@ from typing import Any, NamedTuple, Self
 import polars as pl
 from pydantic import Field, model_validator
 
+from tasks.engines.groups import Drawn, Group
 from tasks.engines.launch import open_engine
 from tasks.engines.ledger import Ledger
 from tasks.engines.params import ChatParams, EngineParams, SamplingParams, refuse_greedy_repeats
 from tasks.engines.prompts import prompt_renderer
-from tasks.engines.sampler import Drawn, Group, sample
+from tasks.engines.sampler import sample
 from tasks.errors import LimoError
 from tasks.files import publish, read_table
 from tasks.manifest import write_manifest

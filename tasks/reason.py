@@ -12,9 +12,9 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from tasks.engines.attempts import TOO_LONG_REASON, attempt
+from tasks.engines.groups import never
 from tasks.engines.params import ChatParams, EngineParams, SamplingParams, refuse_greedy_repeats
 from tasks.engines.protocol import TOO_LONG
-from tasks.engines.sampler import never
 from tasks.errors import LimoError
 from tasks.files import publish, read_table
 from tasks.manifest import count_reasons, write_manifest

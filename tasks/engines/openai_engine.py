@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Collection
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -21,6 +21,11 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 RETRIED = {408, 409, 425, 429, 500, 502, 503, 504}
 CONTEXT_WORDS = ("context length", "maximum model length", "max_model_len", "longer than the maximum")
+
+
+class _Room(NamedTuple):
+    prompt: int
+    context: int
 
 
 class OpenAIEngine:
@@ -104,10 +109,14 @@ class OpenAIEngine:
             url = self._urls[next(self._turn) % len(self._urls)]
             try:
                 reply = await self._client.post(f"{url}/completions", json=self._body(request))
+                if _too_long(reply):
+                    prompt, context = await self._measure(url, request)
+                    if prompt >= context:
+                        return request.finish("", TOO_LONG, prompt, 0, 0.0)
+                    body = self._body(request) | {"max_tokens": context - prompt}
+                    reply = await self._client.post(f"{url}/completions", json=body)
                 if reply.status_code == 200:
                     return _response(request, reply.json(), time.monotonic() - started)
-                if _too_long(reply):
-                    return request.finish("", TOO_LONG, 0, 0, 0.0)
                 problem = f"{url}: HTTP {reply.status_code}: {' '.join(reply.text.split())[:200]}"
                 if reply.status_code not in RETRIED:
                     raise LimoError(problem)
@@ -116,6 +125,17 @@ class OpenAIEngine:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
         raise LimoError(f"{problem}; gave up after {TRIES} tries; what had finished is in the ledger")
+
+    async def _measure(self, url: str, request: Request) -> _Room:
+        """Tokens of a prompt, and of the server's context: its refusal does not say whether any response would fit."""
+        body = {"model": self._name, "prompt": request.prompt, "add_special_tokens": False}
+        reply = await self._client.post(f"{url.removesuffix('/v1')}/tokenize", json=body)
+        if reply.status_code != 200:
+            raise LimoError(
+                f"{url}: prompt and max_tokens exceed its context, and it has no /tokenize: lower max_tokens"
+            )
+        measured = reply.json()
+        return _Room(measured["count"], measured["max_model_len"])
 
     def _body(self, request: Request) -> dict[str, Any]:
         asked = request.sampling

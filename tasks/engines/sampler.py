@@ -16,38 +16,13 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NamedTuple
 
+from tasks.engines.groups import Drawn, Group, Judge, Rule, State, never
 from tasks.engines.ledger import Ledger
-from tasks.engines.params import SamplingParams
 from tasks.engines.progress import Progress
-from tasks.engines.protocol import TOO_LONG, Engine, Request, make_request
+from tasks.engines.protocol import TOO_LONG, Engine, Request
 from tasks.records.response import Response
 
 POLL_SECONDS = 1.0
-
-
-class Group(NamedTuple):
-    """The samples of one question."""
-
-    key: str
-    """The id of the question or item."""
-    prompt: str
-    gold: str
-    kind: str
-    samples: int
-    sampling: SamplingParams
-
-
-class Drawn(NamedTuple):
-    """One response to a group's prompt."""
-
-    group: Group
-    response: Response
-
-
-Rule = Callable[[int, int], bool]
-"""`rule(correct, drawn)`: whether the outcome is certain after `drawn` samples of which `correct` are right."""
-Judge = Callable[[Sequence[Drawn]], Sequence[bool]]
-"""Which of these responses are right, in order."""
 
 
 class Sampled(NamedTuple):
@@ -55,11 +30,6 @@ class Sampled(NamedTuple):
 
     drawn: list[Drawn]
     facts: dict[str, Any]
-
-
-def never(_correct: int, _drawn: int) -> bool:
-    """The rule that never stops: every sample is drawn."""
-    return False
 
 
 def sample(
@@ -111,47 +81,12 @@ def _generate(run: "_Run", engine: Engine, ledger: Ledger, places: int, progress
             progress.tell(run.decided, run.known, run.tokens_generated, run.left)
 
 
-class _State:
-    """One group while it is sampled."""
-
-    def __init__(self, group: Group, model_id: str) -> None:
-        self.group = group
-        self.bound = group.samples
-        """Samples at index `bound` and beyond cannot count any more."""
-        self.next = 0
-        """The lowest index not yet asked for."""
-        self.correct: dict[int, bool] = {}
-        self.model_id = model_id
-        self.first_id = self.request(0).response_id
-
-    def request(self, index: int) -> Request:
-        return make_request(self.model_id, self.group.prompt, self.group.sampling, index)
-
-    @property
-    def decided(self) -> bool:
-        return all(index in self.correct for index in range(self.bound))
-
-    def mark(self, index: int, correct: bool, rule: Rule, *, hopeless: bool) -> None:
-        """Note a result. The bound is the later end of the two extreme cases: all that is unknown right, or wrong."""
-        self.correct[index] = correct
-        ends = (self._end(rule, unknown=False), self._end(rule, unknown=True))
-        self.bound = 1 if hopeless else min(self.bound, max(ends))
-
-    def _end(self, rule: Rule, *, unknown: bool) -> int:
-        right = 0
-        for index in range(self.group.samples):
-            right += self.correct.get(index, unknown)
-            if rule(right, index + 1):
-                return index + 1
-        return self.group.samples
-
-
 class _Run:
     """All groups while they are sampled: what is known, what is in flight, what to ask for next."""
 
     def __init__(self, groups: Sequence[Group], model_id: str, rule: Rule, judge: Judge | None) -> None:
         self._rule, self._judge = rule, judge
-        self._states = [_State(group, model_id) for group in groups]
+        self._states = [State(group, model_id) for group in groups]
         self._open = deque(range(len(groups)))
         self._undecided = set(range(len(groups)))
         self._responses: dict[str, Response] = {}

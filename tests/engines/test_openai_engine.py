@@ -13,6 +13,8 @@ from tasks.engines.params import EngineParams, SamplingParams
 from tasks.engines.protocol import TOO_LONG, make_request
 from tasks.errors import LimoError
 
+CONTEXT = 20
+
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -31,10 +33,14 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(server.pause)
         with server.lock:
             server.now -= 1
+        length = len(asked["prompt"].split())
+        if self.path == "/tokenize":
+            self._reply(200, {"count": length, "max_model_len": CONTEXT})
+            return
         if fails is not None:
             self._reply(fails, {"message": "try later"})
-        elif asked["prompt"] == "endless":
-            self._reply(400, {"message": "This model's maximum context length is 9 tokens."})
+        elif length + asked["max_tokens"] > CONTEXT:
+            self._reply(400, {"message": "This model's maximum context length is 20 tokens."})
         else:
             reason = "length" if asked["prompt"] == "cut" else "stop"
             choice = {"text": f"{asked['prompt']} {asked['seed']}", "finish_reason": reason}
@@ -139,9 +145,15 @@ def test_no_more_connections_than_places(start, connect):
 
 def test_a_prompt_too_long_is_recorded_and_not_tried_again(start, connect):
     server = start()
-    response = finish(connect(server.url), ask("endless"))[0]
-    assert (response.finish_reason, response.text) == (TOO_LONG, "")
-    assert len(server.asked) == 1
+    response = finish(connect(server.url), ask("word " * CONTEXT))[0]
+    assert (response.finish_reason, response.text, response.n_prompt_tokens) == (TOO_LONG, "", CONTEXT)
+    assert len(server.asked) == 2
+
+
+def test_a_response_gets_the_room_there_is(start, connect):
+    server = start()
+    assert finish(connect(server.url), ask(max_tokens=32768))[0].finish_reason == "stop"
+    assert [asked.get("max_tokens") for asked in server.asked] == [32768, None, 17]
 
 
 def test_a_refused_request_is_one_line(start, connect):

@@ -1,15 +1,18 @@
 """The sampler against a scripted engine: a pure function of the request, finishing in whatever order."""
 
+import os
 import random
+import signal
 from functools import partial
 
 import pytest
 
 from tasks.band import BandParams, certain
+from tasks.engines.groups import Group, never
 from tasks.engines.ledger import Ledger
 from tasks.engines.params import SamplingParams
 from tasks.engines.protocol import TOO_LONG
-from tasks.engines.sampler import Group, never, sample
+from tasks.engines.sampler import sample
 
 SAMPLING = SamplingParams(temperature=1.0, max_tokens=50)
 
@@ -167,6 +170,22 @@ def test_after_a_crash_only_the_missing_is_generated(tmp_path):
     resumed = draw(groups, tmp_path / "crash", rest, never)
     assert table(resumed.drawn) == table(undisturbed.drawn)
     assert len(rest.asked) == 80 * 32 - kept
+
+
+def test_sigterm_writes_what_has_finished_and_ends(tmp_path):
+    class Stopped(ScriptedEngine):
+        def finished(self, seconds):
+            if len(self.asked) > 300:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().finished(seconds)
+
+    engine, before = Stopped(), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        draw(make_groups(80), tmp_path, engine, never)
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert engine.closed
+    assert len(Ledger(tmp_path, "m_test").lookup(engine.asked)) == len(engine.asked) - len(engine.flying) > 0
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_one_question_more_generates_only_its_samples(tmp_path):

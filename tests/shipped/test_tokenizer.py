@@ -31,11 +31,11 @@ def test_corpus_words_are_one_token_and_digits_stand_alone() -> None:
 
 
 def test_every_corpus_word_is_one_token() -> None:
-    splitter = words().backend_tokenizer.pre_tokenizer
+    splitter, vocabulary = words().backend_tokenizer.pre_tokenizer, words().get_vocab()
     for name in corpus.CORPORA:
         for document in itertools.islice(corpus.CORPORA[name](5), 300):
             for piece, _ in splitter.pre_tokenize_str(document.continuation):
-                assert piece in words().get_vocab(), piece
+                assert piece in vocabulary, piece
 
 
 def test_auto_tokenizer_reads_the_folder_back_the_same(tmp_path: Path) -> None:
