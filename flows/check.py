@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from flows.needs import NeedsParams, lacks
 from tasks.answer import AnswerParams
 from tasks.band import BandParams
 from tasks.base import BaseParams
@@ -15,22 +16,20 @@ from tasks.benchmarks import BenchmarksParams
 from tasks.clean import CleanParams
 from tasks.decontaminate import DecontaminateParams
 from tasks.engines.params import ChatParams, EngineParams
+from tasks.errors import LimoError
+from tasks.files import publish
 from tasks.grade import GradeParams
 from tasks.lineage import LineageParams
+from tasks.manifest import write_manifest
+from tasks.params import Params, load_section, read_tree, section_errors
 from tasks.pull import PullParams
 from tasks.reason import ReasonParams
 from tasks.report import ReportParams
 from tasks.score import ScoreParams
 from tasks.screen import ScreenParams
 from tasks.select import SelectParams
-from tasks.train import TrainParams
-
-from flows.needs import NeedsParams, lacks
-from tasks.errors import LimoError
-from tasks.files import publish
-from tasks.manifest import write_manifest
-from tasks.params import Params, load_section, read_tree, section_errors
 from tasks.stage import stage_main
+from tasks.train import TrainParams
 
 SECTIONS: dict[str, type[Params]] = {
     "base": BaseParams,
@@ -54,6 +53,10 @@ SECTIONS: dict[str, type[Params]] = {
 }
 
 
+GENERATING = ("screen", "band", "reason", "train", "answer")
+"""Sections that name models."""
+
+
 def mistakes(tree: Mapping[str, Any]) -> list[str]:
     """Every mistake in a params tree, each as `key.path: what is wrong`; empty when it is valid."""
     found = [f"{name}: unknown section" for name in tree if name not in SECTIONS and name != "profile"]
@@ -65,16 +68,15 @@ def mistakes(tree: Mapping[str, Any]) -> list[str]:
 def unknown_models(tree: Mapping[str, Any]) -> list[str]:
     """Sections that name a model which `base.models` does not have."""
     known = sorted(tree["base"]["models"])
-    screen, band, reason, train, answer = (
-        SECTIONS[name].model_validate(tree.get(name) or {}) for name in ("screen", "band", "reason", "train", "answer")
-    )
+    screen, band, reason, train, answer = (tree.get(name) or {} for name in GENERATING)
     named = {
-        "screen.model": screen.model,
-        "band.model": band.model,
-        "train.base": train.base,
-        "answer.base": answer.base,
+        "screen.model": ScreenParams.model_validate(screen).model,
+        "band.model": BandParams.model_validate(band).model,
+        "train.base": TrainParams.model_validate(train).base,
+        "answer.base": AnswerParams.model_validate(answer).base,
     }
-    named |= {f"reason.teachers.{index}.model": teacher.model for index, teacher in enumerate(reason.teachers)}
+    teachers = ReasonParams.model_validate(reason).teachers
+    named |= {f"reason.teachers.{index}.model": teacher.model for index, teacher in enumerate(teachers)}
     return [
         f"{key}: no model `{name}` under base.models, which has {', '.join(known)}"
         for key, name in named.items()

@@ -6,6 +6,7 @@ of independent stages, and a UI.
 
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -16,6 +17,7 @@ from flows import check, profiles, summary
 from flows.dag import repro_stage, upstream
 
 PARAMS = Path("params.yaml")
+RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=4)
 
 
 @task(task_run_name="{name}", tags=["limo"])
@@ -29,7 +31,7 @@ def stage(name: str) -> str:
 @flow(
     name="limo-pipeline",
     description="Question pool to scores: the stages of dvc.yaml.",
-    task_runner=ThreadPoolTaskRunner(max_workers=4),
+    task_runner=RUNNER,  # type: ignore[arg-type]  # its futures are PrefectFutures, which its stubs do not say
 )
 def pipeline(profile: str | None = None, retries: int = 0) -> None:
     """Run all stages that are out of date.
@@ -45,7 +47,8 @@ def pipeline(profile: str | None = None, retries: int = 0) -> None:
     needs = upstream()
     for name in TopologicalSorter(needs).static_order():
         before = [runs[parent] for parent in needs[name]]
-        runs[name] = stage.with_options(retries=retries, retry_delay_seconds=10).submit(name, wait_for=before)
+        again = stage.with_options(retries=retries, retry_delay_seconds=10)
+        runs[name] = again.submit(name, wait_for=before, return_state=False)
     for run in runs.values():
         run.result()
     create_table_artifact(summary.score_rows(), key="scores", description="Scores with 95% intervals")

@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -21,15 +22,15 @@ SMALL = yaml.safe_load(Path("tests/small.yaml").read_text(encoding="utf-8"))
 
 
 def run(project, *command, **extra):
-    done = subprocess.run(command, cwd=project, env=environment() | extra, capture_output=True, text=True)
-    return done
+    return subprocess.run(command, cwd=project, env=environment() | extra, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A copy of the project's own files, as a git repository, with small counts in params.yaml, run to the end."""
     folder = tmp_path_factory.mktemp("project")
-    listed = subprocess.run(["git", "ls-files", "-coz", "--exclude-standard"], capture_output=True, check=True, text=True)
+    listing = ["git", "ls-files", "-coz", "--exclude-standard"]
+    listed = subprocess.run(listing, capture_output=True, check=True, text=True)
     for name in filter(None, listed.stdout.split("\0")):
         if Path(name).is_file() and name != "dvc.lock":
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +62,7 @@ def test_every_stage_ran_and_nothing_is_lost(project):
 
 def test_each_filter_takes_in_what_the_one_before_it_kept(project):
     order = ["pull", "clean", "decontaminate", "screen", "band"]
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in pairwise(order):
         assert manifest(project, after)["taken"] == manifest(project, before)["kept"]
 
 
@@ -107,8 +108,8 @@ def test_mlflow_has_the_runs_and_the_model_version(project):
 
 def test_the_report_stands_alone(project):
     page = (project / "artifacts/report/report.html").read_text()
-    assert "src=\"http" not in page
-    assert "href=\"http" not in page
+    assert 'src="http' not in page
+    assert 'href="http' not in page
     assert manifest(project, "select")["kept"] > 0
 
 

@@ -17,4 +17,4 @@ def open_engine(params: EngineParams, model: Model, log: Path) -> Engine:
     """
     if params.kind == "openai":
         return OpenAIEngine(model.name, params)
-    return VllmEngine(Path(model.path), params, log)
+    return VllmEngine(Path(model.path), params.of(model.name), log)

@@ -9,6 +9,17 @@ from tasks.params import Params
 SYSTEM = "Please reason step by step, and put your final answer within \\boxed{}."
 
 
+class EngineModelParams(Params):
+    """What the engine does otherwise for one model; null: as for the others."""
+
+    tensor_parallel: int | None = Field(default=None, ge=1)
+    """GPUs that share the model; they must divide its attention heads."""
+    max_model_len: int | None = Field(default=None, ge=1)
+    """Longest prompt plus response, tokens."""
+    max_num_seqs: int | None = Field(default=None, ge=1)
+    """Responses decoded together in one step."""
+
+
 class EngineParams(Params):
     """What generates, and how much of the machine it takes. None of these changes what is asked of a model."""
 
@@ -28,6 +39,8 @@ class EngineParams(Params):
     """Share of each GPU's memory that vLLM takes for weights and KV cache."""
     kv_cache_gib: float | None = Field(default=None, gt=0)
     """KV cache, GiB; null: what `gpu_memory_utilization` leaves. State it on a CPU, whose share is of main memory."""
+    models: dict[str, EngineModelParams] = Field(default_factory=dict)
+    """What single models need otherwise, by their names under base.models (`trained` for the trained one)."""
     base_urls: tuple[str, ...] = ()
     """For `openai`: one URL a server, such as http://10.0.0.5:8000/v1. Each serves a model under its name in
     params.yaml (`vllm serve PATH --served-model-name NAME`)."""
@@ -43,6 +56,11 @@ class EngineParams(Params):
         if self.kind == "openai" and not self.base_urls:
             raise ValueError("kind `openai` needs at least one URL in base_urls")
         return self
+
+    def of(self, model: str) -> Self:
+        """These params as they are for the model of that name."""
+        other = self.models.get(model, EngineModelParams())
+        return self.model_copy(update=other.model_dump(exclude_none=True))
 
     @property
     def places(self) -> int:

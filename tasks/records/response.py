@@ -5,7 +5,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Response(BaseModel):
-    """One finished generation; `response_id` hashes all that decides it: model, prompt, sampling, seed, sample index."""
+    """One finished generation; `response_id` hashes what decides it: model, prompt, sampling, seed, sample index."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 

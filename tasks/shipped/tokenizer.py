@@ -9,6 +9,7 @@ import itertools
 import json
 import random
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ TEMPLATE = (
 )
 
 
+@cache
 def build() -> Qwen2Tokenizer:
     """The tokenizer of all shipped models, the same at every call."""
     splitter = Qwen2Tokenizer().backend_tokenizer.pre_tokenizer

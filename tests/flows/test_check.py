@@ -34,8 +34,8 @@ def test_three_mistakes_in_three_sections_are_all_listed(tmp_path):
     keys = [mistake.split(":")[0] for mistake in mistakes(tree)]
     assert keys == ["band.samples", "select.cuont", "train.lr"]
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(tree))
-    command = [sys.executable, "-m", "flows.check", "--params-file", tmp_path / "params.yaml", "--out", tmp_path / "out"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    paths = ["--params-file", tmp_path / "params.yaml", "--out", tmp_path / "out"]
+    done = subprocess.run([sys.executable, "-m", "flows.check", *paths], capture_output=True, text=True)
     assert done.returncode == 2
     assert all(key in done.stderr for key in keys)
     assert "Traceback" not in done.stderr
@@ -55,6 +55,7 @@ def test_a_model_that_base_does_not_have_is_named_with_its_key():
 
 
 def test_a_machine_lacks_what_no_machine_has():
-    missing = lacks(NeedsParams(gpus=10_000, gpu_gib=141, memory_gib=10**6, disk_gib=10**9, packages=("no_such_package",)))
+    needs = NeedsParams(gpus=10_000, gpu_gib=141, memory_gib=10**6, disk_gib=10**9, packages=("no_such_package",))
+    missing = lacks(needs)
     assert [line.split(":")[0] for line in missing] == ["gpus", "memory", "disk", "package"]
     assert lacks(NeedsParams()) == []

@@ -1,7 +1,6 @@
 """The tokenizer: whole words, single digits, any text back unchanged, the chat template."""
 
 import itertools
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from transformers import AutoTokenizer, Qwen2Config, Qwen2Tokenizer
 from tasks.shipped import corpus, tokenizer
 
 
-@cache
 def words() -> Qwen2Tokenizer:
     return tokenizer.build()
 
