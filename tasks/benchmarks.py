@@ -75,7 +75,8 @@ def decide(benchmark: BenchmarkParams, drafts: list[Draft]) -> pl.DataFrame:
     rows: list[dict[str, Any]] = []
     for draft in drafts:
         reason, evidence = _fault(draft, seen)
-        seen.setdefault(draft.question, First(draft.origin, draft.answer))
+        if reason is None:
+            seen[draft.question] = First(draft.origin, draft.answer)
         rows.append(
             {
                 "item_id": item_id(benchmark.name, draft.question),

@@ -22,12 +22,13 @@ from pydantic import Field
 
 from tasks.errors import LimoError
 from tasks.files import publish, read_table, write_json
-from tasks.grading.grader import GRADER, Pair, grade_many
+from tasks.grading.grader import GRADER, Pair, Verdict, grade_many
 from tasks.grading.statistics import Comparison, Estimate, Matrix, compare, macro, rate
 from tasks.grading.symbolic import Limits
 from tasks.manifest import write_manifest
 from tasks.params import Params
 from tasks.records.benchmark import ANSWER, ITEM, SCORE, VERDICT, score_id, verdict_id
+from tasks.records.response import TOO_LONG
 from tasks.stage import stage_main
 
 AVERAGE = "average"
@@ -80,7 +81,11 @@ def judge(items: pl.DataFrame, answers: pl.DataFrame, params: GradeParams) -> pl
         )
     limits = Limits(params.seconds, params.memory_mb, params.workers)
     pairs = [Pair(*row) for row in joined.select("gold", "text", "kind").iter_rows()]
-    verdicts = grade_many(pairs, limits)
+    unsent = Verdict("ungraded", None, "none", "prompt_too_long")
+    verdicts = [
+        unsent if finish == TOO_LONG else verdict
+        for finish, verdict in zip(joined["finish_reason"], grade_many(pairs, limits), strict=True)
+    ]
     ids = joined.select("response_id", "item_id").iter_rows()
     graded = joined.with_columns(
         pl.Series("verdict_id", [verdict_id(response, item, GRADER) for response, item in ids], pl.String),

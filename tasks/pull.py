@@ -40,7 +40,8 @@ def decide(source: str, drafts: list[Draft]) -> pl.DataFrame:
     rows: list[dict[str, Any]] = []
     for draft in drafts:
         reason, evidence = _fault(draft, seen)
-        seen.setdefault(draft.question, draft.origin)
+        if reason is None:
+            seen[draft.question] = draft.origin
         rows.append(
             {
                 "question_id": question_id(source, draft.question),

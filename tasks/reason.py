@@ -14,7 +14,6 @@ from pydantic import Field, model_validator
 from tasks.engines.attempts import TOO_LONG_REASON, attempt
 from tasks.engines.groups import never
 from tasks.engines.params import ChatParams, EngineParams, SamplingParams, refuse_greedy_repeats
-from tasks.engines.protocol import TOO_LONG
 from tasks.errors import LimoError
 from tasks.files import publish, read_table
 from tasks.manifest import count_reasons, write_manifest
@@ -22,7 +21,7 @@ from tasks.params import Params
 from tasks.records.chain import CHAIN, chain_id
 from tasks.records.model import Model, load_models, require_model
 from tasks.records.question import BANDED
-from tasks.records.response import ATTEMPT
+from tasks.records.response import ATTEMPT, TOO_LONG
 from tasks.stage import stage_main
 
 WRONG, UNGRADED, TRUNCATED, UNSOLVED = "wrong_answer", "ungraded_answer", "truncated", "no_right_chain"

@@ -112,6 +112,14 @@ def test_score_ids_change_with_the_verdicts_only(tmp_path, out):
     assert again == {key: row["score_id"] for key, row in scores(out).items()}
 
 
+def test_a_prompt_that_was_never_sent_is_ungraded(tmp_path):
+    rows = [answer("sums", "1+1", arm, "", finish="too_long") for arm in ("base", "trained")]
+    run(PARAMS, items=write_items(tmp_path), answers=write_answers(tmp_path, *rows), out=tmp_path / "out")
+    verdicts = pl.read_parquet(tmp_path / "out" / "verdicts.parquet")
+    assert verdicts["verdict"].to_list() == ["ungraded"] * 2
+    assert verdicts["verdict_reason"].to_list() == ["prompt_too_long"] * 2
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

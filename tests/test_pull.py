@@ -24,6 +24,11 @@ def test_reasons_and_evidence():
     assert decided["question_id"][0] == question_id("s", "a")
 
 
+def test_a_row_without_an_answer_does_not_shadow_a_later_one_with_it():
+    decided = decide("s", [draft("a", None), draft("a", "2", "f:2")])
+    assert decided["reason"].to_list() == ["no_answer", None]
+
+
 def test_sources_are_joined_and_counted(tmp_path):
     (tmp_path / "a.jsonl").write_text(
         '{"question": "1+1?", "answer": "so\\n#### 2"}\n{"question": "2+2?", "answer": ""}\n'

@@ -4,11 +4,11 @@ import pytest
 from tasks.engines.ledger import Ledger
 from tasks.engines.params import ChatParams, EngineParams, SamplingParams
 from tasks.engines.prompts import prompt_renderer
-from tasks.engines.protocol import TOO_LONG, make_request
+from tasks.engines.protocol import make_request
 from tasks.errors import LimoError
 from tasks.files import read_json
 from tasks.records.question import QUESTION
-from tasks.records.response import ATTEMPT
+from tasks.records.response import ATTEMPT, TOO_LONG
 from tasks.screen import SOLVED, ScreenParams, certain, decide, run
 from tests.builders import SHIPPED, make_model, make_question, write_models
 

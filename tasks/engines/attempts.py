@@ -11,11 +11,11 @@ from tasks.engines.launch import open_engine
 from tasks.engines.ledger import Ledger
 from tasks.engines.params import ChatParams, EngineParams, SamplingParams
 from tasks.engines.prompts import prompt_renderer
-from tasks.engines.protocol import TOO_LONG, Engine
+from tasks.engines.protocol import Engine
 from tasks.engines.sampler import sample
 from tasks.grading.grader import Pair, Verdict, grade_many
 from tasks.records.model import Model
-from tasks.records.response import ATTEMPT
+from tasks.records.response import ATTEMPT, TOO_LONG
 
 TOO_LONG_REASON = "prompt_too_long"
 

@@ -61,11 +61,11 @@ class State:
         """Whether every sample that counts is there."""
         return all(index in self.correct for index in range(self.bound))
 
-    def mark(self, index: int, correct: bool, rule: Rule, *, hopeless: bool) -> None:
+    def mark(self, index: int, correct: bool, rule: Rule) -> None:
         """Note a result. The bound is the later end of the two extreme cases: all that is unknown right, or wrong."""
         self.correct[index] = correct
         ends = (self._end(rule, unknown=False), self._end(rule, unknown=True))
-        self.bound = 1 if hopeless else min(self.bound, max(ends))
+        self.bound = min(self.bound, max(ends))
 
     def _end(self, rule: Rule, *, unknown: bool) -> int:
         right = 0

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
+from tasks.errors import LimoError
 from tasks.records.response import RESPONSE, Response
 
 
@@ -92,7 +93,10 @@ def _sound(path: Path, *, whole: bool = False) -> bool:
             pl.read_parquet(path)
     except FileNotFoundError:
         return False
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except OSError as error:
+        # Too many open files, no right to read: the segment itself may be sound.
+        raise LimoError(f"{path}: cannot be read ({error})") from None
+    except pl.exceptions.PolarsError as error:
         problem = (str(error).splitlines() or [type(error).__name__])[0]
     if problem:
         aside = path.with_name(path.name + ".torn")

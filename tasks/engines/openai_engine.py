@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import httpx
 
 from tasks.engines.params import EngineParams
-from tasks.engines.protocol import TOO_LONG, Request
+from tasks.engines.protocol import Request
 from tasks.errors import LimoError
-from tasks.records.response import Response
+from tasks.records.response import TOO_LONG, Response
 
 TRIES = 8
 FIRST_PAUSE_SECONDS = 0.5
@@ -120,7 +120,7 @@ class OpenAIEngine:
                 problem = f"{url}: HTTP {reply.status_code}: {' '.join(reply.text.split())[:200]}"
                 if reply.status_code not in RETRIED:
                     raise LimoError(problem)
-            except httpx.TransportError as error:
+            except (httpx.RequestError, ValueError, KeyError) as error:
                 problem = f"{url}: {type(error).__name__} {error}".rstrip()
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
@@ -145,12 +145,16 @@ class OpenAIEngine:
             "max_tokens": asked.max_tokens,
             "temperature": asked.temperature,
             "top_p": asked.top_p,
+            # Said even where they do nothing, else the server puts its model's own defaults in their place.
+            "top_k": asked.top_k,
+            "min_p": 0.0,
+            "repetition_penalty": 1.0,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
             "seed": request.own_seed,
             # vLLM's own: the template holds any start token already.
             "add_special_tokens": False,
         }
-        if asked.top_k:
-            body["top_k"] = asked.top_k
         if asked.stop:
             body["stop"] = list(asked.stop)
         return body
@@ -175,6 +179,8 @@ def _too_long(reply: httpx.Response) -> bool:
 
 def _response(request: Request, reply: dict[str, Any], seconds: float) -> Response:
     choice, usage = reply["choices"][0], reply.get("usage") or {}
-    reason = "length" if choice["finish_reason"] == "length" else "stop"
+    reason = choice["finish_reason"]
+    if reason not in ("stop", "length"):
+        raise ValueError(f"the server ended a response with {reason}")
     prompt_tokens, tokens = usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)
     return request.finish(choice["text"], reason, prompt_tokens, tokens, round(seconds, 3))

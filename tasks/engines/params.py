@@ -21,7 +21,11 @@ class EngineModelParams(Params):
 
 
 class EngineParams(Params):
-    """What generates, and how much of the machine it takes. None of these changes what is asked of a model."""
+    """What generates, and how much of the machine it takes.
+
+    None of these is part of a response's key in the ledger: after a change of `dtype` or `max_model_len`, responses
+    that are there are used as they are. Delete the model's folder in artifacts/ledger to draw them anew.
+    """
 
     kind: Literal["vllm", "openai"] = "vllm"
     """`vllm`: vLLM in this process; `openai`: servers at `base_urls` that speak OpenAI's completions protocol."""

@@ -8,7 +8,6 @@ from tasks.engines.params import SamplingParams
 from tasks.records.ids import content_id
 from tasks.records.response import Response
 
-TOO_LONG = "too_long"
 """The finish reason of a prompt that leaves no room for a response: it was not sent, and is not in the ledger."""
 
 

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 from tasks.engines.groups import Drawn, Group, Judge, Rule, State, never
 from tasks.engines.ledger import Ledger
 from tasks.engines.progress import Progress
-from tasks.engines.protocol import TOO_LONG, Engine, Request
-from tasks.records.response import Response
+from tasks.engines.protocol import Engine, Request
+from tasks.records.response import TOO_LONG, Response
 
 POLL_SECONDS = 1.0
 
@@ -161,8 +161,7 @@ class _Run:
         drawn = [Drawn(self._states[number].group, response) for number, response in told]
         verdicts = self._judge(drawn) if self._judge else [False] * len(drawn)
         for (number, response), correct in zip(told, verdicts, strict=True):
-            hopeless = response.finish_reason == TOO_LONG
-            self._states[number].mark(response.sample_index, correct, self._rule, hopeless=hopeless)
+            self._states[number].mark(response.sample_index, correct, self._rule)
         changed = {number for number, _ in told}
         self._undecided -= {number for number in changed if self._states[number].decided}
         return changed

@@ -10,10 +10,10 @@ from typing import Any
 
 from tasks.engines.environment import set_environment
 from tasks.engines.params import EngineParams
-from tasks.engines.protocol import TOO_LONG, Request
+from tasks.engines.protocol import Request
 from tasks.errors import LimoError
 from tasks.files import write_json
-from tasks.records.response import Response
+from tasks.records.response import TOO_LONG, Response
 
 
 class VllmEngine:
@@ -77,7 +77,9 @@ class VllmEngine:
     def _response(self, output: Any) -> Response:
         request, started = self._flying.pop(output.request_id)
         best = output.outputs[0]
-        reason = "length" if best.finish_reason == "length" else "stop"
+        reason = str(best.finish_reason)
+        if reason not in ("stop", "length"):
+            raise LimoError(f"vLLM ended a response with {reason}; rerun, what had finished is in the ledger")
         seconds = round(time.monotonic() - started, 3)
         return request.finish(best.text, reason, len(output.prompt_token_ids), len(best.token_ids), seconds)
 

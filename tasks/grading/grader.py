@@ -4,8 +4,10 @@ Three tiers, each asked only what the one before left open: exact rules in this 
 that can be killed, and nothing: such a response is `ungraded`, with the reason, and never silently wrong.
 """
 
+import hashlib
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import NamedTuple
 
 from tasks.grading.extract import extract
@@ -14,7 +16,17 @@ from tasks.grading.hostile import refusal
 from tasks.grading.normalise import split_unit, squeeze, tidy
 from tasks.grading.symbolic import Limits, Question, check_many
 
-GRADER = f"limo-grader 0.1 (math-verify {version('math-verify')})"
+DECIDING = ("extract", "fast", "grader", "hostile", "normalise", "symbolic", "values", "worker")
+"""Modules that decide a verdict."""
+
+
+def _version() -> str:
+    """The grader's version, with a digest of the code that decides: an edited rule is another grader."""
+    sources = b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in DECIDING)
+    return f"limo-grader 0.1+{hashlib.sha256(sources).hexdigest()[:8]} (math-verify {version('math-verify')})"
+
+
+GRADER = _version()
 
 MAX_ANSWER = 2_000
 """Longest answer, in characters, that is compared otherwise than letter by letter."""

@@ -53,11 +53,14 @@ def pass_at_k(correct: int, samples: int, k: int) -> float:
 
 
 def rate(matrix: Matrix, k: int, *, confidence: float, resamples: int, seed: int) -> Estimate:
-    """Mean pass@k over items; a Wilson interval for one sample an item, a bootstrap over items for several."""
+    """Mean pass@k over items; a Wilson interval for one sample an item, else a bootstrap over items."""
     items, samples = matrix.shape
     if samples == 1:
         return wilson(int(matrix.sum()), items, confidence)
     values = item_values(matrix, k)
+    if values.min() == values.max() and values[0] in (0, 1):
+        # Items that are all alike resample to an interval of no width: every item as one trial is the cautious choice.
+        return wilson(int(values.sum()), items, confidence)
     low, high = _percentiles(_resampled_means(values, resamples, seed), confidence)
     return Estimate(float(values.mean()), low, high)
 

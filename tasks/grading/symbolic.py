@@ -6,6 +6,7 @@ unpickled. Workers start with the first undecided pair and serve all later calls
 """
 
 import atexit
+import itertools
 import json
 import os
 import selectors
@@ -27,6 +28,7 @@ GRACE_SECONDS = 5.0
 """A worker's check is killed by its own timer; one that says nothing for so much longer is killed from here."""
 
 START_SECONDS = 300.0
+TIMEOUT = "timeout"
 
 
 class Limits(NamedTuple):
@@ -53,6 +55,8 @@ class _Worker:
     replies: IO[bytes]
     place: int = -1
     """Which question it is at; -1 when idle."""
+    number: int = -1
+    """The number that its reply must bear: never used twice."""
 
 
 @dataclass
@@ -63,6 +67,7 @@ class _Pool:
 
 
 _lock = threading.Lock()
+_numbers = itertools.count()
 _pools: list[_Pool] = []
 
 
@@ -94,6 +99,7 @@ def close() -> None:
 def _check_all(questions: Sequence[Question], pool: _Pool) -> list[str]:
     outcomes = [""] * len(questions)
     waiting = deque(range(len(questions)))
+    asked_again: set[int] = set()
     with selectors.DefaultSelector() as selector:
         for each in pool.workers:
             selector.register(each.replies, selectors.EVENT_READ, each)
@@ -103,14 +109,28 @@ def _check_all(questions: Sequence[Question], pool: _Pool) -> list[str]:
             ready = [key.data for key, _ in selector.select(pool.limits.seconds + GRACE_SECONDS)]
             # Nothing for longer than any check may take: every busy worker is stuck.
             for each in ready or [each for each in pool.workers if each.place >= 0]:
-                outcomes[each.place] = each.replies.readline().decode().strip() if ready else ""
-                if not outcomes[each.place]:
-                    outcomes[each.place] = "worker_died"
+                outcome = _outcome(each) if ready else ""
+                if not outcome:
                     selector.unregister(each.replies)
                     _restart(each, pool.limits)
                     selector.register(each.replies, selectors.EVENT_READ, each)
+                if each.place >= 0 and not outcome and each.place not in asked_again:
+                    # The worker may have died of something else, such as the kernel's want of memory.
+                    asked_again.add(each.place)
+                    waiting.appendleft(each.place)
+                elif each.place >= 0:
+                    outcomes[each.place] = outcome or "worker_died"
                 _ask(each, questions, waiting)
     return outcomes
+
+
+def _outcome(each: _Worker) -> str:
+    """What the worker says of the question it is at; empty when it died, or speaks of another."""
+    number, _, outcome = each.replies.readline().decode().strip().partition(" ")
+    if number == TIMEOUT:
+        # Its timers run during a check only, so this is of the question it is at.
+        return TIMEOUT
+    return outcome if number == str(each.number) else ""
 
 
 def _ask(each: _Worker, questions: Sequence[Question], waiting: deque[int]) -> None:
@@ -118,7 +138,8 @@ def _ask(each: _Worker, questions: Sequence[Question], waiting: deque[int]) -> N
     if each.place >= 0:
         # A worker that has died shows as the end of its replies.
         with suppress(BrokenPipeError):
-            each.asks.write(json.dumps(questions[each.place]).encode() + b"\n")
+            each.number = next(_numbers)
+            each.asks.write(json.dumps([each.number, *questions[each.place]]).encode() + b"\n")
 
 
 def _pool(limits: Limits, wanted: int) -> _Pool:

@@ -31,7 +31,8 @@ def serve(seconds: float, memory_bytes: int) -> None:
 
     This process only loads the libraries and forks children, which do the checking; a child that is killed is replaced
     in milliseconds, and its check answered here with the reason. One check is under way at a time, so that nothing is
-    lost with a child.
+    lost with a child. A reply begins with the number of its question, so that none is taken for another's; what is
+    said of a child that died has none, since the child may have died between two checks.
     """
     replies = os.dup(1)
     # What a library prints must not be read as a reply.
@@ -68,10 +69,11 @@ def _child(replies: int, seconds: float, memory_bytes: int) -> NoReturn:
         # Both signals have their default action, the kernel's kill, which ends even a loop inside C.
         signal.setitimer(signal.ITIMER_PROF, seconds)
         signal.setitimer(signal.ITIMER_REAL, seconds + WALL_EXTRA_SECONDS)
-        outcome = check(*json.loads(line))
+        number, gold, answer = json.loads(line)
+        outcome = check(gold, answer)
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        _reply(replies, outcome)
+        _reply(replies, f"{number} {outcome}")
     os._exit(RECYCLED)
 
 

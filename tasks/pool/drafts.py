@@ -92,7 +92,7 @@ def _read(source: SourceParams, key: str) -> Iterator[Draft]:
     ids: dict[str, str] = {}
     for row in itertools.chain(head, rows):
         if fields.id is not None:
-            _check_id(str(row.values.get(fields.id)), row, ids)
+            _check_id(row.values.get(fields.id), row, ids)
         yield _draft(row, fields, source)
 
 
@@ -125,7 +125,10 @@ def _first(names: Sequence[str], columns: Sequence[str]) -> str | None:
     return next((name for name in names if name in columns), None)
 
 
-def _check_id(value: str, row: Row, ids: dict[str, str]) -> None:
+def _check_id(given: Any, row: Row, ids: dict[str, str]) -> None:
+    if given is None:
+        raise LimoError(f"{row.origin}: has no id; give every row one, or leave `fields.id` out")
+    value = str(given)
     if value in ids:
         raise LimoError(
             f"{row.origin}: id {value} was already used in {ids[value]}; ids must be unique, or leave `fields.id` out"

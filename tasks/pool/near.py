@@ -35,7 +35,9 @@ def near_duplicates(texts: Sequence[str], blocks: Sequence[int], shingle: int, t
     from rensa import RMinHash, RMinHashLSH
 
     sets = [shingles(text, shingle) for text in texts]
-    sketches = RMinHash.from_token_sets([sorted(each) for each in sets], num_perm=PERMUTATIONS, seed=SEED)
+    # Shingles carry their block, so that texts of two blocks never meet in a bucket: templates would fill one.
+    marked = [sorted(f"{block}\0{each}" for each in own) for own, block in zip(sets, blocks, strict=True)]
+    sketches = RMinHash.from_token_sets(marked, num_perm=PERMUTATIONS, seed=SEED)
     index = RMinHashLSH(threshold=threshold, num_perm=PERMUTATIONS, num_bands=BANDS)
     index.insert_many(sketches)
     found: dict[int, Near] = {}

@@ -3,6 +3,9 @@
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
+TOO_LONG = "too_long"
+"""The finish reason of a prompt that does not fit the context: nothing was generated."""
+
 
 class Response(BaseModel):
     """One finished generation; `response_id` hashes what decides it: model, prompt, sampling, seed, sample index."""

@@ -22,6 +22,7 @@ from tasks.tracing.edges import base_model_id, trained_model
 from tasks.tracing.flat import flat_metrics, flat_params, key
 from tasks.tracing.store import connected, open_experiment, store_uri
 from tasks.tracing.versions import MODEL_ID, ensure_version, log_models
+from tasks.tracing.weights import keep
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -53,7 +54,8 @@ class Run(NamedTuple):
         """The id of this state: nothing of when or where it was made."""
         digests = [data.digest for listed in self.sets.values() for data in listed]
         settings = [f"{name}={value}" for name, value in sorted(flat_params(self.params).items())]
-        return content_id("run", self.trained.model_id, *digests, *sorted(self.scores["score_id"]), *settings)
+        values = [f"{score}={value}" for score, value in sorted(self.scores.select("score_id", "value").iter_rows())]
+        return content_id("run", self.trained.model_id, *digests, *values, *settings)
 
 
 class Tie(NamedTuple):
@@ -217,7 +219,8 @@ def _each_once(listed: Iterable[list[DataSet]]) -> list[DataSet]:
 
 def _version_tags(run: Run) -> dict[str, str]:
     """What the gate of the registry compares, and what identifies the version."""
-    tags = {"samples_digest": run.sets["train"][0].digest, "base_model_id": run.base_id, "path": run.trained.path}
+    tags = {"samples_digest": run.sets["train"][0].digest, "base_model_id": run.base_id}
+    tags["path"] = str(keep(run.trained, run.artifacts))
     tags |= {"state": run.state(), "grader": ", ".join(sorted(run.scores["grader"].unique()))}
     for row in run.scores.iter_rows(named=True):
         name = key(f"{'score' if row['arm'] == 'trained' else row['arm']}/{row['benchmark']}/{row['metric']}")

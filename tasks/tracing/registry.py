@@ -63,7 +63,9 @@ def promote(artifacts: Path, name: str, gate: Gate) -> Promotion:
     with connected(artifacts) as client:
         aliases = _aliases(client, name)
         if CHALLENGER not in aliases:
-            raise LimoError(f"registered model {name}: no challenger; `dvc repro lineage` registers the trained model")
+            raise LimoError(
+                f"registered model {name}: no challenger; `dvc repro -f -s lineage` registers the trained model"
+            )
         challenger, champion = aliases[CHALLENGER], aliases.get(CHAMPION)
         if challenger == champion:
             return Promotion(
@@ -101,7 +103,7 @@ def rollback(artifacts: Path, name: str) -> Promotion:
 def _aliases(client: "MlflowClient", name: str) -> dict[str, str]:
     if not client.search_registered_models(f"name='{name}'"):
         raise LimoError(
-            f"registered model {name}: not in the registry; `dvc repro lineage` registers the trained model"
+            f"registered model {name}: not in the registry; `dvc repro -f -s lineage` registers the trained model"
         )
     return {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
 

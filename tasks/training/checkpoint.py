@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.errors import LimoError
 from tasks.files import read_json, write_json
 from tasks.training.log import Log
 
@@ -67,8 +68,13 @@ def step_of(folder: Path) -> int:
 def _whole(accelerator: "Accelerator", folder: Path) -> bool:
     if not (folder / HASHES).exists():
         return False
-    written: dict[str, str] = read_json(folder / HASHES)
-    return _merge(_hash_share(accelerator, folder)) == written
+    found = _merge(_hash_share(accelerator, folder))
+    try:
+        written: dict[str, str] = read_json(folder / HASHES)
+    except (LimoError, UnicodeDecodeError):
+        # A power cut can leave it empty; an older checkpoint may be whole.
+        return False
+    return found == written
 
 
 def _hash_share(accelerator: "Accelerator", folder: Path) -> dict[str, str]:

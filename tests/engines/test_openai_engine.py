@@ -10,8 +10,9 @@ import pytest
 from tasks.engines import openai_engine
 from tasks.engines.openai_engine import OpenAIEngine
 from tasks.engines.params import EngineParams, SamplingParams
-from tasks.engines.protocol import TOO_LONG, make_request
+from tasks.engines.protocol import make_request
 from tasks.errors import LimoError
+from tasks.records.response import TOO_LONG
 
 CONTEXT = 20
 

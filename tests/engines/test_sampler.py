@@ -11,8 +11,8 @@ from tasks.band import BandParams, certain
 from tasks.engines.groups import Group, never
 from tasks.engines.ledger import Ledger
 from tasks.engines.params import SamplingParams
-from tasks.engines.protocol import TOO_LONG
 from tasks.engines.sampler import sample
+from tasks.records.response import TOO_LONG
 
 SAMPLING = SamplingParams(temperature=1.0, max_tokens=50)
 
@@ -212,13 +212,14 @@ def _all_samples(group):
     return [_respond(make_request("m_test", group.prompt, SAMPLING, i)).text for i in range(group.samples)]
 
 
-def test_a_prompt_too_long_is_tried_once_and_the_rest_go_on(tmp_path):
+def test_every_sample_of_a_prompt_too_long_is_refused_and_the_rest_go_on(tmp_path):
     groups = [Group("q_long", "endless", "right", "auto", 32, SAMPLING), *make_groups(6)]
     sampled = draw(groups, tmp_path, ScriptedEngine(), never)
     mine = [one.response for one in sampled.drawn if one.group.key == "q_long"]
-    assert [(one.finish_reason, one.text) for one in mine] == [(TOO_LONG, "")]
-    assert sampled.facts["too_long"] == 1
-    assert sampled.facts["responses"] == 1 + 6 * 32
+    # As many rows as any other question has, so that scores stay comparable.
+    assert [(one.finish_reason, one.text) for one in mine] == [(TOO_LONG, "")] * 32
+    assert sampled.facts["too_long"] == 32
+    assert sampled.facts["responses_generated"] == 6 * 32
     assert not Ledger(tmp_path, "m_test").lookup([mine[0].response_id])
 
 

@@ -6,10 +6,11 @@ from tasks.engines.groups import Group
 from tasks.engines.ledger import Ledger
 from tasks.engines.params import ChatParams, EngineParams, SamplingParams
 from tasks.engines.prompts import prompt_renderer
-from tasks.engines.protocol import TOO_LONG, make_request
+from tasks.engines.protocol import make_request
 from tasks.engines.sampler import sample
 from tasks.engines.vllm_engine import VllmEngine
 from tasks.errors import LimoError
+from tasks.records.response import TOO_LONG
 from tests.builders import SHIPPED
 
 MODEL = SHIPPED / "base"

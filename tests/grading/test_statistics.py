@@ -54,6 +54,12 @@ def test_one_sample_gets_wilson_and_several_a_bootstrap_over_items():
     assert estimate.high - estimate.low == pytest.approx(2 * half, rel=0.1)
 
 
+def test_items_all_alike_keep_an_interval():
+    all_wrong = np.zeros((30, 4), dtype=np.int64)
+    assert rate(all_wrong, 1, **SETTINGS) == wilson(0, 30, 0.95)
+    assert rate(all_wrong + 1, 1, **SETTINGS) == wilson(30, 30, 0.95)
+
+
 @pytest.mark.parametrize(("gained", "lost", "p"), [(0, 0, 1.0), (5, 0, 2 / 32), (8, 2, 2 * 56 / 1024), (3, 3, 1.0)])
 def test_mcnemar(gained, lost, p):
     assert mcnemar(gained, lost) == pytest.approx(p)

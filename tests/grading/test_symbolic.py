@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -33,8 +34,20 @@ def test_a_bomb_that_slipped_through_ends_and_the_rest_goes_on(bomb):
 def test_a_worker_killed_from_outside_is_replaced():
     check_many([RIGHT], LIMITS)
     os.killpg(symbolic._pools[0].workers[0].process.pid, signal.SIGKILL)
-    # Killed while idle: the next question finds a dead worker, and says so; the one after has a new one.
-    assert check_many([RIGHT, RIGHT], LIMITS) == ["worker_died", "correct"]
+    # Killed while idle: the next question finds a dead worker, and is asked again of a new one.
+    assert check_many([RIGHT, RIGHT], LIMITS) == ["correct", "correct"]
+
+
+def test_a_child_killed_while_idle_shifts_no_verdict():
+    """What is said of the dead child must not be read as the reply to the next question."""
+    alternating = [RIGHT, Question("\\sqrt{2}", "\\sqrt{3}")] * 4
+    one_worker = Limits(workers=1)
+    check_many([RIGHT], one_worker)
+    parent = symbolic._pools[0].workers[0].process.pid
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGKILL)
+    time.sleep(0.2)
+    assert check_many(alternating, one_worker) == ["correct", "incorrect"] * 4
 
 
 def test_a_script_without_a_main_guard_may_grade():
