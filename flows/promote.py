@@ -10,6 +10,7 @@ from prefect.artifacts import create_table_artifact
 
 from tasks.lineage import LineageParams
 from tasks.params import load_section
+from tasks.stage import one_line_errors
 from tasks.tracing.registry import Gate, Promotion, promote, rollback
 
 PARAMS = Path("params.yaml")
@@ -40,4 +41,5 @@ def _registered_model() -> str:
 
 
 if __name__ == "__main__":
-    print(promotion().why)
+    with one_line_errors():
+        print(promotion().why)

@@ -20,9 +20,7 @@ from tasks.stage import stage_main
 class BaseParams(Params):
     """The models of this profile."""
 
-    models: dict[str, ModelSource] = Field(
-        default={"base": ModelSource(shipped="base"), "teacher": ModelSource(shipped="teacher")}, min_length=1
-    )
+    models: dict[str, ModelSource] = Field(min_length=1)
     """Name -> where it comes from. Paper: Qwen2.5-Math-7B-Instruct (coarse filter), R1-Distill-Qwen-32B (fine filter,
     teacher), QwQ-32B and DeepSeek-R1 (teachers), Qwen2.5-32B-Instruct (base)."""
 

@@ -71,6 +71,8 @@ def publish(out: Path) -> Iterator[Path]:
             _replace(entry, out / entry.name)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        if not any(out.iterdir()):
+            out.rmdir()
 
 
 def _replace(source: Path, target: Path) -> None:

@@ -28,6 +28,8 @@ def read_tree(path: Path) -> dict[str, Any]:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise LimoError(f"{path}: no such file; run from the project's folder") from None
+    except OSError as error:
+        raise LimoError(f"{path}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise LimoError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
@@ -64,4 +66,6 @@ def _describe(section: str, detail: Any) -> str:
     if detail["type"] == "missing":
         return f"{key}: required but missing"
     message = detail["msg"].removeprefix("Value error, ")
+    if isinstance(detail["input"], dict | list | tuple):
+        return f"{key}: {message}"
     return f"{key}: {message} (found {detail['input']!r})"

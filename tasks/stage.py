@@ -11,7 +11,8 @@ import os
 import signal
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.errors import LimoError
@@ -32,9 +33,16 @@ def stage_main(run: Callable[..., None]) -> None:
             parser.add_argument("--" + parameter.name.replace("_", "-"), type=Path, required=True, dest=parameter.name)
     options = vars(parser.parse_args())
     path = options.pop("params")
-    try:
+    with one_line_errors():
         sections = [load_section(path, p.name, types[p.name]) for p in parameters if p.kind is not p.KEYWORD_ONLY]
         run(*sections, **options)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Print a `LimoError` raised inside as one line on stderr and exit with 2; all else is a bug and passes."""
+    try:
+        yield
     except LimoError as error:
         print(f"limo: {error}", file=sys.stderr)
         sys.exit(2)

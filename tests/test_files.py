@@ -25,6 +25,12 @@ def test_a_failing_block_leaves_what_was_there(tmp_path):
     assert [path.name for path in out.iterdir()] == ["kept.parquet"]
 
 
+def test_a_first_run_that_fails_leaves_no_folder(tmp_path):
+    with pytest.raises(RuntimeError), publish(tmp_path / "out"):
+        raise RuntimeError
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_is_replaced_whole(tmp_path):
     out = tmp_path / "out"
     for name in ("a", "b"):

@@ -54,6 +54,21 @@ def test_a_model_that_base_does_not_have_is_named_with_its_key():
     assert [mistake.split(",")[0] for mistake in mistakes(tree)] == ["screen.model: no model `weak` under base.models"]
 
 
+def test_names_that_nothing_has_are_found_before_anything_starts():
+    tree = yaml.safe_load(profiles.render("default"))
+    tree["answer"]["benchmarks"] = {"AIME42": {"samples": 4, "temperature": 0.6}}
+    tree["engine"]["models"] = {"nobody": {"tensor_parallel": 2}, "trained": {}}
+    tree["base"]["models"]["trained"] = {"shipped": "base"}
+    found = [mistake.split(":")[0] for mistake in mistakes(tree)]
+    assert found == ["engine.models.nobody", "base.models.trained", "answer.benchmarks.AIME42"]
+
+
+def test_an_empty_section_is_a_mistake_not_a_crash():
+    tree = yaml.safe_load(profiles.render("default"))
+    tree["base"] = None
+    assert mistakes(tree) == ["base.models: required but missing"]
+
+
 def test_a_machine_lacks_what_no_machine_has():
     needs = NeedsParams(gpus=10_000, gpu_gib=141, memory_gib=10**6, disk_gib=10**9, packages=("no_such_package",))
     missing = lacks(needs)
