@@ -22,7 +22,10 @@ def score_rows(artifacts: Path = ARTIFACTS) -> list[dict[str, Any]]:
     rows = []
     for name in scores["benchmark"].unique(maintain_order=True):
         arms = {row["arm"]: row for row in scores.filter(pl.col("benchmark") == name).iter_rows(named=True)}
-        row = {"benchmark": name, "items": next(iter(arms.values()))["items"]}
+        row = {
+            "benchmark": "mean of benchmarks" if name == "average" else name,
+            "items": next(iter(arms.values()))["items"],
+        }
         row |= {arm: _interval(found) for arm, found in arms.items()}
         row |= _difference(compared.get(name))
         rows.append(row | {"score id (trained)": arms["trained"]["score_id"] if "trained" in arms else ""})

@@ -183,8 +183,15 @@ class _Run:
             for index in range(state.bound)
         ]
 
+    def _saved(self, state: State) -> float:
+        drawn = [self._responses[state.request(index).response_id].n_tokens for index in range(state.bound)]
+        return (state.group.samples - state.bound) * sum(drawn) / max(len(drawn), 1)
+
     def facts(self, seconds: float) -> dict[str, Any]:
-        """What the run cost and saved; tokens saved are samples not drawn times the mean length of those that count."""
+        """What the run cost and saved.
+
+        Tokens saved are an estimate: a sample that was not drawn counts as long as its question's drawn ones.
+        """
         counted = {drawn.response.response_id: drawn.response for drawn in self.counted()}
         tokens = sum(response.n_tokens for response in counted.values())
         new = [key for key, one in counted.items() if key not in self._ledgered and one.finish_reason != TOO_LONG]
@@ -197,7 +204,7 @@ class _Run:
             "samples_not_drawn": undrawn,
             "tokens": tokens,
             "tokens_generated": self.tokens_generated,
-            "tokens_saved": round(undrawn * tokens / max(len(counted), 1)),
+            "tokens_saved": round(sum(self._saved(state) for state in self._states)),
             "truncated": sum(response.finish_reason == "length" for response in counted.values()),
             "too_long": sum(response.finish_reason == TOO_LONG for response in counted.values()),
             "seconds": round(seconds, 1),

@@ -45,7 +45,8 @@ def find(artifacts: Path, edges: pl.DataFrame, id_prefix: str) -> tuple[str, str
     found = named.filter(pl.col("id").str.starts_with(id_prefix)).unique("id").sort("id")
     if found.is_empty() or not id_prefix:
         raise LimoError(
-            f"{id_prefix!r}: no record in {artifacts} has an id that begins so; `limo results` shows scores"
+            f"{id_prefix!r}: no record in {artifacts} has an id that begins so; `limo results` shows scores, and"
+            " `dvc repro` renews the lineage when it is older than they are"
         )
     exact = found.filter(pl.col("id") == id_prefix)
     if exact.is_empty() and found.height > 1:
