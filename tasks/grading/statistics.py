@@ -85,6 +85,11 @@ def wilson(correct: int, items: int, confidence: float) -> Estimate:
 def macro(matrices: Sequence[Matrix], *, confidence: float, resamples: int, seed: int) -> Estimate:
     """The mean of the benchmarks' pass@1, each weighing the same; a bootstrap over the items within each."""
     values = [item_values(matrix, 1) for matrix in matrices]
+    everything = np.concatenate(values)
+    if everything.min() == everything.max() and everything[0] in (0, 1):
+        # No width to resample. The mean of means varies as one over so many items would.
+        items = int(len(values) ** 2 / sum(1 / len(each) for each in values))
+        return wilson(int(everything[0]) * items, items, confidence)
     means = np.mean([_resampled_means(v, resamples, seed + n) for n, v in enumerate(values)], axis=0)
     low, high = _percentiles(means, confidence)
     return Estimate(float(np.mean([v.mean() for v in values])), low, high)

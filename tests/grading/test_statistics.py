@@ -60,6 +60,12 @@ def test_items_all_alike_keep_an_interval():
     assert rate(all_wrong + 1, 1, **SETTINGS) == wilson(30, 30, 0.95)
 
 
+def test_benchmarks_all_wrong_keep_an_interval_as_wide_as_their_sizes_allow():
+    small, large = np.zeros((10, 1), dtype=np.int64), np.zeros((40, 1), dtype=np.int64)
+    # 2 squared over 1/10 + 1/40: the small one counts for as much as the large one.
+    assert macro([small, large], **SETTINGS) == wilson(0, 32, 0.95)
+
+
 @pytest.mark.parametrize(("gained", "lost", "p"), [(0, 0, 1.0), (5, 0, 2 / 32), (8, 2, 2 * 56 / 1024), (3, 3, 1.0)])
 def test_mcnemar(gained, lost, p):
     assert mcnemar(gained, lost) == pytest.approx(p)
