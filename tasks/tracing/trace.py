@@ -139,6 +139,7 @@ def _response(artifacts: Path, edges: pl.DataFrame, identifier: str) -> list[str
     shown = {
         "response": f"{identifier} · drawn in {', '.join(stages)}",
         "by": f"{model.model_id} · {model.name}",
+        "graded": "; ".join(_graded(artifacts, stage, identifier) for stage in stages),
         "text": _text(artifacts, stages[0], identifier),
     }
     questions = _parents(edges, identifier, "question")
@@ -182,6 +183,19 @@ def _parents(edges: pl.DataFrame, identifier: str, kind: str) -> pl.Series:
 def _models(artifacts: Path) -> dict[str, Model]:
     models = [*load_models(artifacts / "base" / "models.json").values(), trained_model(artifacts)]
     return {model.model_id: model for model in models}
+
+
+def _graded(artifacts: Path, stage: str, identifier: str) -> str:
+    """What became of a response in the stage that drew it."""
+    table = {"reason": "reason/rejected", "answer": "grade/verdicts"}.get(stage, f"{stage}/attempts")
+    columns = ("response_id", "verdict", "extracted", "verdict_reason")
+    judged = read_table(artifacts / f"{table}.parquet", {name: VERDICT[name] for name in columns})
+    found = judged.filter(pl.col("response_id") == identifier)
+    if found.is_empty():
+        # `reason` writes what it rejects with the verdict; what it keeps is right.
+        return f"{stage}: correct"
+    row = found.row(0, named=True)
+    return f"{stage}: {row['verdict']}, extracted {row['extracted'] or row['verdict_reason'] or 'nothing'}"
 
 
 def _text(artifacts: Path, stage: str, identifier: str) -> str:

@@ -60,6 +60,7 @@ def test_a_verdict_shows_item_gold_and_response(artifacts):
     assert "correct by integer" in shown
     assert "gold" in shown
     assert "drawn in answer" in shown
+    assert "answer: correct, extracted" in shown
     assert "m_trained · trained" in shown
     assert "<b>It</b> is" in shown
 
@@ -70,6 +71,7 @@ def test_a_chain_shows_its_question_and_what_became_of_it(artifacts):
     shown = describe(artifacts, chain)
     assert question in shown
     assert "drawn in reason" in shown
+    assert "reason: correct" in shown
     assert f"rank 2, {chain}" in shown
 
 
