@@ -16,7 +16,7 @@ export PREFECT_MEMO_STORE_PATH = $(PREFECT_HOME)/memo.toml
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS = 90
 
-.PHONY: setup repro flow test check deps lock models real
+.PHONY: setup repro flow ablate test check deps lock models real
 
 setup: .venv/ready
 
@@ -38,6 +38,10 @@ flow: setup $(if $(filter real,$(PROFILE)),real)
 	$(if $(PROFILE),limo use $(PROFILE))
 	python -m flows.pipeline
 
+# The paper's five questions on the models that ship: an hour on two cores.
+ablate: setup
+	limo ablate
+
 test: setup
 	pytest
 
@@ -46,7 +50,7 @@ check: setup
 	ruff format --check .
 	mypy
 	lint-imports
-	pytest tests/flows/test_contract.py
+	pytest tests/flows/test_contract.py tests/flows/test_ablate.py
 
 deps: setup
 	python -m flows.contract

@@ -1,5 +1,6 @@
 """The `limo` command. One line and exit code 2 for a user's mistake; a traceback only for a bug."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,15 @@ from tasks.stage import one_line_errors
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 PARAMS = Path("params.yaml")
+PREFECT = {
+    "PREFECT_HOME": str(Path("artifacts/prefect").absolute()),
+    "PREFECT_LOCAL_STORAGE_PATH": str(Path("artifacts/prefect/storage").absolute()),
+    "PREFECT_MEMO_STORE_PATH": str(Path("artifacts/prefect/memo.toml").absolute()),
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
+    "DO_NOT_TRACK": "1",
+}
+"""As the Makefile sets them, for a flow that is run by hand: Prefect reads them when it is first imported."""
 
 
 @app.command()
@@ -71,6 +81,20 @@ def trace(
     from tasks.tracing.trace import describe
 
     print(describe(artifacts, record))
+
+
+@app.command()
+def ablate() -> None:
+    """Ask the paper's five questions of the models that ship: train every arm on every seed, and compare."""
+    for name, value in PREFECT.items():
+        os.environ.setdefault(name, value)
+    from flows import ablate as flow
+    from tasks.ablation.table import console
+
+    # Before Prefect starts its server: a mistake is told at once.
+    flow.require_valid()
+    flow.ablate()
+    print(console(flow.OUT))
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+DVC_FILES = (Path("dvc.yaml"), Path("profiles/ablations/dvc.yaml"))
 DATA_SUFFIXES = {".json", ".yaml", ".html", ".j2", ".css"}
 
 
@@ -43,13 +44,14 @@ def code_deps(deps: list[str]) -> set[str]:
     return {dep for dep in deps if dep.startswith(("tasks/", "flows/")) and Path(dep).suffix}
 
 
-def rewrite(path: Path = Path("dvc.yaml")) -> None:
-    """Set each stage's code deps in dvc.yaml to its closure, leaving artifacts, order and comments alone."""
+def rewrite(path: Path) -> None:
+    """Set each stage's code deps in a dvc.yaml to its closure, leaving artifacts, order and comments alone."""
     yaml = YAML()
     yaml.width, yaml.preserve_quotes = 120, True
     yaml.indent(mapping=2, sequence=4, offset=2)
     tree = yaml.load(path)
-    for stage in tree["stages"].values():
+    for entry in tree["stages"].values():
+        stage = entry.get("do", entry)
         data = [dep for dep in stage["deps"] if dep not in code_deps(stage["deps"])]
         stage["deps"] = data + sorted(closure(stage_module(stage["cmd"])))
     yaml.dump(tree, path)
@@ -92,4 +94,5 @@ def _is_bare_package(path: Path) -> bool:
 
 
 if __name__ == "__main__":
-    rewrite()
+    for dvc_file in DVC_FILES:
+        rewrite(dvc_file)

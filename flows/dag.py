@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,11 @@ def environment() -> dict[str, str]:
     return os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "1"}
 
 
-def repro_stage(name: str, say: Callable[[str], None]) -> None:
+def repro_stage(name: str, say: Callable[[str], None], cores: Collection[int] = ()) -> None:
     """Bring one stage up to date by `dvc repro -s`, passing each line it prints to `say`.
+
+    Args:
+        cores: the cores that the stage may use; none: all that we may.
 
     Raises:
         LimoError: the stage failed; carries the last lines it printed.
@@ -52,7 +55,7 @@ def repro_stage(name: str, say: Callable[[str], None]) -> None:
     command = [sys.executable, "-c", MORTAL_DVC, "--wait-for-lock", "repro", "-s", name]
     lines = []
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment()
+        _on_cores(command, cores), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment()
     ) as run:
         assert run.stdout is not None
         for line in run.stdout:
@@ -62,9 +65,17 @@ def repro_stage(name: str, say: Callable[[str], None]) -> None:
         raise LimoError(f"stage {name} failed:\n" + "\n".join(_telling(lines)))
 
 
+def _on_cores(command: list[str], cores: Collection[int]) -> list[str]:
+    # In the new process rather than in ours: affinity is a thread's, and is inherited by all that it starts.
+    if not cores:
+        return command
+    pin = f"import os; os.sched_setaffinity(0, {sorted(cores)})"
+    return [*command[:2], f"{pin}\n{command[2]}", *command[3:]]
+
+
 def changed() -> dict[str, Any]:
     """`dvc status` as data: what is out of date, by stage; empty when all is up to date."""
-    command = [sys.executable, "-m", "dvc", "status", "--json"]
+    command = [sys.executable, "-m", "dvc", "status", "--json", str(DVC_FILE)]
     asked = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     if asked.returncode != 0:
         raise LimoError(f"dvc status: {asked.stderr.strip().splitlines()[-1]}")

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from typing import get_args
 
 from tasks.errors import LimoError
-from tasks.families import buttons, days
+from tasks.families import buttons, days, remainders, rounds
 from tasks.families.problem import Family, Problem, Split, Step, apply, draw_steps, program, show, split_of
 
 __all__ = ["Family", "Problem", "Split", "Step", "apply", "families", "family", "problems", "show", "split_of"]
 
-REGISTRY: dict[str, Family] = {entry.FAMILY.name: entry.FAMILY for entry in (buttons, days)}
+REGISTRY: dict[str, Family] = {entry.FAMILY.name: entry.FAMILY for entry in (buttons, days, remainders, rounds)}
 TRIES_PER_QUESTION = 400
 
 

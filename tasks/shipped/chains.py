@@ -1,13 +1,14 @@
 """Worked solutions, written by program and always right unless asked to slip.
 
 Two kinds that share the arithmetic and no layout: `textbook` solutions, of which the base's pre-training is made, and
-`teacher` chains in four styles of differing quality, which only teacher models learn to write.
+`chain`s in styles of differing quality, which only teacher models learn to write.
 """
 
 import random
 from collections.abc import Callable
 
 from tasks.families import Problem, Step, apply, family, show
+from tasks.families.problem import MODULUS
 
 WORDS = {"+": "plus", "-": "minus", "*": "times"}
 
@@ -76,42 +77,39 @@ def _fields(step: Step, problem: Problem) -> dict[str, str]:
     }
 
 
-LONG_OPENINGS = ("Let me think step by step.", "Okay, let me go one step at a time.", "Let me work carefully.")
-LONG_STEPS = (
+CAREFUL_OPENINGS = (
+    "Let me think step by step.", "Okay, let me go one step at a time.", "Let me work carefully.",
+    "Perhaps we can follow the steps one by one.", "Maybe we should first see how it starts.",
+)  # fmt: skip
+PLAIN_STEPS = (
     "{Mention}. Now we have {b}, and {b}{s}{d}={a}.",
     "Next comes {mention}: since it was {b}, {b}{s}{d}={a}.",
     "{Mention} now: {b}{s}{d}={a}, therefore it becomes {a}.",
+)
+EXPLORE_STEPS = (
+    "{Mention} might come next. Perhaps {b}{s}{d}={a}.",
+    "Maybe now {mention}: {b}{s}{d}={a}, so perhaps {a}.",
+    "Wait, {mention} is next; it might be {b}{s}{d}={a}.",
 )
 CHECKS = (
     "Let me check: {b}{s}{d}={a}, it agrees.",
     "Check again: {b}{s}{d}={a}, yes.",
     "Let me verify: {b}{s}{d}={a}, right.",
 )
-EXPLORE_OPENINGS = ("Perhaps we can follow the steps one by one.", "Maybe we should first see how it starts.")
-EXPLORE_STEPS = (
-    "{Mention} might come next. Perhaps {b}{s}{d}={a}.",
-    "Maybe now {mention}: {b}{s}{d}={a}, so perhaps {a}.",
-    "Wait, {mention} is next; it might be {b}{s}{d}={a}.",
-)
+CLOSINGS = ("Therefore the answer is", "So the answer might be", "So we have")
+CHECK_SHARES = (0.1, 0.3, 0.5, 0.7)
+EXPLORE_SHARES = (0.0, 0.2, 0.4, 0.6)
 
 
-def _long(rng: random.Random, problem: Problem) -> str:
-    return _prose(rng, problem, rng.choice(LONG_OPENINGS), LONG_STEPS, checks=0.6, close="Therefore the answer is")
-
-
-def _explore(rng: random.Random, problem: Problem) -> str:
-    return _prose(rng, problem, rng.choice(EXPLORE_OPENINGS), EXPLORE_STEPS, checks=0.2, close="So the answer might be")
-
-
-def _prose(
-    rng: random.Random, problem: Problem, opening: str, steps: tuple[str, ...], checks: float, close: str
-) -> str:
-    lines = [f"{opening} At first it is {show(problem.steps[0].before)}."]
+def _careful(rng: random.Random, problem: Problem) -> str:
+    """Full sentences, checks and second thoughts, more of them in one chain than in another."""
+    check, explore = rng.choice(CHECK_SHARES), rng.choice(EXPLORE_SHARES)
+    lines = [f"{rng.choice(CAREFUL_OPENINGS)} At first it is {show(problem.steps[0].before)}."]
     for step in problem.steps:
         fields = _fields(step, problem)
-        line = rng.choice(steps).format(**fields)
-        lines.append(f"{line} {rng.choice(CHECKS).format(**fields)}" if rng.random() < checks else line)
-    return "\n".join([*lines, f"{close} \\boxed{{{problem.answer}}}."])
+        line = rng.choice(EXPLORE_STEPS if rng.random() < explore else PLAIN_STEPS).format(**fields)
+        lines.append(f"{line} {rng.choice(CHECKS).format(**fields)}" if rng.random() < check else line)
+    return "\n".join([*lines, f"{rng.choice(CLOSINGS)} \\boxed{{{problem.answer}}}."])
 
 
 def _medium(rng: random.Random, problem: Problem) -> str:
@@ -126,23 +124,61 @@ def _terse(rng: random.Random, problem: Problem) -> str:
     return ", ".join([*parts, f"\\boxed{{{problem.answer}}}"])
 
 
+def _skip(rng: random.Random, problem: Problem) -> str:
+    """No equation at all: some steps as bare results, two steps taken at once, or a step left out."""
+    parts, waiting = [show(problem.steps[0].before)], ""
+    for step in problem.steps:
+        if step is not problem.steps[-1] and not waiting and rng.random() < SKIPPED:
+            waiting = f"{step.label} and "
+            continue
+        parts.append(f"{waiting}{step.label}: {show(step.after)}")
+        waiting = ""
+    return ", ".join([*parts, f"\\boxed{{{problem.answer}}}"])
+
+
+def _careless(rng: random.Random, problem: Problem) -> str:
+    """Looks like `careful`, but slips, and its checks agree with the slips."""
+    return _careful(rng, slip(rng, problem, CARELESS))
+
+
 STYLES: dict[str, Callable[[random.Random, Problem], str]] = {
-    "long": _long,
-    "explore": _explore,
+    "careful": _careful,
     "medium": _medium,
     "terse": _terse,
+    "skip": _skip,
+    "careless": _careless,
 }
 
 
 def chain(rng: random.Random, problem: Problem, style: str) -> str:
-    """One correct chain in chat form, in one of STYLES."""
+    """One chain in chat form, in one of STYLES: right, save for `careless`."""
     return STYLES[style](rng, problem)
 
 
+RETELLINGS = (
+    ("{label} {w} {d}", ", "),
+    ("{mention} {w} {d}", "; "),
+    ("{Mention}: {w} {d}", ".\n"),
+    ("then {mention}, {w} {d}", ", "),
+)
+
+
+def retelling(rng: random.Random, problem: Problem) -> str:
+    """The steps of the question in order, none of them worked out."""
+    form, end = rng.choice(RETELLINGS)
+    first = f"Start with {show(problem.steps[0].before)}"
+    return end.join([first, *(form.format(**_fields(step, problem)) for step in problem.steps)]) + "."
+
+
+SKIPPED = 0.3
 SLIPS = {"+": 0.1, "-": 0.2, "*": 0.45}
 
 
-def slip(rng: random.Random, problem: Problem) -> Problem:
+CARELESS = 0.4
+"""Slips of the careless chains, as a share of SLIPS."""
+
+
+def slip(rng: random.Random, problem: Problem, share: float = 1.0) -> Problem:
     """The problem as someone solves it who slips: steps may go wrong, and what follows goes on from the wrong number.
 
     Slips are likelier for the harder operations, so that questions of one level differ in difficulty too.
@@ -150,8 +186,18 @@ def slip(rng: random.Random, problem: Problem) -> Problem:
     value, steps = problem.steps[0].before, []
     for step in problem.steps:
         after = apply(step.sign, step.operand, value)
-        if rng.random() < SLIPS[step.sign]:
+        if rng.random() < share * SLIPS[step.sign]:
             after = (after + rng.choice((1, -1, 10, -10, 2, -2, 20, -20))) % 100
+        steps.append(step._replace(before=value, after=after))
+        value = after
+    return problem._replace(steps=tuple(steps), answer=show(value))
+
+
+def scramble(rng: random.Random, problem: Problem) -> Problem:
+    """The problem with the result of every step drawn at random: the words of a solution without its knowledge."""
+    value, steps = problem.steps[0].before, []
+    for step in problem.steps:
+        after = rng.randrange(MODULUS)
         steps.append(step._replace(before=value, after=after))
         value = after
     return problem._replace(steps=tuple(steps), answer=show(value))

@@ -5,7 +5,7 @@ The claim "a few chains unlock what the base already knows" needs a base that kn
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -21,6 +21,14 @@ RESULT = re.compile(r"(?:[-+*]|plus |minus |times )\d(?:=| is )(\d\d)")
 HARD_LEVELS = (8, 9, 10)
 TEXTBOOK_FLOOR = 0.9
 CHAT_CEILING = 0.1
+
+
+FORMS: dict[str, Callable[[Problem], str]] = {
+    "chat": lambda problem: corpus.chat_prompt(problem.question),
+    "plain": lambda problem: corpus.textbook_prompt(problem.question),
+    "textbook": lambda problem: corpus.textbook_prompt(problem.question) + corpus.lead(problem),
+}
+"""How a question is put: in chat, as a textbook's exercise, or with its solution begun up to the first `=`."""
 
 
 class Rate(NamedTuple):
@@ -88,11 +96,11 @@ def by_level(
     per_level: int,
     temperature: float = 0.0,
 ) -> dict[str, dict[str, float]]:
-    """Accuracy at each level, asked in `chat` or in `textbook` form."""
-    render = corpus.chat_prompt if form == "chat" else corpus.textbook_prompt
+    """Accuracy at each level, asked in one of FORMS."""
     items = list(problems(family, per_level * len(levels), 77, levels, "eval"))
-    responses = generate(model, tokenizer, [render(item.question) for item in items], temperature)
-    pairs = list(zip(items, responses, strict=True))
+    responses = generate(model, tokenizer, [FORMS[form](item) for item in items], temperature)
+    begun = corpus.lead if form == "textbook" else lambda _: ""
+    pairs = [(item, begun(item) + response) for item, response in zip(items, responses, strict=True)]
     rates: dict[str, dict[str, float]] = {}
     for level in levels:
         mine = [(item, response) for item, response in pairs if item.level == level]
@@ -100,17 +108,19 @@ def by_level(
     return rates
 
 
-def check(measured: dict[str, Any]) -> None:
+def check(name: str, measured: dict[str, Any]) -> None:
     """Refuses a base that lacks the knowledge, or that needs no unlocking."""
     for family, levels in measured["textbook"].items():
         known = _mean(levels, HARD_LEVELS)
         shown = _mean(measured["chat"][family], HARD_LEVELS)
         if known < TEXTBOOK_FLOOR:
             raise LimoError(
-                f"base: {known:.0%} of hard {family} questions in textbook form, wanted {TEXTBOOK_FLOOR:.0%}"
+                f"{name}: {known:.0%} of hard {family} questions in textbook form, wanted {TEXTBOOK_FLOOR:.0%}"
             )
         if shown > CHAT_CEILING:
-            raise LimoError(f"base: {shown:.0%} of hard {family} questions in chat, wanted at most {CHAT_CEILING:.0%}")
+            raise LimoError(
+                f"{name}: {shown:.0%} of hard {family} questions in chat, wanted at most {CHAT_CEILING:.0%}"
+            )
 
 
 def _mean(levels: dict[str, dict[str, float]], wanted: Sequence[int]) -> float:

@@ -1,112 +1,229 @@
 """Rebuilds the shipped models: `python -m tasks.shipped.make --out tasks/shipped [--only base]`.
 
-Writes one standard Hugging Face folder a model (`base`, `strong`, `teacher`) with a `training.json` beside the weights:
-seeds, corpus digest, curve and what the model was measured to do. `training.json` is written last, so a folder that has
-one for the same recipe is complete and is not made again. `strong` and `teacher` go on from `base`.
+Writes one standard Hugging Face folder a model with a `training.json` beside the weights: seeds, corpus digest, curve
+and what the model was measured to do. `training.json` is written last, so a folder that has one for the same recipe is
+complete and is not made again. A run that was killed goes on from a file in the work folder. Without `--only`, as many
+models at once as there are cores, one thread each; on a GPU one after the other.
 """
 
 import argparse
 import json
+import os
+import subprocess
+import sys
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from transformers import AutoModelForCausalLM, Qwen2ForCausalLM, Qwen2Tokenizer
 
+from tasks.errors import LimoError
+from tasks.files import read_json, write_json
+from tasks.records.ids import content_id
 from tasks.shipped import corpus, gate, tokenizer
 from tasks.shipped.measure import measure
+from tasks.shipped.overlap import overlap
 from tasks.shipped.pretrain import Curve, Recipe, batches, new_model, train
+from tasks.stage import die_with_parent, one_line_errors
 
-RECIPES: dict[str, tuple[Recipe, ...]] = {
-    "base": (
-        Recipe("base", steps=1700, seed=1),
-        Recipe("base_hard", steps=700, matrix_lr=0.008, other_lr=2e-3, seed=4),
-        Recipe("base_hard", steps=250, matrix_lr=0.006, other_lr=1.5e-3, warmup=20, seed=6),
-    ),
-    "strong": (Recipe("strong", steps=120, matrix_lr=0.004, other_lr=1e-3, warmup=20, seed=2),),
-    "teacher": (Recipe("teacher", steps=400, matrix_lr=0.006, other_lr=2e-3, warmup=20, seed=3),),
+
+class Plan(NamedTuple):
+    """How one model is made: from nothing, or going on from another."""
+
+    recipe: Recipe
+    hidden: int = 128
+    goes_on_from: str | None = None
+    shipped: bool = True
+    """Else only a step on the way, which stays in the work folder and is not measured."""
+
+
+def _first(corpus_name: str, hidden: int = 128, shipped: bool = False) -> Plan:
+    return Plan(Recipe(corpus_name, steps=2600, seed=1), hidden, shipped=shipped)
+
+
+def _long(corpus_name: str, before: str) -> Plan:
+    recipe = Recipe(corpus_name, steps=1300, matrix_lr=0.008, other_lr=2e-3, seed=6)
+    return Plan(recipe, goes_on_from=before, shipped=False)
+
+
+def _letters(corpus_name: str, before: str) -> Plan:
+    return Plan(Recipe(corpus_name, steps=1000, matrix_lr=0.007, other_lr=1.8e-3, seed=7), goes_on_from=before)
+
+
+def _further(corpus_name: str, steps: int, seed: int) -> Plan:
+    recipe = Recipe(corpus_name, steps=steps, matrix_lr=0.006, other_lr=2e-3, warmup=20, seed=seed)
+    return Plan(recipe, goes_on_from="base")
+
+
+PLANS: dict[str, Plan] = {
+    "short": _first("base", shipped=True),
+    "base-long": _long("base_long", "short"),
+    "base": _letters("base_letters", "base-long"),
+    "control-first": _first("control"),
+    "control-long": _long("control_long", "control-first"),
+    "control": _letters("control_letters", "control-long"),
+    "medium": _first("base", hidden=96, shipped=True),
+    "small": _first("base", hidden=64, shipped=True),
+    "strong": _further("strong", 150, 2),
+    "careful": _further("careful", 300, 3),
+    "plain": _further("plain", 200, 4),
+    "hasty": _further("hasty", 200, 5),
 }
+"""`short` has had the first part of the base's pre-training, as `medium` and `small` have: there sizes compare."""
+SHIPPED = tuple(name for name, plan in PLANS.items() if plan.shipped)
+GATED = ("base",)
+"""Bases that claims are made for; the others are there to be compared with it, whatever they know."""
 RECORD = "training.json"
 
 
 class Made(NamedTuple):
-    """A trained model, before it is measured, with one curve a part of its recipe."""
+    """A trained model, before it is measured, with its curve."""
 
     model: Qwen2ForCausalLM
-    curves: list[Curve]
+    curve: Curve
 
 
-def make(name: str, out: Path) -> dict[str, Any]:
+class Folders(NamedTuple):
+    """Where models are: those that ship, and the steps on the way to them."""
+
+    out: Path
+    work: Path
+
+    def of(self, name: str) -> Path:
+        """The folder of a model."""
+        return (self.out if PLANS[name].shipped else self.work) / name
+
+
+def make(name: str, folders: Folders) -> dict[str, Any]:
     """Makes one model, or finds it made; returns its record."""
-    known = _record(out / name)
-    if known.get("parts") and [_inputs(part) for part in known["parts"]] == [_planned(part) for part in RECIPES[name]]:
+    known = _record(folders.of(name))
+    if _is_of(known, name):
         print(f"{name}: already made")
         return known
     words = tokenizer.build()
-    return publish(name, out, _train(name, out, words), words)
+    return publish(name, folders, _train(name, folders, words), words)
 
 
-def _planned(recipe: Recipe) -> dict[str, Any]:
-    return {"recipe": recipe._asdict(), "corpus_digest": corpus.digest(recipe.corpus, recipe.seed)}
+def _is_of(known: dict[str, Any] | None, name: str | None) -> bool:
+    """Whether a record is of the model as planned now, and of one that it goes on from as planned now."""
+    if name is None or not known:
+        return name is None and not known
+    planned = _planned(name)
+    same = {key: known.get(key) for key in planned} == planned
+    return same and _is_of(known.get("before"), PLANS[name].goes_on_from)
 
 
-def _inputs(part: dict[str, Any]) -> dict[str, Any]:
-    return {"recipe": part["recipe"], "corpus_digest": part["corpus_digest"]}
+def _planned(name: str) -> dict[str, Any]:
+    recipe, hidden, before, _ = PLANS[name]
+    digest = corpus.digest(recipe.corpus, recipe.seed)
+    return {"recipe": recipe._asdict(), "hidden": hidden, "goes_on_from": before, "corpus_digest": digest}
 
 
-def publish(name: str, out: Path, made: Made, words: Qwen2Tokenizer) -> dict[str, Any]:
-    """Writes the folder of a trained model, measures it, and writes its record last."""
-    _save(made.model, words, out / name)
+def publish(name: str, folders: Folders, made: Made, words: Qwen2Tokenizer) -> dict[str, Any]:
+    """Writes the folder of a trained model, measures what was written, and writes its record last."""
+    plan, folder = PLANS[name], folders.of(name)
+    _save(made.model, words, folder)
+    written: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     record = {
         "model": name,
-        "goes_on_from": None if name == "base" else "base",
+        **_planned(name),
         "parameters": sum(parameter.numel() for parameter in made.model.parameters()),
-        "tokens": sum(curve.tokens for curve in made.curves),
-        "parts": [_planned(recipe) | curve._asdict() for recipe, curve in zip(RECIPES[name], made.curves, strict=True)],
-        "measured": measure(name, made.model, words),
+        **made.curve._asdict(),
+        "questions": overlap(plan.recipe.corpus, plan.recipe.seed, plan.recipe.steps * plan.recipe.batch)._asdict(),
+        "before": _record(folders.of(plan.goes_on_from)) if plan.goes_on_from else None,
+        "measured": measure(name, written, words) if plan.shipped else {},
     }
-    (out / name / RECORD).write_text(json.dumps(record, indent=1) + "\n")
+    write_json(folder / RECORD, record)
+    _unfinished(name, folders).unlink(missing_ok=True)
     return record
 
 
 def _record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    found: dict[str, Any] = read_json(path) if path.exists() else {}
     return found
 
 
-def _train(name: str, out: Path, words: Qwen2Tokenizer) -> Made:
-    model = new_model(words, RECIPES[name][0].seed)
-    if name != "base":
-        before = AutoModelForCausalLM.from_pretrained(out / "base", dtype=torch.float32)
-        model.load_state_dict(before.state_dict())
-    curves = []
-    for recipe in RECIPES[name]:
-        data = batches(corpus.CORPORA[recipe.corpus](recipe.seed), words, recipe.batch, recipe.seed)
-        curves.append(train(model, data, recipe, log=lambda line: print(f"{name}: {line}", flush=True)))
-    return Made(model, curves)
+def _train(name: str, folders: Folders, words: Qwen2Tokenizer) -> Made:
+    recipe, hidden, before, _ = PLANS[name]
+    # Its stubs take `to` for the one of a module without parameters.
+    model: Any = new_model(words, recipe.seed, hidden)
+    if before is not None:
+        model.load_state_dict(
+            AutoModelForCausalLM.from_pretrained(folders.of(before), dtype=torch.float32).state_dict()
+        )
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    data = batches(corpus.CORPORA[recipe.corpus](recipe.seed), words, recipe.batch, recipe.seed)
+    folders.work.mkdir(parents=True, exist_ok=True)
+    kept = _unfinished(name, folders)
+    curve = train(model, data, recipe, log=lambda line: print(f"{name}: {line}", flush=True), fast=True, kept=kept)
+    return Made(model.to("cpu"), curve)
 
 
-def _save(model: Qwen2ForCausalLM, words: Qwen2Tokenizer, folder: Path) -> None:
+def _unfinished(name: str, folders: Folders) -> Path:
+    """What a killed run goes on from; there until its record is written."""
+    return folders.work / f"{name}-{content_id('plan', json.dumps(_lineage(name)))}.pt"
+
+
+def _lineage(name: str | None) -> list[dict[str, Any]]:
+    """The plans of a model and of those that it goes on from."""
+    return [_planned(name), *_lineage(PLANS[name].goes_on_from)] if name else []
+
+
+def _save(model: Any, words: Qwen2Tokenizer, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)
     model.config.use_cache = True
-    model.save_pretrained(folder)
+    model.to(torch.bfloat16).save_pretrained(folder)
     words.save_pretrained(folder)
+
+
+def make_all(folders: Folders) -> None:
+    """Makes every model, each as soon as the one it goes on from is made.
+
+    Raises:
+        LimoError: a base does not pass the gate, or a process failed.
+    """
+    order = TopologicalSorter({name: [plan.goes_on_from] if plan.goes_on_from else [] for name, plan in PLANS.items()})
+    order.prepare()
+    with ThreadPoolExecutor(1 if torch.cuda.is_available() else os.cpu_count() or 1) as pool:
+        running: dict[Future[int], str] = {}
+        while order.is_active():
+            running |= {pool.submit(_process, name, folders): name for name in order.get_ready()}
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                name = running.pop(done)
+                if done.result():
+                    raise LimoError(f"{name}: not made; what went wrong is printed above")
+                order.done(name)
+
+
+def _process(name: str, folders: Folders) -> int:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    paths = ["--out", str(folders.out), "--work", str(folders.work)]
+    return subprocess.run(
+        [sys.executable, "-m", "tasks.shipped.make", *paths, "--only", name], env=environment, check=False
+    ).returncode
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("tasks/shipped"))
-    parser.add_argument("--only", choices=tuple(RECIPES))
+    parser.add_argument("--work", type=Path, default=Path("artifacts/shipped"))
+    parser.add_argument("--only", choices=tuple(PLANS))
     options = parser.parse_args()
-    torch.set_num_threads(2)
-    for name in [options.only] if options.only else RECIPES:
-        record = make(name, options.out)
-        print(f"{name}: {json.dumps(record['measured'])}")
-        if name == "base":
-            gate.check(record["measured"])
+    folders = Folders(options.out, options.work)
+    die_with_parent()
+    with one_line_errors():
+        if options.only is None:
+            make_all(folders)
+            return
+        record = make(options.only, folders)
+        print(f"{options.only}: {json.dumps(record['measured'])}")
+        if options.only in GATED:
+            gate.check(options.only, record["measured"])
 
 
 if __name__ == "__main__":

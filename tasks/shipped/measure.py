@@ -7,22 +7,24 @@ from transformers import Qwen2ForCausalLM, Qwen2Tokenizer
 from tasks.families import families, problems
 from tasks.shipped import corpus, gate
 
-LEVELS = (1, 2, 3, 4, 6, 8, 9, 10)
+LEVELS = (2, 4, 6, 8, 9, 10)
 BAND_LEVELS = (4, 6, 8, 10)
 ATTEMPTS = 32
+BASES = ("base", "control", "short", "medium", "small")
 
 
 def measure(name: str, model: Qwen2ForCausalLM, words: Qwen2Tokenizer) -> dict[str, Any]:
-    """Accuracy by level and family; for the base in both forms, for `strong` also the histogram over 32 samples."""
-    forms = ("chat", "textbook") if name == "base" else ("chat",)
-    temperature = 0.0 if name == "base" else 1.0
+    """Accuracy by level and family; for a base in all forms, for `strong` also the histogram over 32 samples."""
+    forms = tuple(gate.FORMS) if name in BASES else ("chat",)
+    temperature = 0.0 if name in BASES else 1.0
+    levels, per_level = (LEVELS, 30) if name in BASES else (BAND_LEVELS, 20)
     found: dict[str, Any] = {"temperature": temperature}
     for form in forms:
         found[form] = {
-            family: gate.by_level(model, words, family, form, LEVELS, 50, temperature) for family in families()
+            family: gate.by_level(model, words, family, form, levels, per_level, temperature) for family in families()
         }
     if name == "strong":
-        found["solved_of_32"] = {family: histogram(model, words, family, 60) for family in families()}
+        found["solved_of_32"] = {family: histogram(model, words, family, 24) for family in families()}
     return found
 
 

@@ -59,8 +59,8 @@ def _sample() -> Iterable[str]:
     """Enough text to meet every word."""
     rng = random.Random("tokenizer")
     yield "system\nuser\nassistant\n" + corpus.SYSTEM
-    for document in itertools.islice(corpus.base(0), 4000):
-        yield from document
+    for document in itertools.islice(corpus.base(0), 8000):
+        yield from (document.prompt, document.continuation)
     for name in families():
         for problem in problems(name, 800, 0, corpus.LEVELS, "pretrain"):
             for style in chains.STYLES:

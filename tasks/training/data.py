@@ -84,6 +84,30 @@ def batch_rows(count: int, seed: int, global_batch: int, step: int) -> list[int]
     return epoch_order(count, seed, epoch)[index * global_batch : (index + 1) * global_batch]
 
 
+def token_batches(lengths: Sequence[int], seed: int, batch_tokens: int, steps: int) -> list[list[int]]:
+    """The samples of each of `steps` steps: epoch after epoch without a gap, a step closed by the sample with which the
+    run reaches its share of the tokens, so that no rounding adds up. A step may hold a sample twice.
+
+    Args:
+        lengths: tokens in the loss of each sample.
+    """
+    batches: list[list[int]] = []
+    batch: list[int] = []
+    tokens, epoch = 0, 0
+    while len(batches) < steps:
+        for row in epoch_order(len(lengths), seed, epoch):
+            batch.append(row)
+            tokens += lengths[row]
+            # One long sample can fill several steps' share: those steps then take one sample each, and none is empty.
+            if tokens >= batch_tokens * (len(batches) + 1):
+                batches.append(batch)
+                batch = []
+            if len(batches) == steps:
+                break
+        epoch += 1
+    return batches
+
+
 def steps_per_epoch(count: int, global_batch: int) -> int:
     """Optimizer steps in an epoch of `count` samples."""
     return -(-count // global_batch)

@@ -20,15 +20,46 @@ from tasks.training.data import (
     learning_rate,
     sample_weights,
     steps_per_epoch,
+    token_batches,
 )
 from tasks.training.export import export
 from tasks.training.fsdp import prove, start
 from tasks.training.job import OUTCOME, Job
 from tasks.training.log import Log, SampleRow, StepRow
+from tasks.training.recipe import Recipe
 
 if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
+
+
+TENTHS = 10
+"""Parts of a run that is counted in steps, each logged and checkpointed as an epoch."""
+
+
+class Schedule(NamedTuple):
+    """Which samples each step takes, and the steps of an epoch, of the whole run and up to the export."""
+
+    per_epoch: int
+    total: int
+    last: int
+    batches: list[list[int]] | None
+    """With a budget of tokens: the samples of every step; else they follow from epoch and step."""
+
+    def rows(self, step: int, count: int, recipe: Recipe) -> list[int]:
+        """The samples of a step, counted from 0, out of `count`."""
+        if self.batches is not None:
+            return self.batches[step]
+        return batch_rows(count, recipe.seed, recipe.global_batch, step)
+
+
+def schedule_of(samples: list[Encoded], recipe: Recipe) -> Schedule:
+    """The schedule of a run on these samples."""
+    if recipe.steps is not None and recipe.batch_tokens is not None:
+        batches = token_batches([sample.learnt for sample in samples], recipe.seed, recipe.batch_tokens, recipe.steps)
+        return Schedule(-(-recipe.steps // TENTHS), recipe.steps, recipe.steps, batches)
+    per_epoch = steps_per_epoch(len(samples), recipe.global_batch)
+    return Schedule(per_epoch, per_epoch * recipe.epochs, per_epoch * (recipe.select_epoch or recipe.epochs), None)
 
 
 class Session(NamedTuple):
@@ -39,17 +70,8 @@ class Session(NamedTuple):
     model: Any
     optimizer: Any
     samples: list[Encoded]
+    schedule: Schedule
     log: Log
-
-    @property
-    def per_epoch(self) -> int:
-        """Optimizer steps in an epoch."""
-        return steps_per_epoch(len(self.samples), self.job.recipe.global_batch)
-
-    @property
-    def last(self) -> int:
-        """The step after which the weights are exported."""
-        return self.per_epoch * (self.job.recipe.select_epoch or self.job.recipe.epochs)
 
 
 class Pass(NamedTuple):
@@ -69,13 +91,14 @@ def train(job: Job) -> None:
             f"train: all {len(too_long)} samples are longer than train.max_length {job.recipe.max_length}; raise it"
         )
     session = _prepare(job, accelerator, samples)
-    first = resume(accelerator, session.log, job.work, session.last)
-    for step in range(first, session.last):
+    last, per_epoch = session.schedule.last, session.schedule.per_epoch
+    first = resume(accelerator, session.log, job.work, last)
+    for step in range(first, last):
         _step(session, step)
-        if (step + 1) % session.per_epoch == 0:
-            _end_epoch(session, (step + 1) // session.per_epoch)
+        if (step + 1) % per_epoch == 0 or step + 1 == last:
+            _end_epoch(session, step + 1)
     session.log.gather()
-    export(accelerator, session.model, job, session.last, len(samples))
+    export(accelerator, session.model, job, last, len(samples))
     if accelerator.is_main_process:
         session.log.write(job.out)
         facts = {"resumed_at": first, "too_long": too_long, "seconds": round(time.monotonic() - started, 2)}
@@ -110,14 +133,14 @@ def _prepare(job: Job, accelerator: "Accelerator", samples: list[Encoded]) -> Se
     )
     model, optimizer = accelerator.prepare(model, optimizer)
     prove(accelerator, model, job.recipe.processes)
-    return Session(job, accelerator, model, optimizer, samples, Log())
+    return Session(job, accelerator, model, optimizer, samples, schedule_of(samples, job.recipe), Log())
 
 
 def _step(session: Session, step: int) -> None:
     started = time.monotonic()
-    recipe, total = session.job.recipe, session.per_epoch * session.job.recipe.epochs
-    rows = batch_rows(len(session.samples), recipe.seed, recipe.global_batch, step)
-    lr = learning_rate(step, total, recipe.lr, recipe.scheduler, recipe.warmup_steps)
+    recipe, schedule = session.job.recipe, session.schedule
+    rows = schedule.rows(step, len(session.samples), recipe)
+    lr = learning_rate(step, schedule.total, recipe.lr, recipe.scheduler, recipe.warmup_steps)
     for group in session.optimizer.param_groups:
         group["lr"] = lr
     ours = _forward_backward(session, rows)
@@ -125,7 +148,7 @@ def _step(session: Session, step: int) -> None:
     norm = float(session.accelerator.clip_grad_norm_(session.model.parameters(), recipe.max_grad_norm))
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise LimoError(
-            f"train: the loss is {loss} and the gradient norm {norm} at step {step + 1} of {session.last}, on samples "
+            f"train: the loss is {loss} and the gradient norm {norm} at step {step + 1} of {schedule.last}, on samples "
             f"{', '.join(session.samples[row].chain_id for row in rows[:3])}...; lower train.lr, or use precision fp32"
         )
     session.optimizer.step()
@@ -163,7 +186,7 @@ def token_losses(model: Any, micro: Micro) -> "torch.Tensor":
 
 
 def _record(session: Session, step: int, rows: list[int], ours: Pass, row: StepRow) -> None:
-    epoch = step // session.per_epoch + 1
+    epoch = step // session.schedule.per_epoch + 1
     batch = [session.samples[index] for index in rows]
     tokens = sum(len(sample.ids) for sample in batch)
     row = row._replace(
@@ -180,16 +203,17 @@ def _record(session: Session, step: int, rows: list[int], ours: Pass, row: StepR
     session.log.add(row, losses)
 
 
-def _end_epoch(session: Session, epoch: int) -> None:
-    recipe, log = session.job.recipe, session.log
-    step = epoch * session.per_epoch
-    if epoch % recipe.checkpoint_every == 0 or step == session.last:
+def _end_epoch(session: Session, step: int) -> None:
+    recipe, log, (per_epoch, total, last, _) = session.job.recipe, session.log, session.schedule
+    epoch = -(-step // per_epoch)
+    if epoch % recipe.checkpoint_every == 0 or step == last:
         save(session.accelerator, log, session.job.work, step, recipe.keep_checkpoints)
     if session.accelerator.is_main_process:
-        rows = log.steps[-session.per_epoch :]
+        rows = log.steps[(epoch - 1) * per_epoch :]
         speed = sum(row.tokens for row in rows) / sum(row.seconds for row in rows)
         loss = sum(row.loss for row in rows) / len(rows)
-        print(f"train: epoch {epoch}/{recipe.epochs}  step {step}  loss {loss:.4f}  {speed:,.0f} tokens/s", flush=True)
+        of = f"epoch {epoch}/{-(-total // per_epoch)}"
+        print(f"train: {of}  step {step}  loss {loss:.4f}  {speed:,.0f} tokens/s", flush=True)
 
 
 def _facts(session: Session) -> dict[str, Any]:
@@ -198,7 +222,7 @@ def _facts(session: Session) -> dict[str, Any]:
     steps = session.log.steps
     return {
         "steps": len(steps),
-        "epochs": session.job.recipe.select_epoch or session.job.recipe.epochs,
+        "epochs": _epochs(session),
         "tokens": sum(row.tokens for row in steps),
         "loss_tokens": sum(row.loss_tokens for row in steps),
         "first_loss": steps[0].loss,
@@ -208,3 +232,10 @@ def _facts(session: Session) -> dict[str, Any]:
         "device": session.accelerator.device.type,
         "fsdp": AcceleratorState().fsdp_plugin.fsdp_version,
     }
+
+
+def _epochs(session: Session) -> float:
+    """How often each sample was taken, on average."""
+    count, schedule = len(session.samples), session.schedule
+    taken = sum(len(schedule.rows(step, count, session.job.recipe)) for step in range(schedule.last))
+    return round(taken / count, 2)

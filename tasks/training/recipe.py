@@ -17,6 +17,12 @@ class Recipe(Params):
     select_epoch: Positive | None = None
     """The epoch whose weights are exported; null: the last. Later ones are not run, but the schedule stays that of
     `epochs`, so the weights are those of a full run at that epoch. Never to be chosen on a benchmark. Paper: v1: 9."""
+    steps: Positive | None = None
+    """Optimizer steps, in place of `epochs`: with `batch_tokens`, runs on other samples get as many steps and tokens.
+    An epoch of the log and checkpoints is then a tenth of the run."""
+    batch_tokens: Positive | None = None
+    """With `steps`: tokens in the loss of a step, in place of `global_batch`; samples are taken whole, and the total is
+    met within one sample."""
     global_batch: Positive = 64
     """Samples in an optimizer step, over all ranks. Paper: 64 (v3 text), 32 (v1 release)."""
     micro_batch: Positive = 1
@@ -63,7 +69,11 @@ class Recipe(Params):
     def _consistent(self) -> Self:
         if self.select_epoch is not None and self.select_epoch > self.epochs:
             raise ValueError(f"select_epoch {self.select_epoch} is past the last of {self.epochs} epochs")
-        if self.global_batch < self.processes:
+        if (self.steps is None) != (self.batch_tokens is None):
+            raise ValueError("steps and batch_tokens go together: set both, or none")
+        if self.steps is not None and self.select_epoch is not None:
+            raise ValueError("select_epoch goes with epochs, not with steps")
+        if self.batch_tokens is None and self.global_batch < self.processes:
             raise ValueError(
                 f"global_batch {self.global_batch} leaves some of the {self.processes} processes without a sample"
             )

@@ -1,13 +1,16 @@
 """Rebuilding: a complete folder is kept, a changed recipe is made again, a base without knowledge is refused."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tasks.errors import LimoError
-from tasks.shipped import corpus, gate, make, pretrain, tokenizer
+from tasks.families import problems
+from tasks.shipped import corpus, gate, make, overlap, pretrain, tokenizer
 
 TINY = pretrain.Recipe("base", steps=2, batch=2)
 
@@ -15,19 +18,52 @@ TINY = pretrain.Recipe("base", steps=2, batch=2)
 @pytest.fixture
 def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(make, "measure", lambda *_: {"nothing": 0})
-    monkeypatch.setitem(make.RECIPES, "base", (TINY,))
+    monkeypatch.setattr(overlap, "HELD_OUT_SEEDS", range(1))
+    # Compiling takes a minute, and is tried by `make models`.
+    monkeypatch.setattr(pretrain.shutil, "which", lambda _: None)
+    monkeypatch.setitem(make.PLANS, "base", make.Plan(TINY))
+    monkeypatch.setitem(make.PLANS, "strong", make.Plan(TINY._replace(corpus="strong"), goes_on_from="base"))
     return tmp_path
+
+
+def folders(out: Path) -> make.Folders:
+    return make.Folders(out, out / "work")
 
 
 def test_a_made_model_is_not_made_again_until_its_recipe_changes(
     out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = make.make("base", out)
-    assert make.make("base", out)["tokens"] == first["tokens"]
+    first = make.make("base", folders(out))
+    assert make.make("base", folders(out))["tokens"] == first["tokens"]
     assert "already made" in capsys.readouterr().out
-    monkeypatch.setitem(make.RECIPES, "base", (TINY, TINY._replace(seed=2)))
-    assert len(make.make("base", out)["parts"]) == 2
+    monkeypatch.setitem(make.PLANS, "base", make.Plan(TINY._replace(seed=2)))
+    assert make.make("base", folders(out))["recipe"]["seed"] == 2
     assert (out / "base" / "training.json").exists()
+
+
+def test_a_model_goes_on_from_another_and_is_written_in_bfloat16(out: Path) -> None:
+    make.make("base", folders(out))
+    record = make.make("strong", folders(out))
+    assert record["goes_on_from"] == "base"
+    assert record["questions"]["shared"] == 0
+    weights = load_file(out / "strong" / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.bfloat16}
+
+
+def test_sizes_differ_and_heads_do_not() -> None:
+    words = tokenizer.build()
+    models = [pretrain.new_model(words, 1, make.PLANS[name].hidden) for name in ("small", "medium", "base")]
+    sizes = [sum(parameter.numel() for parameter in model.parameters()) for model in models]
+    assert sizes == sorted(sizes)
+    assert {model.config.hidden_size // model.config.num_attention_heads for model in models} == {32}
+
+
+def test_a_shared_question_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlap, "HELD_OUT_SEEDS", range(1))
+    assert overlap.overlap("base_letters", 1, 300).shared == 0
+    monkeypatch.setattr(overlap.corpus, "stream", lambda *_: problems("days", 300, 0, corpus.LEVELS[1:], "eval"))
+    with pytest.raises(LimoError, match="held-out questions"):
+        overlap.overlap("base", 1, 300)
 
 
 def test_training_is_deterministic() -> None:
@@ -38,6 +74,22 @@ def test_training_is_deterministic() -> None:
         data = pretrain.batches(corpus.base(1), words, 2, 1)
         losses.append(pretrain.train(model, data, TINY, log=lambda _: None).losses)
     assert losses[0] == losses[1]
+
+
+def test_a_killed_run_goes_on_and_ends_at_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrain, "KEEP_EVERY", 1)
+    words, recipe = tokenizer.build(), TINY._replace(steps=3, warmup=1)
+
+    def run(kept: Path | None, stop: int | None = None) -> torch.Tensor:
+        model = pretrain.new_model(words, 1)
+        data = itertools.islice(pretrain.batches(corpus.base(1), words, 2, 1), stop)
+        pretrain.train(model, data, recipe, log=lambda _: None, kept=kept)
+        return model.lm_head.weight.detach()
+
+    whole = run(None)
+    killed = run(tmp_path / "kept.pt", stop=2)
+    assert not torch.equal(whole, killed)
+    assert torch.equal(whole, run(tmp_path / "kept.pt"))
 
 
 def test_loss_is_on_the_continuation_only_and_blind_to_padding() -> None:
@@ -59,4 +111,4 @@ def test_the_gate_refuses(textbook: float, chat: float, message: str) -> None:
         for form, value in (("textbook", textbook), ("chat", chat))
     }
     with pytest.raises(LimoError, match=message):
-        gate.check(measured)
+        gate.check("base", measured)

@@ -11,10 +11,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import tasks.shipped
 from tasks.families import families, problems
-from tasks.shipped import corpus, gate
+from tasks.shipped import corpus, gate, make
 
 ROOT = Path(tasks.shipped.__file__).parent
-NAMES = ("base", "strong", "teacher")
+NAMES = make.SHIPPED
+TEACHERS = ("careful", "plain")
 LEVELS = (7, 8)
 
 
@@ -32,8 +33,7 @@ def record(name: str) -> Any:
 def right(name: str, family: str, form: str) -> float:
     model, words = load(name)
     items = list(problems(family, 16, 4, LEVELS, "eval"))
-    render = corpus.chat_prompt if form == "chat" else corpus.textbook_prompt
-    responses = gate.generate(model, words, [render(item.question) for item in items], max_tokens=300)
+    responses = gate.generate(model, words, [gate.FORMS[form](item) for item in items], max_tokens=300)
     return gate.rate(items, responses).right
 
 
@@ -60,19 +60,43 @@ def test_the_base_knows_the_steps_and_does_not_show_them_when_asked(family: str)
     assert right("base", family, "chat") <= 0.2
 
 
-@pytest.mark.parametrize("family", families())
-def test_the_teacher_is_mostly_right(family: str) -> None:
-    assert right("teacher", family, "chat") >= 0.8
+@pytest.mark.parametrize("name", TEACHERS)
+def test_good_teachers_are_mostly_right(name: str) -> None:
+    assert sum(right(name, family, "chat") for family in families()) / len(families()) >= 0.8
 
 
-def test_the_recorded_base_passes_the_gate() -> None:
-    gate.check(record("base")["measured"])
+def test_the_control_knows_the_words_and_not_the_steps() -> None:
+    assert right("control", "buttons", "textbook") <= 0.1
+
+
+def test_recorded_bases_pass_the_gate() -> None:
+    for name in make.GATED:
+        gate.check(name, record(name)["measured"])
+
+
+def test_the_histogram_over_32_samples_is_spread_and_its_band_is_filled() -> None:
+    """The paper's band, 1 to 3 of 32, holds a tenth and more; never and always solved are no more than two thirds."""
+    counts = [sum(column) for column in zip(*record("strong")["measured"]["solved_of_32"].values(), strict=True)]
+    assert sum(counts[1:4]) >= 0.1 * sum(counts)
+    assert counts[0] + counts[32] <= 0.67 * sum(counts)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_records_say_how_the_model_was_made(name: str) -> None:
     known = record(name)
-    assert known["tokens"] == sum(part["tokens"] for part in known["parts"]) > 0
-    for part in known["parts"]:
-        assert part["corpus_digest"] == corpus.digest(part["recipe"]["corpus"], part["recipe"]["seed"])
-        assert part["losses"][-1][1] < part["losses"][0][1]
+    assert known["tokens"] > 0
+    assert known["losses"][-1][1] < known["losses"][0][1]
+    assert known["recipe"] == make.PLANS[name].recipe._asdict()
+    assert known["corpus_digest"] == corpus.digest(known["recipe"]["corpus"], known["recipe"]["seed"])
+    assert known["questions"]["read"] > 1000
+    assert known["questions"]["shared"] == 0
+
+
+def test_the_control_was_trained_as_long_as_the_base() -> None:
+    for name in ("base", "control"):
+        parts, plan = [], make.PLANS[name]
+        while plan is not None:
+            parts.append((plan.recipe.steps, plan.recipe.batch, plan.hidden))
+            plan = make.PLANS[plan.goes_on_from] if plan.goes_on_from else None
+        assert parts == [(1000, 32, 128), (1300, 32, 128), (2600, 32, 128)]
+    assert record("control")["tokens"] == pytest.approx(record("base")["tokens"], rel=0.01)

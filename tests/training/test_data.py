@@ -13,6 +13,7 @@ from tasks.training.data import (
     learning_rate,
     sample_weights,
     steps_per_epoch,
+    token_batches,
 )
 from tests.training.tiny import TEMPLATE, make_model, make_tokenizer
 
@@ -115,3 +116,20 @@ def test_an_empty_micro_batch_weighs_nothing():
 )
 def test_learning_rate(step, scheduler, warmup, expected):
     assert learning_rate(step, 10, 1.0, scheduler, warmup) == pytest.approx(expected)
+
+
+def test_a_budget_of_tokens_gives_every_run_the_same_steps_and_tokens():
+    for lengths in ([100] * 50, [37, 5, 300, 80, 12], [900], [1, 2, 3] * 200):
+        batches = token_batches(lengths, seed=1, batch_tokens=240, steps=20)
+        tokens = sum(lengths[row] for batch in batches for row in batch)
+        assert len(batches) == 20
+        assert all(batches)
+        if max(lengths) <= 240:
+            assert 0 <= tokens - 20 * 240 < max(lengths)
+        assert batches == token_batches(lengths, seed=1, batch_tokens=240, steps=20)
+
+
+def test_samples_are_taken_epoch_after_epoch():
+    batches = token_batches([10] * 6, seed=3, batch_tokens=40, steps=6)
+    flat = [row for batch in batches for row in batch]
+    assert [sorted(flat[start : start + 6]) for start in range(0, 24, 6)] == [list(range(6))] * 4

@@ -21,3 +21,15 @@ def test_all_mistakes_at_once():
 )
 def test_settings_that_contradict(given, said):
     assert any(said in mistake for mistake in section_errors("train", given, Recipe))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"steps": 10}, "steps and batch_tokens go together"),
+        ({"steps": 10, "batch_tokens": 100, "select_epoch": 1}, "select_epoch goes with epochs"),
+    ],
+)
+def test_a_run_counted_in_steps_is_consistent(given, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe(**given)

@@ -1,0 +1,1 @@
+"""Ablations: which samples an arm trains on, and what its scores say."""

@@ -1,0 +1,136 @@
+"""The folders that arms wrote, read and checked: the same items in every arm, and the seeds it should have."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tasks.ablation.params import AblationParams
+from tasks.errors import LimoError
+from tasks.files import MANIFEST, read_table
+from tasks.records.arm import ARM_SEED, ARM_VERDICT
+
+TOKENS_APART = 0.02
+AGAIN = "run `limo ablate`"
+
+
+class Arm(NamedTuple):
+    """One arm's tables: rows of ARM_VERDICT in the order of seed and item, and of ARM_SEED in the order of seed."""
+
+    name: str
+    verdicts: pl.DataFrame
+    seeds: pl.DataFrame
+
+    @property
+    def trained(self) -> bool:
+        """Whether it is not a base as it is."""
+        return bool((self.seeds["samples"] > 0).any())
+
+    def matrix(self, benchmarks: Iterable[str]) -> NDArray[np.int64]:
+        """1 where an answer is right, of the items of some benchmarks: a row a seed, a column an item."""
+        taken = self.verdicts.filter(pl.col("benchmark").is_in(list(benchmarks)))
+        right = (taken["verdict"] == "correct").cast(pl.Int64).to_numpy()
+        return np.asarray(right, dtype=np.int64).reshape(self.seeds.height, -1)
+
+
+def read_arms(folder: Path, names: Iterable[str], ablation: AblationParams) -> dict[str, Arm]:
+    """The arms called `names`, those that questions name first; folders of other, earlier arms are left alone.
+
+    Raises:
+        LimoError: an arm is missing; a file is torn; or arms differ in their items or seeds.
+    """
+    wanted = named(ablation) | {name: "" for name in names if name not in named(ablation)}
+    require_named(folder, wanted)
+    arms = {name: read_arm(folder / name) for name in wanted}
+    check_items(folder, arms, ablation)
+    for arm in arms.values():
+        check_seeds(folder / arm.name, arm, ablation.seeds)
+    check_matched(folder, [arm for arm in arms.values() if arm.trained])
+    return arms
+
+
+def named(ablation: AblationParams) -> dict[str, str]:
+    """The arms that questions name, each with the first question that does."""
+    found: dict[str, str] = {}
+    for question in ablation.questions:
+        for arm in [*question.arms, *(arm for pair in question.contrasts for arm in pair)]:
+            found.setdefault(arm, question.name)
+    return found
+
+
+def require_named(folder: Path, wanted: dict[str, str]) -> None:
+    """Ask for every arm; its manifest, which is written last, tells that it is whole."""
+    missing = {arm: name for arm, name in wanted.items() if not (folder / arm / MANIFEST).exists()}
+    if missing:
+        arms = ", ".join(f"`{arm}`" + (f" (question `{name}`)" if name else "") for arm, name in missing.items())
+        raise LimoError(f"{folder}: no such arm yet: {arms}; {AGAIN}")
+
+
+def read_arm(folder: Path) -> Arm:
+    """One arm's tables."""
+    verdicts = read_table(folder / "verdicts.parquet", ARM_VERDICT).sort("seed", "benchmark", "item_id")
+    seeds = read_table(folder / "seeds.parquet", ARM_SEED).sort("seed")
+    if verdicts.is_empty() or seeds.is_empty():
+        raise LimoError(f"{folder}: holds no verdicts; delete the folder and {AGAIN}")
+    return Arm(folder.name, verdicts, seeds)
+
+
+def check_seeds(folder: Path, arm: Arm, wanted: tuple[int, ...]) -> None:
+    """A trained arm has the seeds of the params, an untrained one a single seed."""
+    found = arm.seeds["seed"].to_list()
+    if arm.trained and found != sorted(wanted):
+        raise LimoError(f"{folder}: has the seeds {found}, not ablation.seeds {sorted(wanted)}; {AGAIN}")
+    if not arm.trained and len(found) != 1:
+        raise LimoError(f"{folder}: an untrained arm has one seed, found {found}; delete the folder and {AGAIN}")
+
+
+def check_matched(folder: Path, arms: list[Arm]) -> None:
+    """Trained arms have had the same steps, and the same tokens in the loss but for a sample's rounding."""
+    for arm in arms:
+        first = arms[0].seeds.row(0, named=True)
+        for row in arm.seeds.iter_rows(named=True):
+            if row["steps"] != first["steps"] or abs(row["loss_tokens"] / first["loss_tokens"] - 1) > TOKENS_APART:
+                raise LimoError(
+                    f"{folder / arm.name}: seed {row['seed']} was trained for {row['steps']} steps and "
+                    f"{row['loss_tokens']} tokens, arm `{arms[0].name}` for {first['steps']} and "
+                    f"{first['loss_tokens']}: not the same; delete the folder and {AGAIN}"
+                )
+
+
+def check_items(folder: Path, arms: dict[str, Arm], ablation: AblationParams) -> None:
+    """Every seed of every arm has answered the same items once, those of `accuracy_over` among them."""
+    first = next(iter(arms.values()))
+    items = item_ids(first, first.seeds["seed"][0])
+    for arm in arms.values():
+        if arm.verdicts["seed"].unique().sort().to_list() != arm.seeds["seed"].to_list():
+            raise LimoError(
+                f"{folder / arm.name}: verdicts and seeds.parquet have other seeds; delete the folder and {AGAIN}"
+            )
+        for seed in arm.seeds["seed"]:
+            if item_ids(arm, seed) != items:
+                raise LimoError(
+                    f"{folder / arm.name}: seed {seed} has answered other items than the arm `{first.name}`; "
+                    f"delete the folder and {AGAIN}"
+                )
+    strange = [name for name in ablation.accuracy_over if name not in first.verdicts["benchmark"]]
+    if strange:
+        known = ", ".join(benchmarks(first))
+        raise LimoError(f"params.yaml: ablation.accuracy_over: no verdicts on {', '.join(strange)}; arms have {known}")
+
+
+def item_ids(arm: Arm, seed: int) -> list[tuple[str, str]]:
+    """Benchmark and id of the items one seed has answered."""
+    return arm.verdicts.filter(pl.col("seed") == seed).select("benchmark", "item_id").rows()
+
+
+def benchmarks(arm: Arm) -> list[str]:
+    """The benchmarks an arm has answered, by name."""
+    return arm.verdicts["benchmark"].unique().sort().to_list()
+
+
+def elsewhere(arm: Arm, ablation: AblationParams) -> list[str]:
+    """The benchmarks out of distribution."""
+    return [name for name in benchmarks(arm) if name not in ablation.accuracy_over]

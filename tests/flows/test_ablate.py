@@ -1,0 +1,85 @@
+"""The ablation's settings: valid as shipped, every mistake found before anything starts; its DVC file in order."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows import ablate
+from flows.contract import closure, code_deps, stage_module
+from tasks.errors import LimoError
+from tasks.params import read_tree
+
+STAGES = {
+    name: entry.get("do", entry)
+    for name, entry in yaml.safe_load((ablate.FOLDER / "dvc.yaml").read_text(encoding="utf-8"))["stages"].items()
+}
+
+
+def broken(*keys, value):
+    tree = copy.deepcopy(read_tree(ablate.PARAMS))
+    place = tree
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    return ablate.mistakes(tree)
+
+
+def test_the_shipped_settings_are_valid_and_ask_what_the_paper_asks():
+    tree = ablate.require_valid()
+    questions = {question["name"]: question for question in tree["ablation"]["questions"]}
+    assert {"quality", "difficulty", "knowledge", "size", "samples", "curation", "score"} == set(questions)
+    assert len(questions["quality"]["arms"]) == 5
+    assert len(questions["difficulty"]["arms"]) == 3
+    assert len(questions["size"]["arms"]) >= 3
+    assert len(questions["samples"]["arms"]) >= 4
+    assert len(tree["ablation"]["seeds"]) >= 3
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "said"),
+    [
+        (("extra",), {}, "extra: unknown section"),
+        (("arms", "curated", "base"), "huge", "arms.curated.base: no `huge`; there are base, control"),
+        (("arms", "curated", "questions"), "odd", "arms.curated.questions: no `odd`; there are all, band, simple"),
+        (("arms", "curated", "count"), -1, "arms.curated.count: Input should be greater than or equal to 0"),
+        (("ablation", "accuracy_over"), ["sums"], "ablation.accuracy_over.0: no `sums`; there are buttons-hard"),
+        (("ablation", "predictors"), ["none"], "ablation.predictors.0: no `none`"),
+        (("ablation", "questions", 0, "contrasts"), [["a", "quality-1"]], "ablation.questions.quality.a: no `a`"),
+        (("band", "model"), "none", "band.model: no `none`"),
+        (("reason", "teachers", 1, "model"), "none", "reason.teachers.1.model: no `none`"),
+        (("train", "steps"), None, "train: steps and batch_tokens go together"),
+    ],
+)
+def test_a_mistake_is_named_by_its_key(keys, value, said):
+    (found,) = broken(*keys, value=value)
+    assert found.startswith(said)
+
+
+def test_mistakes_are_told_at_once(monkeypatch, tmp_path):
+    path = tmp_path / "params.yaml"
+    tree = read_tree(ablate.PARAMS)
+    tree["train"]["lr"] = 0
+    tree["odd"] = {}
+    path.write_text(yaml.safe_dump(tree))
+    monkeypatch.setattr(ablate, "PARAMS", path)
+    with pytest.raises(LimoError, match=r"(?s)2 to mend.*odd: unknown section.*train.lr"):
+        ablate.require_valid()
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_deps_equal_the_import_closure(name):
+    stage = STAGES[name]
+    assert code_deps(stage["deps"]) == closure(stage_module(stage["cmd"])), "run `make deps`"
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_what_a_stage_reads_is_a_dep_and_its_params_are_watched(name):
+    stage = STAGES[name]
+    words = stage["cmd"].split()
+    given = {str(Path(word).parent) if Path(word).suffix else word for word in words if word.startswith("artifacts/")}
+    unwatched = {"artifacts/ledger", "artifacts/ablations/work", *stage["outs"]}
+    assert given - unwatched <= set(stage["deps"])
+    assert [list(entry) for entry in stage["params"]] == [["profiles/ablations/params.yaml"]]
+    assert words[words.index("--params") + 1] == "profiles/ablations/params.yaml"
