@@ -20,6 +20,8 @@ from tasks.shipped import corpus
 HELD_OUT_SEEDS = range(10)
 PER_SEED = 200
 HARD = (8, 9, 10)
+SECTIONS: tuple[tuple[str, str, Split], ...] = (("pull", "sources", "pool"), ("benchmarks", "suite", "eval"))
+"""Where a profile asks for questions, and of which split they are."""
 PROFILES = Path(__file__).parents[2] / "profiles"
 
 
@@ -49,11 +51,11 @@ def held_out() -> Iterator[str]:
     """Programs of pool and evaluation questions: all that the shipped profiles name, and many more."""
     for path in sorted(PROFILES.rglob("*.yaml")):
         tree: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for section, key, split in (("pull", "sources", "pool"), ("benchmarks", "suite", "eval")):
+        for section, key, split in SECTIONS:
             for each in (tree.get(section) or {}).get(key, []):
                 if "family" in each:
                     yield from _programs(each["family"], each["count"], each["seed"], each["levels"], split)
-    for split, levels in itertools.product(("pool", "eval"), (corpus.LEVELS[1:], HARD)):
+    for (_, _, split), levels in itertools.product(SECTIONS, (corpus.LEVELS[1:], HARD)):
         for family, seed in itertools.product(families(), HELD_OUT_SEEDS):
             yield from _programs(family, PER_SEED, seed, levels, split)
 
