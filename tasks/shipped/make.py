@@ -181,12 +181,14 @@ def _save(model: Any, words: Qwen2Tokenizer, folder: Path) -> None:
 
 
 def make_all(folders: Folders) -> None:
-    """Makes every model, each as soon as the one it goes on from is made.
+    """Makes every model that is not made, each as soon as the one it goes on from is made.
 
     Raises:
         LimoError: a base does not pass the gate, or a process failed.
     """
-    order = TopologicalSorter({name: [plan.goes_on_from] if plan.goes_on_from else [] for name, plan in PLANS.items()})
+    names = needed(folders)
+    print(f"to make: {', '.join(names) or 'nothing, all models are as planned'}", flush=True)
+    order = TopologicalSorter({name: _parents(name) for name in names})
     order.prepare()
     with ThreadPoolExecutor(1 if torch.cuda.is_available() else os.cpu_count() or 1) as pool:
         running: dict[Future[int], str] = {}
@@ -197,6 +199,23 @@ def make_all(folders: Folders) -> None:
                 if done.result():
                     raise LimoError(f"{name}: not made; what went wrong is printed above")
                 order.done(name)
+
+
+def needed(folders: Folders) -> list[str]:
+    """The models that ship and are not made, and those on the way to them."""
+    made = {name for name in PLANS if _is_of(_record(folders.of(name)), name)}
+    waiting = [name for name in SHIPPED if name not in made]
+    found: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        waiting += [parent for parent in _parents(name) if parent not in made]
+    return [name for name in PLANS if name in found]
+
+
+def _parents(name: str) -> list[str]:
+    before = PLANS[name].goes_on_from
+    return [before] if before else []
 
 
 def _process(name: str, folders: Folders) -> int:

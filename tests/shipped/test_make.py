@@ -41,6 +41,12 @@ def test_a_made_model_is_not_made_again_until_its_recipe_changes(
     assert (out / "base" / "training.json").exists()
 
 
+def test_what_is_needed_is_what_is_not_made_and_what_leads_to_it(tmp_path: Path) -> None:
+    assert make.needed(folders(tmp_path)) == list(make.PLANS)
+    shipped = make.Folders(Path("tasks/shipped"), tmp_path)
+    assert make.needed(shipped) == []
+
+
 def test_a_model_goes_on_from_another_and_is_written_in_bfloat16(out: Path) -> None:
     make.make("base", folders(out))
     record = make.make("strong", folders(out))
