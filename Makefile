@@ -38,7 +38,7 @@ flow: setup $(if $(filter real,$(PROFILE)),real)
 	$(if $(PROFILE),limo use $(PROFILE))
 	python -m flows.pipeline
 
-# The paper's five questions on the models that ship: an hour on two cores.
+# The paper's five questions on the models that ship: about 40 minutes on two cores.
 ablate: setup
 	limo ablate
 

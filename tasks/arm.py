@@ -160,7 +160,7 @@ def _seeds(
         return [_Seed(0, empty, Trained(base, {"model_id": base.model_id, "samples": 0, "steps": 0, "loss_tokens": 0}))]
     seeds = []
     for seed in ablation.seeds:
-        picked = pick(pool.chains, pool.questions, arm, ablation, seed, name).samples
+        picked = pick(pool.chains, pool.questions, arm, ablation, seed, name)
         trained = train(picked, base, recipe.model_copy(update={"seed": seed}), chat.system, work)
         facts = trained.facts | {"model_id": trained.model.model_id, "samples": picked.height}
         seeds.append(_Seed(seed, picked.with_columns(seed=pl.lit(seed, pl.Int64)), trained._replace(facts=facts)))

@@ -1,4 +1,4 @@
-"""A question as one drawing: its arms from left to right, accuracy with its interval, and the outcome below.
+"""A question as one drawing: its arms from left to right, accuracy with its interval; below, the outcome and the paper.
 
 The SVG stands alone, as a file or inside a page: every colour and font is its own.
 """
@@ -50,7 +50,7 @@ def figure(answer: Answer, *, bare: bool = False) -> Markup:
         *(_column(*each, scale) for each in zip(answer.arms, labels, places, strict=True)),
         *([] if bare else _footer(answer, foot + 20)),
     ]
-    return _svg(shapes, answer.asks, foot if bare else foot + 20 + LINE * len(answer.contrasts))
+    return _svg(shapes, answer.asks, foot if bare else foot + 20 + LINE * (len(answer.contrasts) + 1))
 
 
 def contrast_line(found: Difference) -> str:
@@ -79,7 +79,8 @@ def _footer(answer: Answer, y: float) -> list[Markup]:
     lines = [
         _text(118, y + LINE * n, contrast_line(each), size=12, fill=INK) for n, each in enumerate(answer.contrasts)
     ]
-    return [_text(14, y, answer.outcome, size=12, weight=600, fill=COLOURS[answer.outcome]), *lines]
+    paper = _text(118, y + LINE * len(lines), f"paper: {answer.paper}", size=12)
+    return [_text(14, y, answer.outcome, size=12, weight=600, fill=COLOURS[answer.outcome]), *lines, paper]
 
 
 def _key(answer: Answer, y: float) -> list[Markup]:

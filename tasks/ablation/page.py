@@ -9,35 +9,27 @@ from tasks.ablation.answers import Compared
 from tasks.ablation.figure import COLOURS, contrast_line, figure
 from tasks.ablation.params import AblationParams
 from tasks.ablation.table import ARM_COLUMNS, PREDICTOR_COLUMNS, arm_cells, predictor_cells
+from tasks.reporting.template import fill
 
 TEMPLATE = "page.html.j2"
 
 
 def render_page(compared: Compared, ablation: AblationParams) -> str:
     """The whole page."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     questions = [
         (answer, figure(answer, bare=True), [contrast_line(each) for each in answer.contrasts])
         for answer in compared.answers
     ]
-    return environment.get_template(TEMPLATE).render(
-        **about(compared.arms, ablation),
-        questions=questions,
-        colours=COLOURS,
-        predicting=ablation.predictors,
-        smallest=f"{100 * ablation.smallest_effect:g}",
-        confidence=f"{100 * ablation.confidence:g}",
-        predictors=(PREDICTOR_COLUMNS, predictor_cells(compared.predictors)),
-        arms=(ARM_COLUMNS, arm_cells(compared.arms)),
-    )
+    content = about(compared.arms, ablation) | {
+        "questions": questions,
+        "colours": COLOURS,
+        "predicting": ablation.predictors,
+        "smallest": f"{100 * ablation.smallest_effect:g}",
+        "confidence": f"{100 * ablation.confidence:g}",
+        "predictors": (PREDICTOR_COLUMNS, predictor_cells(compared.predictors)),
+        "arms": (ARM_COLUMNS, arm_cells(compared.arms)),
+    }
+    return fill(Path(__file__).parent / TEMPLATE, content)
 
 
 def about(arms: pl.DataFrame, ablation: AblationParams) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class ArmParams(Params):
     rank: Literal["best", "worst", "random"] = "random"
     """Which questions: by the score of the chain taken, or any."""
     count: int = Field(48, ge=0)
-    """Questions to take; 0: the base as it is, untrained."""
+    """Samples to take; 0: the base as it is, untrained."""
     min_chains: int = Field(1, ge=1)
     """Only questions with at least so many right chains: the same for arms that differ in their chains alone."""
     chains_per_question: int = Field(1, ge=1)

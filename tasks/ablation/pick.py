@@ -1,7 +1,5 @@
 """Which chains an arm trains on: a pure function of the scored chains, the arm and the seed."""
 
-from typing import NamedTuple
-
 import polars as pl
 
 from tasks.ablation.params import AblationParams, ArmParams
@@ -13,19 +11,10 @@ from tasks.records.ids import content_id
 LEVELS = 5
 
 
-class Picked(NamedTuple):
-    """What an arm is made from."""
-
-    samples: pl.DataFrame
-    """SAMPLE and `equations`, rank 1 first."""
-    eligible: int
-    """Questions there were to take from."""
-
-
 def pick(
     chains: pl.DataFrame, questions: pl.DataFrame, arm: ArmParams, ablation: AblationParams, seed: int, name: str
-) -> Picked:
-    """The samples of one arm and seed.
+) -> pl.DataFrame:
+    """The samples of one arm and seed: SAMPLE and `equations`, rank 1 first.
 
     Args:
         chains: SCORED.
@@ -46,7 +35,7 @@ def pick(
             "lower its count, or raise pull.sources.*.count"
         )
     kept = ordered.head(arm.count).with_columns(rank=pl.int_range(1, arm.count + 1, dtype=pl.Int64))
-    return Picked(kept.select(*SCORED.names(), "rank", "equations"), table["question_id"].n_unique())
+    return kept.select(*SCORED.names(), "rank", "equations")
 
 
 def _in_group(group: str, ablation: AblationParams, name: str) -> pl.Expr:

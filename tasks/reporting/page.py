@@ -22,6 +22,7 @@ from tasks.reporting.numbers import (
     quality,
 )
 from tasks.reporting.results import other_metrics, read_paper, results
+from tasks.reporting.template import fill
 
 TEMPLATE = "page.html.j2"
 CURVES = {"loss": "loss", "lr": "learning rate", "grad_norm": "gradient norm", "tokens_per_second": "tokens a second"}
@@ -30,17 +31,8 @@ BINS = 25
 
 def render_page(artifacts: Path, title: str, longest_text: int) -> str:
     """The whole page."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["cut"] = lambda text: cut(text, longest_text)
-    return environment.get_template(TEMPLATE).render(_content(artifacts) | {"title": title})
+    filters = {"cut": lambda text: cut(text, longest_text)}
+    return fill(Path(__file__).parent / TEMPLATE, _content(artifacts) | {"title": title}, filters)
 
 
 def csv_tables(artifacts: Path) -> dict[str, pl.DataFrame]:

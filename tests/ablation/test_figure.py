@@ -90,4 +90,5 @@ def test_hostile_words_are_escaped():
 def test_a_bare_figure_leaves_title_and_outcome_to_its_page():
     answer = make_answer(make_shown("L1"), make_shown("L5"))
     whole, bare = texts(figure(answer)), texts(figure(answer, bare=True))
-    assert set(whole) - set(bare) == {"Does it rise?", "holds", "L5 - L1: +12.3 points [4.0, 20.1]"}
+    told = {"Does it rise?", "holds", "L5 - L1: +12.3 points [4.0, 20.1]", f"paper: {answer.paper}"}
+    assert set(whole) - set(bare) == told

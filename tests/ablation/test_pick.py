@@ -37,7 +37,7 @@ def pool(questions=12, chains=6):
 
 
 def take(seed=1, ablation=ABLATION, given=None, **arm):
-    return pick(*(given or pool()), ArmParams(**arm), ablation, seed, "mine").samples
+    return pick(*(given or pool()), ArmParams(**arm), ablation, seed, "mine")
 
 
 def ids(samples):
