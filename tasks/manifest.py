@@ -33,6 +33,8 @@ def write_filter(folder: Path, stage: str, decided: pl.DataFrame, facts: Mapping
 
     Args:
         decided: every row taken in, with the columns `reason` (null: kept) and `evidence` (what the reason rests on).
+            Where it has a column `source`, the facts get the counts of each source as `sources`.
+        facts: further facts of the stage; `sources` among them is left as it is.
 
     Raises:
         LimoError: no row is kept; names the stage and how many each reason dropped.
@@ -45,6 +47,8 @@ def write_filter(folder: Path, stage: str, decided: pl.DataFrame, facts: Mapping
         raise LimoError(
             f"{stage}: no row is left of {decided.height} ({dropped}); loosen the section `{stage}` of params.yaml"
         )
+    if "source" in decided.columns:
+        facts = {"sources": count_sources(decided)} | dict(facts or {})
     kept.write_parquet(folder / "kept.parquet")
     rejected.write_parquet(folder / "rejected.parquet")
     write_manifest(folder, stage, taken=decided.height, kept=kept.height, rejected=reasons, facts=facts)
@@ -54,3 +58,12 @@ def count_reasons(rejected: pl.DataFrame) -> dict[str, int]:
     """Rows per `reason`, most frequent first."""
     counts = rejected.group_by("reason").len().sort(["len", "reason"], descending=[True, False])
     return dict(counts.iter_rows())
+
+
+def count_sources(decided: pl.DataFrame) -> dict[str, dict[str, int]]:
+    """How many rows of each source are `kept`, and rejected for each reason; sources in their order."""
+    counts = decided.group_by("source", pl.col("reason").fill_null("kept"), maintain_order=True).len()
+    sources: dict[str, dict[str, int]] = {}
+    for source, reason, count in counts.iter_rows():
+        sources.setdefault(source, {})[reason] = count
+    return sources

@@ -37,3 +37,16 @@ def test_a_filter_that_keeps_nothing_says_what_dropped_it_and_writes_nothing(tmp
 def test_numbers_that_do_not_add_up_are_a_bug(tmp_path):
     with pytest.raises(AssertionError, match="1 kept"):
         write_manifest(tmp_path, "pull", taken=3, kept=1, rejected={"no_answer": 1})
+
+
+def test_a_table_with_sources_has_each_ones_counts_among_the_facts(tmp_path):
+    table = decided(None, "too_long", None, "too_long").with_columns(source=pl.Series(["b", "b", "a", "b"]))
+    write_filter(tmp_path, "screen", table, {"seconds": 1})
+    facts = read_json(tmp_path / "manifest.json")["facts"]
+    assert facts == {"sources": {"b": {"kept": 1, "too_long": 2}, "a": {"kept": 1}}, "seconds": 1}
+
+
+def test_a_stages_own_account_of_its_sources_is_left_as_it_is(tmp_path):
+    told = {"sources": {"a": {"rows": 9, "taken": 1, "rejected": {}}}}
+    write_filter(tmp_path, "pull", decided(None).with_columns(source=pl.lit("a")), told)
+    assert read_json(tmp_path / "manifest.json")["facts"] == told
