@@ -22,6 +22,7 @@ from tasks.grade import GradeParams
 from tasks.lineage import LineageParams
 from tasks.manifest import write_manifest
 from tasks.params import Params, load_section, read_tree, section_errors
+from tasks.pool.shards import ShardsParams
 from tasks.pull import PullParams
 from tasks.reason import ReasonParams
 from tasks.report import ReportParams
@@ -49,6 +50,7 @@ SECTIONS: dict[str, type[Params]] = {
     "grade": GradeParams,
     "lineage": LineageParams,
     "report": ReportParams,
+    "shards": ShardsParams,
     "needs": NeedsParams,
 }
 

@@ -105,12 +105,12 @@ def _fault(draft: Draft, seen: dict[str, First]) -> tuple[str, str] | tuple[None
     return None, None
 
 
-def run(benchmarks: BenchmarksParams, *, out: Path) -> None:
+def run(benchmarks: BenchmarksParams, *, work: Path, out: Path) -> None:
     """Read every benchmark, in order."""
     decided, facts = [], {}
     for index, benchmark in enumerate(benchmarks.suite):
         key = f"benchmarks.suite.{index}"
-        part = decide(benchmark, read_drafts(benchmark, "eval", key).drawn)
+        part = decide(benchmark, read_drafts(benchmark, "eval", key, work))
         rejected = count_reasons(part.filter(pl.col("reason").is_not_null()))
         kept = part.height - sum(rejected.values())
         if not kept:

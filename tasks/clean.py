@@ -1,23 +1,27 @@
 """Keep the questions that can be asked and graded, each once.
 
-Reads QUESTION (from `pull`); writes kept.parquet and rejected.parquet (QUESTION) and manifest.json. A question must be
-of sensible length, have a short final answer, ask one thing, and need no image. Of equal questions, and of nearly equal
-ones with the same numbers and the same answer, the first is kept.
+Reads QUESTION (from `pull`); writes kept.parquet and rejected.parquet (CLEANED), clusters.parquet (CLUSTER) and
+manifest.json. A question must be of sensible length and language, have a short final answer, ask one thing, and need no
+image. Of equal questions, and of nearly equal ones with the same numbers and the same answer, the first is kept; where
+only the answers differ, both stay and are flagged, unless params say otherwise.
 """
 
-import json
 from pathlib import Path
-from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 from pydantic import Field, PositiveInt
 
-from tasks.files import publish, read_table
-from tasks.manifest import write_filter
+from tasks.files import publish
 from tasks.params import Params
-from tasks.pool.near import near_duplicates
-from tasks.pool.text import canonical, numbers, plain
-from tasks.records.question import QUESTION
+from tasks.pool.duplicates import Duplicates, Keys, PartParams, Place, find_duplicates
+from tasks.pool.forms import forms, without_heading
+from tasks.pool.language import languages
+from tasks.pool.rules import Rule, judge, with_marks
+from tasks.pool.shards import ShardsParams, Work, finish, identity, run_shards
+from tasks.pool.tables import FilterWriter, Group, TableWriter, read_group, row_groups
+from tasks.records.cluster import CLUSTER, cluster_id
+from tasks.records.question import CLEANED, QUESTION
 from tasks.stage import stage_main
 
 NO_ANSWER = (
@@ -28,6 +32,16 @@ ASKS = r"(?i)\b(?:find|determine|compute|calculate|evaluate|what|which|how)\b|�
 ASK = r"\s*(?:find|determine|compute|calculate|evaluate|what|which|how|is|are|does|show|prove|express|write|求|证明)"
 PARTS = rf"(?is)[(（]\s*(?:a|i|1|Ⅰ)\s*[)）]{ASK}.+[(（]\s*(?:b|ii|2|Ⅱ)\s*[)）]{ASK}"
 """Parts that ask: conditions are also numbered, and are no parts."""
+CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u{fffd}]"
+"""A form feed is what is left of `\\frac` when `\\f` was read as an escape, a backspace of `\\boxed`; U+FFFD stands for
+bytes that were no text. Nothing of the question can be trusted then."""
+JUDGED = pl.Schema(
+    {**CLEANED, "reason": pl.String(), "evidence": pl.String()}
+    | {"form": pl.UInt64(), "numbers": pl.UInt64(), "answer_form": pl.UInt64()}
+)
+
+
+KEYS = ("form", "numbers", "answer_form")
 
 
 class CleanParams(Params):
@@ -37,117 +51,172 @@ class CleanParams(Params):
     max_question_chars: PositiveInt = 8000
     max_answer_chars: PositiveInt = 200
     """A longer answer is a text, which no rule can grade."""
-    image_marks: tuple[str, ...] = ("[asy]", "\\includegraphics", "<img", "![")
+    image_marks: tuple[str, ...] = ("[asy]", "\\includegraphics", "<img", "![", "figure below", "diagram below", "如图")
     """A question that contains one of them, whatever its case, needs an image; an empty list lets all pass."""
     reject_proofs: bool = True
     """Reject what only asks for a proof."""
     reject_parts: bool = True
     """Reject questions in parts, (a) and (b) or (1) and (2): one answer cannot grade them."""
+    languages: tuple[str, ...] = ()
+    """ISO 639-1 codes of the languages to keep, such as `en` and `zh` (`und`: too few words to tell); empty: all."""
     near_threshold: float = Field(default=0.8, gt=0, le=1)
     """Smallest share of common shingles (Jaccard index) of near duplicates; 1 finds reordered repetitions only."""
     shingle: PositiveInt = 3
     """Tokens a shingle."""
-
-
-class Rule(NamedTuple):
-    """A reason to reject: when it holds, and what shows it."""
-
-    reason: str
-    holds: pl.Expr
-    evidence: pl.Expr
-
-
-def decide(questions: pl.DataFrame, params: CleanParams) -> pl.DataFrame:
-    """All questions, with `reason` and `evidence` where one is rejected."""
-    judged = _judge(questions, rules(params))
-    usable = judged.filter(pl.col("reason").is_null()).select("question_id", "question", "answer")
-    usable = usable.with_columns(plain(pl.col("question")).alias("plain"))
-    usable = usable.with_columns(canonical(pl.col("plain")).alias("form"), numbers(pl.col("plain")).alias("numbers"))
-    exact = exact_repeats(usable)
-    near = near_repeats(usable.join(exact, on="question_id", how="anti", maintain_order="left"), params)
-    judged = judged.join(
-        pl.concat([exact, near]), on="question_id", how="left", maintain_order="left", suffix="_repeat"
-    )
-    return judged.select(
-        *QUESTION.names(), pl.coalesce("reason", "reason_repeat"), pl.coalesce("evidence", "evidence_repeat")
-    )
+    drop_disagreeing: bool = False
+    """Reject every question of a cluster whose answers disagree, since one of them is wrong or the questions differ in a
+    word that counts; otherwise they are flagged in clusters.parquet."""
 
 
 def rules(params: CleanParams) -> list[Rule]:
     """What a question is checked for by itself, in this order; the first that holds is its reason."""
     question, answer = pl.col("question"), pl.col("answer")
-    length, marks = question.str.len_chars(), [mark.lower() for mark in params.image_marks]
+    length = question.str.len_chars()
     proof = question.str.contains(PROOF) & ~question.str.contains(ASKS) & params.reject_proofs
-    checks = [
+    parts = question.str.contains(PARTS) & params.reject_parts
+    foreign = ~pl.col("language").is_in(list(params.languages)) if params.languages else pl.lit(False)
+    control = question.str.extract(f"(?s)(.{{0,20}}{CONTROL}.{{0,20}})").map_elements(_visible, pl.String)
+    return [
         Rule("question_too_short", length < params.min_question_chars, length.cast(pl.String)),
         Rule("question_too_long", length > params.max_question_chars, length.cast(pl.String)),
+        Rule("control_characters", question.str.contains(CONTROL), control),
         Rule("no_verifiable_answer", answer.is_null() | answer.str.contains(NO_ANSWER), answer),
-        Rule("no_verifiable_answer", answer.str.len_chars() > params.max_answer_chars, answer.str.head(200)),
-        Rule("no_verifiable_answer", proof, question.str.extract(f"({PROOF})")),
-        Rule(
-            "several_parts",
-            question.str.contains(PARTS) & params.reject_parts,
-            question.str.extract(f"({PARTS})").str.tail(60),
-        ),
+        Rule("answer_too_long", answer.str.len_chars() > params.max_answer_chars, answer.str.head(200)),
+        Rule("asks_for_proof", proof, question.str.extract(f"({PROOF})")),
+        Rule("several_parts", parts, question.str.extract(f"({PARTS})").str.tail(60)),
+        *with_marks("needs_image", question, params.image_marks),
+        Rule("other_language", foreign, pl.col("language")),
     ]
-    if marks:
-        low = question.str.to_lowercase()
-        shown = pl.coalesce([pl.when(low.str.contains(mark, literal=True)).then(pl.lit(mark)) for mark in marks])
-        checks.append(Rule("needs_image", shown.is_not_null(), shown))
-    return checks
 
 
-def exact_repeats(usable: pl.DataFrame) -> pl.DataFrame:
-    """The questions whose canonical form stood before, with the first of it as evidence."""
-    marked = usable.with_columns(pl.col("question_id").first().over("form").alias("first"))
-    repeats = marked.filter(pl.col("question_id") != pl.col("first"))
-    return repeats.select("question_id", pl.lit("exact_duplicate").alias("reason"), pl.col("first").alias("evidence"))
+def _visible(text: str) -> str:
+    """Control characters as Python writes them."""
+    return repr(text)[1:-1]
 
 
-def near_repeats(distinct: pl.DataFrame, params: CleanParams) -> pl.DataFrame:
-    """The questions that are nearly an earlier one, have its numbers in its order, and its answer."""
-    block = pl.struct("numbers", "answer")
-    # Nothing outside a block of two can be a near duplicate, which leaves little to compare. Without any number
-    # there is too little to tell a reworded question from another one ("arrange the letters of the word PROOF").
-    several = distinct.filter(pl.col("numbers") != "", block.is_duplicated()).with_columns(
-        block.rank("dense").alias("block")
-    )
-    ids = several["question_id"].to_list()
-    found = near_duplicates(
-        several["form"].to_list(), several["block"].to_list(), params.shingle, params.near_threshold
-    )
-    rows = [
+def look(questions: pl.DataFrame, params: CleanParams) -> pl.DataFrame:
+    """Questions (QUESTION) judged one by one, with what tells whether two are the same (JUDGED)."""
+    told = questions.with_columns(languages(questions["question"]))
+    judged = judge(told, rules(params))
+    own = forms(without_heading(judged["question"]))
+    answers = forms(judged["answer"])["form"].alias("answer_form")
+    return judged.hstack([*own, answers]).select(JUDGED.names())
+
+
+def look_at_group(group: Group, params: CleanParams) -> dict[str, pl.DataFrame]:
+    """The rows of one row group (JUDGED)."""
+    return {"rows": look(read_group(group), params)}
+
+
+def decide(questions: pl.DataFrame, params: CleanParams) -> pl.DataFrame:
+    """All questions, with their language, and `reason` and `evidence` where one is rejected; held in memory."""
+    judged = look(questions, params)
+    keys = _keys(judged)
+    found = find_duplicates(keys, [judged["question"]], PartParams(params.shingle, params.near_threshold), None)
+    return settle(judged, found, 0, judged.select(_number()).to_series().to_numpy(), params)
+
+
+def _keys(judged: pl.DataFrame) -> Keys:
+    columns = (judged["reason"].is_null(), *(judged[name] for name in KEYS))
+    return Keys(*(column.to_numpy() for column in columns))
+
+
+def _number() -> pl.Expr:
+    """A question's id as a number: a tenth of the memory."""
+    return pl.col("question_id").str.slice(2).str.to_integer(base=16, dtype=pl.UInt64).alias("id")
+
+
+def settle(judged: pl.DataFrame, found: Duplicates, start: int, ids: np.ndarray, params: CleanParams) -> pl.DataFrame:
+    """Rows (JUDGED) with the reason and evidence of duplicates filled in.
+
+    Args:
+        found: of the whole pool.
+        start: the position in the pool of the first of these rows.
+        ids: of the whole pool, as numbers.
+    """
+    rows = slice(start, start + judged.height)
+    of, disputed = found.of[rows], found.disputed[rows] & params.drop_disagreeing
+    gone = (of >= 0) & (found.exact[rows] | found.agrees[rows])
+    kept_id = pl.Series([_id(ids[at]) if at >= 0 else None for at in of.tolist()], dtype=pl.String)
+    root = [cluster_id(_id(ids[at])) for at in found.root[rows].tolist()]
+    shown = pl.struct(
+        question_id=kept_id, similarity=pl.Series(found.similarity[rows].round(3)), cluster_id=pl.Series(root)
+    ).struct.json_encode()
+    kind = pl.when(pl.Series(found.exact[rows])).then(pl.lit("exact_duplicate")).otherwise(pl.lit("near_duplicate"))
+    return judged.with_columns(
+        reason=pl.when(pl.Series(gone))
+        .then(kind)
+        .when(pl.Series(disputed))
+        .then(pl.lit("answers_disagree"))
+        .otherwise("reason"),
+        evidence=pl.when(pl.Series(gone | disputed)).then(shown).otherwise("evidence"),
+    ).select(*CLEANED.names(), "reason", "evidence")
+
+
+def cluster_rows(judged: pl.DataFrame, found: Duplicates, start: int, ids: np.ndarray) -> pl.DataFrame:
+    """The rows that are in a cluster, as CLUSTER."""
+    rows = np.flatnonzero(found.clustered[start : start + judged.height])
+    at, of = rows + start, found.of[rows + start]
+    form = np.where(of < 0, "representative", np.where(found.exact[at], "exact", "near"))
+    return pl.DataFrame(
         {
-            "question_id": ids[near.later],
-            "reason": "near_duplicate",
-            "evidence": json.dumps({"question_id": ids[near.kept], "similarity": round(near.similarity, 3)}),
-        }
-        for near in found
-    ]
-    return pl.DataFrame(rows, schema={"question_id": pl.String, "reason": pl.String, "evidence": pl.String})
-
-
-def _judge(questions: pl.DataFrame, checks: list[Rule]) -> pl.DataFrame:
-    return questions.with_columns(
-        pl.coalesce([pl.when(check.holds).then(pl.lit(check.reason)) for check in checks]).alias("reason"),
-        pl.coalesce([pl.when(check.holds).then(check.evidence.fill_null("")) for check in checks]).alias("evidence"),
+            "cluster_id": [cluster_id(_id(ids[root])) for root in found.root[at].tolist()],
+            "question_id": judged["question_id"].gather(rows),
+            "representative": [_id(ids[root]) for root in found.root[at].tolist()],
+            "form": form.tolist(),
+            "similarity": np.where(of < 0, 1.0, found.similarity[at]),
+            "answer": judged["answer"].gather(rows),
+            "agrees": (found.agrees_with_root[at]).tolist(),
+        },
+        schema=CLUSTER,
     )
 
 
-def run(clean: CleanParams, *, questions: Path, out: Path) -> None:
-    """Judge every question."""
-    decided = decide(read_table(questions, QUESTION), clean)
-    with publish(out) as folder:
-        write_filter(folder, "clean", decided, {"sources": per_source(decided)})
+def _id(number: int) -> str:
+    return f"q_{number:016x}"
 
 
-def per_source(decided: pl.DataFrame) -> dict[str, dict[str, int]]:
-    """How many of each source are kept, and rejected for each reason."""
-    counts = decided.group_by("source", pl.col("reason").fill_null("kept"), maintain_order=True).len()
-    facts: dict[str, dict[str, int]] = {}
-    for source, reason, count in counts.iter_rows():
-        facts.setdefault(source, {})[reason] = count
-    return facts
+def run(clean: CleanParams, shards: ShardsParams, *, questions: Path, out: Path) -> None:
+    """Judge every question, shard by shard; then compare them all."""
+    state = identity(__file__, params=clean)
+    groups = row_groups(questions, QUESTION)
+    done = run_shards(Work("clean", out / ".shards", look_at_group, clean, state), groups, shards)
+    files = [shard / "rows.parquet" for shard in done]
+    found, ids = compare(files, clean, shards, out / ".near", state)
+    with publish(out) as folder, FilterWriter(folder, "clean", CLEANED) as writer:
+        clusters, start = TableWriter(folder / "clusters.parquet", CLUSTER), 0
+        for file in files:
+            judged = pl.read_parquet(file)
+            writer.add(settle(judged, found, start, ids, clean))
+            clusters.add(cluster_rows(judged, found, start, ids))
+            start += judged.height
+        clusters.close()
+        writer.close(_facts(found, clusters))
+    finish(out / ".shards")
+    finish(out / ".near")
+
+
+def compare(
+    files: list[Path], params: CleanParams, shards: ShardsParams, folder: Path, state: str
+) -> tuple[Duplicates, np.ndarray]:
+    """The duplicates of the whole pool, and its ids as numbers."""
+    numbers, parts = [], []
+    for file in files:
+        judged = pl.read_parquet(file, columns=["question_id", "reason", *KEYS])
+        numbers.append(judged.select(_number()).to_series().to_numpy())
+        parts.append(_keys(judged))
+    ids, keys = np.concatenate(numbers), Keys(*map(np.concatenate, zip(*parts, strict=True)))
+    texts = (pl.read_parquet(file, columns=["question"])["question"] for file in files)
+    near = PartParams(params.shingle, params.near_threshold)
+    return find_duplicates(keys, texts, near, Place(folder, state, shards)), ids
+
+
+def _facts(found: Duplicates, clusters: TableWriter) -> dict[str, int]:
+    return {
+        "clusters": int(found.clustered[found.of < 0].sum()),
+        "clustered": clusters.height,
+        "disagreeing_clusters": len(np.unique(found.root[found.disputed])),
+    }
 
 
 if __name__ == "__main__":

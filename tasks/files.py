@@ -1,5 +1,6 @@
 """Reading and writing a stage's files: schemas checked on the way in, all or nothing on the way out."""
 
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import polars as pl
 from tasks.errors import LimoError
 
 MANIFEST = "manifest.json"
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def read_table(path: Path, schema: Mapping[str, Any]) -> pl.DataFrame:
@@ -21,18 +23,23 @@ def read_table(path: Path, schema: Mapping[str, Any]) -> pl.DataFrame:
     Raises:
         LimoError: the file is missing or torn, or lacks a column, or has one of another type.
     """
+    check_table(path, schema)
+    return pl.read_parquet(path, columns=list(schema))
+
+
+def check_table(path: Path, schema: Mapping[str, Any]) -> None:
+    """Raise a LimoError unless `read_table` can read the file."""
     if not path.exists():
         raise LimoError(f"{path}: no such file; run the stage that writes it with `dvc repro`")
     try:
         found = pl.read_parquet_schema(path)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise LimoError(f"{path}: not a readable Parquet file ({_first_line(error)}); delete it and rerun") from None
+        raise LimoError(f"{path}: not a readable Parquet file ({one_line(error)}); delete it and rerun") from None
     wrong = [
         f"{name} {found.get(name, 'missing')}, not {kind}" for name, kind in schema.items() if found.get(name) != kind
     ]
     if wrong:
         raise LimoError(f"{path}: wrong columns: {'; '.join(wrong)}; rerun the stage that writes it")
-    return pl.read_parquet(path, columns=list(schema))
 
 
 def read_json(path: Path) -> Any:
@@ -54,6 +61,19 @@ def write_json(path: Path, value: Any) -> None:
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     scratch.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     scratch.replace(path)
+
+
+@contextmanager
+def full_disk(path: Path) -> Iterator[None]:
+    """Turn "no space left on device", from whatever library writes inside, into one line."""
+    try:
+        yield
+    except (OSError, pl.exceptions.PolarsError) as error:
+        if getattr(error, "errno", None) in FULL or "No space left" in str(error) or "quota exceeded" in str(error):
+            raise LimoError(
+                f"{path}: no space left on the device; free some and run again: finished parts are kept"
+            ) from None
+        raise
 
 
 @contextmanager
@@ -81,5 +101,6 @@ def _replace(source: Path, target: Path) -> None:
     source.replace(target)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def one_line(error: Exception) -> str:
+    """An exception's text on one line, at most 200 characters of it; its type's name when it has none."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

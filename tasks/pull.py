@@ -1,25 +1,32 @@
 """Pull the question pool from many sources into one schema.
 
-Reads the sources that params.yaml lists: local files, Hugging Face data sets at a pinned commit, generators.
+Reads the sources that params.yaml lists: local files, Hugging Face data sets at a pinned commit, URLs, generators.
 Writes kept.parquet and rejected.parquet (QUESTION) and manifest.json. Rejected are rows without a question or an
 answer, and repeated rows: everything later on is keyed by the question's text.
 """
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
+import numpy as np
 import polars as pl
 from pydantic import model_validator
 
+from tasks.errors import LimoError
 from tasks.files import publish
-from tasks.manifest import count_reasons, write_filter
 from tasks.params import Params
-from tasks.pool.drafts import Draft, read_drafts
-from tasks.pool.source import SourceParams, check_names
+from tasks.pool.drafts import Plan, draft, lot, plan, repeated_id
+from tasks.pool.readers import Piece, piece_content
+from tasks.pool.shards import Shard, ShardsParams, Work, finish, identity, run_shards
+from tasks.pool.source import Fields, SourceParams, check_names
+from tasks.pool.tables import FilterWriter
 from tasks.records.question import QUESTION, question_id
 from tasks.stage import stage_main
 
+MOST_CHARS = 1_000_000
+SHOWN_CHARS = 10_000
 DECIDED = pl.Schema([*QUESTION.items(), ("reason", pl.String()), ("evidence", pl.String())])
+ROWS = pl.Schema([*DECIDED.items(), ("given_id", pl.String()), ("lot", pl.UInt64())])
 
 
 class PullParams(Params):
@@ -34,51 +41,145 @@ class PullParams(Params):
         return self
 
 
-def decide(source: str, drafts: list[Draft]) -> pl.DataFrame:
-    """The rows of one source as questions, with `reason` and `evidence` where one cannot be used."""
-    seen: dict[str, str] = {}
-    rows: list[dict[str, Any]] = []
-    for draft in drafts:
-        reason, evidence = _fault(draft, seen)
-        if reason is None:
-            seen[draft.question] = draft.origin
-        rows.append(
-            {
-                "question_id": question_id(source, draft.question),
-                "source": source,
-                "question": draft.question,
-                "answer": draft.answer,
-                "domain": draft.domain,
-                "level": draft.level,
-                "origin": draft.origin,
-                "reason": reason,
-                "evidence": evidence,
-            }
+class SourcePiece(NamedTuple):
+    """A piece of a source, with all that its reader must know."""
+
+    piece: Piece
+    source: SourceParams
+    fields: Fields
+
+
+class Settled(NamedTuple):
+    """What only the whole of a source can tell."""
+
+    taken: np.ndarray
+    """bool, one a row: drawn, when the source has a `limit`."""
+    first: np.ndarray
+    """int64, one a row: the earlier row of the source with the same question; -1 when there is none."""
+
+
+def decide(drafts: pl.DataFrame, source: SourceParams) -> pl.DataFrame:
+    """Rows of a source (DRAFT) as questions (ROWS), with `reason` and `evidence` where one cannot be used."""
+    texts = drafts["question"].to_list()
+    length = pl.col("question").str.len_chars()
+    judged = drafts.with_columns(
+        question_id=pl.Series([question_id(source.name, text) for text in texts], dtype=pl.String),
+        lot=pl.Series(
+            [lot(source.seed, text) for text in texts] if source.limit else [0] * len(texts), dtype=pl.UInt64
+        ),
+        source=pl.lit(source.name),
+        reason=pl.when(length == 0)
+        .then(pl.lit("empty_question"))
+        .when(length > MOST_CHARS)
+        .then(pl.lit("oversized_question"))
+        .when(pl.col("answer").is_null())
+        .then(pl.lit("no_answer")),
+        evidence=pl.when(length == 0)
+        .then("origin")
+        .when(length > MOST_CHARS)
+        .then(pl.format("{} characters, of which the first {} are kept", length, SHOWN_CHARS))
+        .when(pl.col("answer").is_null())
+        .then("cell"),
+    )
+    shown = pl.when(length > MOST_CHARS).then(pl.col("question").str.head(SHOWN_CHARS)).otherwise("question")
+    return judged.with_columns(question=shown).select(ROWS.names())
+
+
+def do_piece(what: SourcePiece, _: None) -> dict[str, pl.DataFrame]:
+    """The rows of one piece (ROWS)."""
+    return {"rows": decide(draft(what.piece, what.source, what.fields), what.source)}
+
+
+def source_piece_content(what: SourcePiece) -> bytes:
+    """Tells this piece from another, or the same one read otherwise."""
+    return piece_content(what.piece) + what.source.model_dump_json().encode() + what.fields.model_dump_json().encode()
+
+
+def settle(source: SourceParams, shards: list[Path]) -> Settled:
+    """Draw the sample of `limit`, and find the questions that stood before."""
+    columns = ["question_id", "reason", "lot", "given_id"]
+    rows = pl.concat(pl.read_parquet(shard / "rows.parquet", columns=columns) for shard in shards)
+    _check_ids(rows["given_id"], shards)
+    taken = np.ones(rows.height, np.bool_)
+    if source.limit is not None and source.limit < rows.height:
+        taken[:] = False
+        taken[np.argpartition(rows["lot"].to_numpy(), source.limit - 1)[: source.limit]] = True
+    usable = np.flatnonzero(rows["reason"].is_null().to_numpy() & taken)
+    _, start, group = np.unique(
+        rows["question_id"].gather(usable).hash().to_numpy(), return_index=True, return_inverse=True
+    )
+    first = np.full(rows.height, -1, np.int64)
+    earliest = usable[start[group]]
+    first[usable] = np.where(earliest == usable, -1, earliest)
+    return Settled(taken, first)
+
+
+def _check_ids(given: pl.Series, shards: list[Path]) -> None:
+    """Raise a LimoError when two rows have the same id of the source's own."""
+    twice = given.filter(given.is_not_null() & ~given.is_first_distinct())
+    if twice.is_empty():
+        return
+    rows = pl.scan_parquet([shard / "rows.parquet" for shard in shards]).filter(pl.col("given_id") == twice[0])
+    first, second = rows.select("origin").head(2).collect()["origin"]
+    raise repeated_id(twice[0], second, first)
+
+
+def merge(shards: list[Path], settled: Settled, writer: FilterWriter) -> None:
+    """Write the rows of a source that are taken, in order."""
+    referred = np.zeros(len(settled.first), np.bool_)
+    referred[settled.first[settled.first >= 0]] = True
+    origins: dict[int, str] = {}
+    start = 0
+    for shard in shards:
+        rows = pl.read_parquet(shard / "rows.parquet")
+        stop = start + rows.height
+        for at in np.flatnonzero(referred[start:stop]).tolist():
+            origins[start + at] = rows["origin"][at]
+        first = settled.first[start:stop]
+        repeat = pl.Series([origins[at] if at >= 0 else None for at in first.tolist()], dtype=pl.String)
+        rows = rows.with_columns(
+            reason=pl.when(repeat.is_not_null()).then(pl.lit("repeated_row")).otherwise("reason"),
+            evidence=pl.coalesce(repeat, "evidence"),
         )
-    return pl.DataFrame(rows, schema=DECIDED)
+        writer.add(rows.filter(settled.taken[start:stop]).select(DECIDED.names()))
+        start = stop
 
 
-def _fault(draft: Draft, seen: dict[str, str]) -> tuple[str, str] | tuple[None, None]:
-    if not draft.question:
-        return "empty_question", draft.origin
-    if draft.answer is None:
-        return "no_answer", draft.cell
-    if draft.question in seen:
-        return "repeated_row", seen[draft.question]
-    return None, None
-
-
-def run(pull: PullParams, *, out: Path) -> None:
+def run(pull: PullParams, shards: ShardsParams, *, work: Path, out: Path) -> None:
     """Read every source, in order."""
-    decided, facts = [], {}
-    for index, source in enumerate(pull.sources):
-        drafts = read_drafts(source, "pool", f"pull.sources.{index}")
-        part = decide(source.name, drafts.drawn)
-        rejected = count_reasons(part.filter(pl.col("reason").is_not_null()))
-        facts[source.name] = {"rows": drafts.rows, "taken": part.height, "rejected": rejected}
-        decided.append(part)
-    with publish(out) as folder:
-        write_filter(folder, "pull", pl.concat(decided), {"sources": facts})
+    planned = [plan(source, "pool", f"pull.sources.{at}", work) for at, source in enumerate(pull.sources)]
+    pieces = [SourcePiece(piece, p.source, p.fields) for p in planned for piece in p.pieces]
+    doing = Work("pull", out / ".shards", do_piece, None, identity(__file__))
+    done = run_shards(doing, [Shard(piece, source_piece_content) for piece in pieces], shards)
+    with publish(out) as folder, FilterWriter(folder, "pull", QUESTION) as writer:
+        facts = {}
+        for index, each in enumerate(planned):
+            mine, done = done[: len(each.pieces)], done[len(each.pieces) :]
+            settled = settle(each.source, mine)
+            merge(mine, settled, writer)
+            counts = writer.sources.get(each.source.name, {})
+            if not counts.get("kept"):
+                raise _nothing_kept(each.source, index, counts)
+            facts[each.source.name] = _facts(each, settled, counts)
+        writer.close({"sources": facts})
+    finish(out / ".shards")
+
+
+def _nothing_kept(source: SourceParams, index: int, counts: dict[str, int]) -> LimoError:
+    dropped = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+    return LimoError(
+        f"pull: source `{source.name}` has no usable question ({dropped}); see `pull.sources.{index}.fields` and"
+        " `answer_from` in params.yaml"
+    )
+
+
+def _facts(planned: Plan, settled: Settled, counts: dict[str, int]) -> dict[str, Any]:
+    """What the manifest says of a source."""
+    rejected = {reason: count for reason, count in counts.items() if reason != "kept"}
+    files = [{"file": file.label, "bytes": file.size, "sha256": file.sha256} for file in planned.files]
+    counted = {"rows": len(settled.taken), "taken": int(settled.taken.sum()), "kept": counts["kept"]}
+    told = {"license": planned.source.license, "citation": planned.source.citation}
+    return counted | {"rejected": rejected, "files": files} | {key: value for key, value in told.items() if value}
 
 
 if __name__ == "__main__":

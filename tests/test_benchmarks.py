@@ -35,7 +35,7 @@ def test_items_of_files_and_generators(tmp_path):
         BenchmarkParams(name="days-hard", family="days", levels=(8,), count=3),
     )
 
-    run(BenchmarksParams(suite=suite), out=tmp_path / "out")
+    run(BenchmarksParams(suite=suite), work=tmp_path / "work", out=tmp_path / "out")
 
     items = pl.read_parquet(tmp_path / "out/items.parquet")
     assert items.schema == ITEM
@@ -50,7 +50,11 @@ def test_a_benchmark_without_items_is_named(tmp_path):
     (tmp_path / "g.jsonl").write_text('{"question": "a", "answer": {"x": 1}}\n')
 
     with pytest.raises(LimoError, match="benchmark `x` has no usable item"):
-        run(BenchmarksParams(suite=(BenchmarkParams(name="x", path=str(tmp_path / "g.jsonl")),)), out=tmp_path / "out")
+        run(
+            BenchmarksParams(suite=(BenchmarkParams(name="x", path=str(tmp_path / "g.jsonl")),)),
+            work=tmp_path,
+            out=tmp_path / "out",
+        )
 
 
 def test_every_preset_is_valid_or_says_what_it_lacks():

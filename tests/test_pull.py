@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import polars as pl
@@ -6,27 +7,117 @@ from pydantic import ValidationError
 
 from tasks.errors import LimoError
 from tasks.params import section_errors
-from tasks.pool.drafts import Draft
+from tasks.pool import readers
+from tasks.pool.drafts import DRAFT
+from tasks.pool.shards import ShardsParams
 from tasks.pool.source import SourceParams
 from tasks.pull import PullParams, decide, run
 from tasks.records.question import QUESTION, question_id
 
 
-def draft(question, answer="1", origin="f:1"):
-    return Draft(question, answer, None, None, origin, cell="null")
+def pull(tmp_path, *sources, **shards):
+    params = PullParams(sources=tuple(SourceParams(**source) for source in sources))
+    run(params, ShardsParams(**shards), work=tmp_path / "work", out=tmp_path / "out")
+    kept, rejected = (pl.read_parquet(tmp_path / f"out/{name}.parquet") for name in ("kept", "rejected"))
+    return kept, rejected, json.loads((tmp_path / "out/manifest.json").read_text())
 
 
-def test_reasons_and_evidence():
-    decided = decide("s", [draft("a"), draft("", origin="f:2"), draft("b", None), draft("a", "2", "f:4")])
-
-    assert decided["reason"].to_list() == [None, "empty_question", "no_answer", "repeated_row"]
-    assert decided["evidence"].to_list() == [None, "f:2", "null", "f:1"]
-    assert decided["question_id"][0] == question_id("s", "a")
+def write(path, *rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {"name": path.stem, "path": str(path)}
 
 
-def test_a_row_without_an_answer_does_not_shadow_a_later_one_with_it():
-    decided = decide("s", [draft("a", None), draft("a", "2", "f:2")])
-    assert decided["reason"].to_list() == ["no_answer", None]
+def row(question, answer="1"):
+    return {"question": question, "answer": answer}
+
+
+def test_reasons_and_evidence(tmp_path):
+    source = write(tmp_path / "s.jsonl", row("a"), row(""), row("b", None), row("a", "2"), row("x" * 1_000_001))
+
+    kept, rejected, _ = pull(tmp_path, source)
+
+    assert kept["question_id"].to_list() == [question_id("s", "a")]
+    where = tmp_path / "s.jsonl"
+    assert rejected["reason"].to_list() == ["empty_question", "no_answer", "repeated_row", "oversized_question"]
+    assert rejected["evidence"].to_list()[:3] == [f"{where}:2", "null", f"{where}:1"]
+    assert rejected["evidence"][3] == "1000001 characters, of which the first 10000 are kept"
+    assert rejected["question_id"][3] == question_id("s", "x" * 1_000_001)
+    assert len(rejected["question"][3]) == 10_000
+
+
+def test_a_row_without_an_answer_does_not_shadow_a_later_one_with_it(tmp_path):
+    kept, rejected, _ = pull(tmp_path, write(tmp_path / "s.jsonl", row("a", None), row("a", "2")))
+
+    assert kept["answer"].to_list() == ["2"]
+    assert rejected["reason"].to_list() == ["no_answer"]
+
+
+def test_every_column_of_a_decided_table_is_in_the_schema():
+    drafts = pl.DataFrame([("a", "1", None, None, "f:1", False, None, None)], schema=DRAFT, orient="row")
+
+    decided = decide(drafts, SourceParams(name="s", path="f"))
+
+    assert decided.columns[:9] == [*QUESTION.names(), "reason", "evidence"]
+
+
+def test_pieces_and_workers_make_no_difference(tmp_path, monkeypatch):
+    rows = [row(f"question {number % 700}", str(number)) for number in range(1000)]
+    source = write(tmp_path / "s.jsonl", *rows)
+    whole, rejected, manifest = pull(tmp_path, source | {"limit": 900})
+    files = [(tmp_path / f"out/{name}.parquet").read_bytes() for name in ("kept", "rejected")]
+
+    monkeypatch.setattr(readers, "PIECE_BYTES", 4_000)
+    again = pull(tmp_path, source | {"limit": 900}, workers=2)
+
+    assert whole.height == 700 - len(set(range(700)) - {int(q.split()[1]) for q in whole["question"]})
+    assert whole.height + rejected.height == 900
+    assert again[2] == manifest
+    assert [(tmp_path / f"out/{name}.parquet").read_bytes() for name in ("kept", "rejected")] == files
+
+
+def test_a_bad_row_stops_the_stage_and_what_was_done_is_not_done_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "PIECE_BYTES", 4_000)
+    rows = [json.dumps(row(f"question {number}", str(number))) for number in range(1000)]
+    path = tmp_path / "s.jsonl"
+    path.write_text("\n".join([*rows[:900], "{torn", *rows[900:]]))
+    source = {"name": "s", "path": str(path)}
+
+    with pytest.raises(LimoError, match=r"s.jsonl:901: not JSON"):
+        pull(tmp_path, source)
+    before = {part.name: part.stat().st_mtime_ns for part in (tmp_path / "out/.shards").iterdir()}
+    path.write_text("\n".join(rows))
+    finished = []
+    monkeypatch.setattr("tasks.pull.finish", lambda folder: finished.extend(folder.iterdir()))
+    kept, _, _ = pull(tmp_path, source)
+
+    assert len(before) > 5
+    assert kept.height == 1000
+    assert {part.name: part.stat().st_mtime_ns for part in finished}.items() >= before.items()
+
+
+def test_a_full_disk_is_one_line_and_earlier_shards_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "PIECE_BYTES", 4_000)
+    source = write(tmp_path / "s.jsonl", *(row(f"question {number}") for number in range(1000)))
+    mkdir = type(tmp_path).mkdir
+
+    def mkdir_with_a_full_file(path, *args, **kwargs):
+        mkdir(path, *args, **kwargs)
+        if path.name.startswith("000005-"):
+            (path / "rows.parquet").symlink_to("/dev/full")
+
+    monkeypatch.setattr(type(tmp_path), "mkdir", mkdir_with_a_full_file)
+    with pytest.raises(LimoError, match=r"no space left on the device; free some and run again") as error:
+        pull(tmp_path, source, workers=1)
+
+    assert "\n" not in str(error.value)
+    assert len([part for part in (tmp_path / "out/.shards").iterdir() if not part.name.endswith(".part")]) == 5
+    monkeypatch.undo()
+    assert pull(tmp_path, source)[0].height == 1000
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "kept.parquet",
+        "manifest.json",
+        "rejected.parquet",
+    ]
 
 
 def test_sources_are_joined_and_counted(tmp_path):
@@ -34,31 +125,40 @@ def test_sources_are_joined_and_counted(tmp_path):
         '{"question": "1+1?", "answer": "so\\n#### 2"}\n{"question": "2+2?", "answer": ""}\n'
     )
     (tmp_path / "b.json").write_text(json.dumps([{"problem": "1+1?", "answer": "2"}]))
-    pull = PullParams(
-        sources=(
-            SourceParams(name="a", path=str(tmp_path / "a.jsonl")),
-            SourceParams(name="b", path=str(tmp_path / "b.json")),
-            SourceParams(name="days", family="days", levels=(2,), count=5),
-        )
+
+    kept, _, manifest = pull(
+        tmp_path,
+        {"name": "a", "path": str(tmp_path / "a.jsonl"), "license": "mit"},
+        {"name": "b", "path": str(tmp_path / "b.json")},
+        {"name": "days", "family": "days", "levels": (2,), "count": 5},
     )
 
-    run(pull, out=tmp_path / "out")
-
-    kept = pl.read_parquet(tmp_path / "out/kept.parquet")
-    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     assert kept.schema == QUESTION
     assert kept.group_by("source").len().sort("source").rows() == [("a", 1), ("b", 1), ("days", 5)]
     assert (manifest["taken"], manifest["kept"], manifest["rejected"]) == (8, 7, {"no_answer": 1})
-    assert manifest["facts"]["sources"]["a"] == {"rows": 2, "taken": 2, "rejected": {"no_answer": 1}}
+    facts = manifest["facts"]["sources"]["a"]
+    (file,) = facts.pop("files")
+    assert facts == {"rows": 2, "taken": 2, "kept": 1, "rejected": {"no_answer": 1}, "license": "mit"}
+    assert (file["file"], file["bytes"]) == (str(tmp_path / "a.jsonl"), (tmp_path / "a.jsonl").stat().st_size)
+    assert file["sha256"] == hashlib.sha256((tmp_path / "a.jsonl").read_bytes()).hexdigest()
 
 
-def test_a_pool_without_an_answer_stops_the_stage_and_leaves_nothing(tmp_path):
-    (tmp_path / "a.jsonl").write_text('{"question": "1+1?", "answer": null}\n')
+def test_a_source_without_an_answer_stops_the_stage_and_leaves_no_table(tmp_path):
+    sources = [write(tmp_path / "a.jsonl", row("1+1?")), write(tmp_path / "b.jsonl", row("1+1?", None))]
 
-    with pytest.raises(LimoError, match=r"pull: no row is left of 1 \(1 no_answer\)"):
-        run(PullParams(sources=(SourceParams(name="a", path=str(tmp_path / "a.jsonl")),)), out=tmp_path / "out")
+    with pytest.raises(
+        LimoError, match=r"source `b` has no usable question \(1 no_answer\); see `pull.sources.1.fields"
+    ):
+        pull(tmp_path, *sources)
 
-    assert not (tmp_path / "out").exists()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".shards"]
+
+
+def test_an_id_used_twice_names_both_rows(tmp_path):
+    source = write(tmp_path / "a.jsonl", row("a") | {"id": 7}, row("b") | {"id": 8}, row("c") | {"id": 7})
+
+    with pytest.raises(LimoError, match=r"a.jsonl:3: id 7 was already used in .*a.jsonl:1"):
+        pull(tmp_path, source | {"fields": {"id": "id"}})
 
 
 def test_two_sources_of_one_name_are_refused():

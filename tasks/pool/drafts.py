@@ -1,18 +1,25 @@
-"""The rows of any source in one shape: question, final answer, domain, level, and where it stood."""
+"""The rows of any source in one shape: question, final answer, domain, level, and where it stood.
+
+A source is planned first: its files fetched and cut into pieces, its columns found. Each piece is then read by itself,
+by whichever process has time for it.
+"""
 
 import hashlib
 import heapq
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
+
+import polars as pl
 
 from tasks.errors import LimoError
 from tasks.families import Split
 from tasks.pool.answers import as_text, final_answer
-from tasks.pool.generated import Made, make
-from tasks.pool.hub import fetch
-from tasks.pool.readers import Row, find_files, read_rows
+from tasks.pool.fetch import SourceFile, fetch_files
+from tasks.pool.generated import write_made
+from tasks.pool.readers import Columns, Piece, names, pieces, read
 from tasks.pool.source import Fields, SourceParams
 
 GUESSES = {
@@ -22,12 +29,108 @@ GUESSES = {
     "level": ("level", "difficulty"),
 }
 WORKED = ("solution", "Solution")
-PEEK = 1000
 EVIDENCE_CHARS = 200
+DRAFT = pl.Schema(
+    {
+        "question": pl.String,
+        "answer": pl.String,
+        "domain": pl.String,
+        "level": pl.String,
+        "origin": pl.String,
+        "choice": pl.Boolean,
+        "cell": pl.String,
+        "given_id": pl.String,
+    }
+)
+"""`choice`: the answer is the letter of an option. `cell`: the start of the answer cell, shown when no answer was found
+in it. `given_id`: the source's own id."""
+
+
+class Plan(NamedTuple):
+    """A source, ready to be read piece by piece."""
+
+    source: SourceParams
+    fields: Fields
+    """Every guess made."""
+    files: list[SourceFile]
+    pieces: list[Piece]
+
+
+def plan(source: SourceParams, split: Split, key: str, work: Path) -> Plan:
+    """Fetch or make a source, cut it into pieces, and find its columns.
+
+    Args:
+        split: of the generators: `pool` or `eval`, which share no question.
+        key: the source's key in params.yaml, for messages.
+        work: a folder for downloads and unpacked files.
+
+    Raises:
+        LimoError: the source cannot be had or read, has no rows, or lacks a column.
+    """
+    made = write_made(source, split, key, work / "made")
+    files = [] if made is not None else fetch_files(source, key, work / "downloads")
+    if made is not None:
+        parts = list(pieces(made.path, made.label, work / "unpacked"))
+    else:
+        parts = [piece for file in files for piece in pieces(file.path, file.label, work / "unpacked")]
+    if not parts:
+        raise LimoError(f"source `{source.name}` has no rows (params.yaml: {key})")
+    columns = list(dict.fromkeys(name for label in _first_of_each(parts) for name in names(label)))
+    return Plan(source, _resolve(source.fields, columns, key), files, parts)
+
+
+def _first_of_each(parts: list[Piece]) -> list[Piece]:
+    """The first piece of each file: files of one source may differ in their columns."""
+    return [next(group) for _, group in itertools.groupby(parts, key=lambda piece: piece.path)]
+
+
+def draft(piece: Piece, source: SourceParams, fields: Fields) -> pl.DataFrame:
+    """The rows of a piece (DRAFT).
+
+    Raises:
+        LimoError: a row that cannot be read, or lacks the id that `fields.id` names.
+    """
+    wanted = [fields.question, fields.answer, fields.domain, fields.level, fields.id, fields.choice]
+    here = set(names(piece)) if piece.form in (".parquet", ".csv") else None
+    columns = [name for name in dict.fromkeys([*wanted, *fields.distractors]) if name and (not here or name in here)]
+    cells = read(piece, columns)
+    rows = [_row(piece, cells, at, source, fields) for at in range(len(cells.numbers))]
+    return pl.DataFrame(rows, schema=DRAFT, orient="row")
+
+
+def _row(piece: Piece, cells: Columns, at: int, source: SourceParams, fields: Fields) -> tuple[Any, ...]:
+    def cell(column: str | None) -> Any:
+        values = cells.values.get(column) if column else None
+        return values[at] if values is not None else None
+
+    question, value, letter = cell(fields.question), cell(fields.answer), as_text(cell(fields.choice))
+    question = question.strip() if isinstance(question, str) else ""
+    origin = f"{piece.label}:{cells.numbers[at]}"
+    if source.family is not None or source.reasoning_gym is not None:
+        answer = as_text(value)
+    else:
+        answer = letter or final_answer(value, source.answer_from, fields.answer in WORKED)
+    if fields.distractors and answer is not None:
+        question, answer = with_options(question, answer, [as_text(cell(name)) or "" for name in fields.distractors])
+    shown = None if answer is not None else json.dumps(value, ensure_ascii=False, default=str)[:EVIDENCE_CHARS]
+    choice = letter is not None or bool(fields.distractors)
+    given = _given_id(cell(fields.id), origin) if fields.id else None
+    return question, answer, as_text(cell(fields.domain)), as_text(cell(fields.level)), origin, choice, shown, given
+
+
+def _given_id(value: Any, origin: str) -> str:
+    if value is None:
+        raise LimoError(f"{origin}: has no id; give every row one, or leave `fields.id` out")
+    return str(value)
+
+
+def repeated_id(given: str, origin: str, first: str) -> LimoError:
+    """Two rows with one id."""
+    return LimoError(f"{origin}: id {given} was already used in {first}; ids must be unique, or leave `fields.id` out")
 
 
 class Draft(NamedTuple):
-    """One row of a source, before anything is decided about it."""
+    """One row of a source, before anything is decided about it (DRAFT)."""
 
     question: str
     answer: str | None
@@ -35,75 +138,37 @@ class Draft(NamedTuple):
     level: str | None
     origin: str
     choice: bool = False
-    """The answer is the letter of an option."""
-    cell: str = ""
-    """The start of the answer cell, shown when no answer was found in it."""
+    cell: str | None = None
 
 
-class Drafts(NamedTuple):
-    """What a source gave."""
-
-    rows: int
-    """Rows it has."""
-    drawn: list[Draft]
-    """Those taken, at most `limit`, in the source's order."""
-
-
-def read_drafts(source: SourceParams, split: Split, key: str) -> Drafts:
-    """Read or make the rows of a source.
-
-    Args:
-        split: of the generators: `pool` or `eval`, which share no question.
-        key: the source's key in params.yaml, for messages.
+def read_drafts(source: SourceParams, split: Split, key: str, work: Path) -> list[Draft]:
+    """All rows of a source that is small enough to be held; at most `limit`, in the source's order.
 
     Raises:
-        LimoError: the source cannot be read, has no rows, or lacks a column.
+        LimoError: as `plan` and `draft`.
     """
-    drafts = list(_generated(source, split, key) or _read(source, key))
-    if not drafts:
-        raise LimoError(f"source `{source.name}` has no rows (params.yaml: {key})")
-    return Drafts(len(drafts), sample(drafts, source.limit, source.seed))
+    planned = plan(source, split, key, work)
+    rows = pl.concat(draft(piece, source, planned.fields) for piece in planned.pieces)
+    ids: dict[str, str] = {}
+    for given, origin in rows.select("given_id", "origin").drop_nulls().iter_rows():
+        if given in ids:
+            raise repeated_id(given, origin, ids[given])
+        ids[given] = origin
+    drafts = [Draft(*row) for row in rows.drop("given_id").iter_rows()]
+    return _sample(drafts, source.limit, source.seed)
 
 
-def sample(drafts: list[Draft], limit: int | None, seed: int) -> list[Draft]:
-    """The `limit` drafts with the smallest hash of seed and question: the same ones, however the source is ordered."""
+def _sample(drafts: list[Draft], limit: int | None, seed: int) -> list[Draft]:
     if limit is None or limit >= len(drafts):
         return drafts
-    drawn = heapq.nsmallest(limit, range(len(drafts)), key=lambda index: _lot(seed, drafts[index].question))
+    drawn = heapq.nsmallest(limit, range(len(drafts)), key=lambda index: lot(seed, drafts[index].question))
     return [drafts[index] for index in sorted(drawn)]
 
 
-def _lot(seed: int, question: str) -> bytes:
-    return hashlib.blake2b(f"{seed}:{question}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
-
-
-def _generated(source: SourceParams, split: Split, key: str) -> Iterator[Draft] | None:
-    made: Iterable[Made] | None = make(source, split, key)
-    if made is None:
-        return None
-    return (Draft(m.question.strip(), as_text(m.answer), m.domain, m.level, m.origin) for m in made)
-
-
-def _read(source: SourceParams, key: str) -> Iterator[Draft]:
-    rows = _rows(source, key)
-    head = list(itertools.islice(rows, PEEK))
-    columns = list(dict.fromkeys(name for row in head for name in row.values))
-    fields = _resolve(source.fields, columns, key) if head else source.fields
-    ids: dict[str, str] = {}
-    for row in itertools.chain(head, rows):
-        if fields.id is not None:
-            _check_id(row.values.get(fields.id), row, ids)
-        yield _draft(row, fields, source)
-
-
-def _rows(source: SourceParams, key: str) -> Iterator[Row]:
-    if source.hub is not None:
-        for file in fetch(source.hub, f"{key}.hub"):
-            yield from read_rows(file.path, file.label)
-    else:
-        assert source.path is not None
-        for path in find_files(source.path, f"{key}.path"):
-            yield from read_rows(path)
+def lot(seed: int, question: str) -> int:
+    """What a sample is drawn by: the rows with the smallest ones, however the source is ordered."""
+    digest = hashlib.blake2b(f"{seed}:{question}".encode("utf-8", "surrogatepass"), digest_size=8)
+    return int.from_bytes(digest.digest())
 
 
 def _resolve(fields: Fields, columns: Sequence[str], key: str) -> Fields:
@@ -121,33 +186,8 @@ def _resolve(fields: Fields, columns: Sequence[str], key: str) -> Fields:
     return fields.model_copy(update=guessed)
 
 
-def _first(names: Sequence[str], columns: Sequence[str]) -> str | None:
-    return next((name for name in names if name in columns), None)
-
-
-def _check_id(given: Any, row: Row, ids: dict[str, str]) -> None:
-    if given is None:
-        raise LimoError(f"{row.origin}: has no id; give every row one, or leave `fields.id` out")
-    value = str(given)
-    if value in ids:
-        raise LimoError(
-            f"{row.origin}: id {value} was already used in {ids[value]}; ids must be unique, or leave `fields.id` out"
-        )
-    ids[value] = row.origin
-
-
-def _draft(row: Row, fields: Fields, source: SourceParams) -> Draft:
-    def cell(column: str | None) -> Any:
-        return None if column is None else row.values.get(column)
-
-    question, value, letter = cell(fields.question), cell(fields.answer), as_text(cell(fields.choice))
-    question = question.strip() if isinstance(question, str) else ""
-    answer = letter or final_answer(value, source.answer_from, fields.answer in WORKED)
-    if fields.distractors and answer is not None:
-        question, answer = with_options(question, answer, [as_text(cell(name)) or "" for name in fields.distractors])
-    choice = letter is not None or bool(fields.distractors)
-    shown = json.dumps(value, ensure_ascii=False, default=str)[:EVIDENCE_CHARS]
-    return Draft(question, answer, as_text(cell(fields.domain)), as_text(cell(fields.level)), row.origin, choice, shown)
+def _first(candidates: Sequence[str], columns: Sequence[str]) -> str | None:
+    return next((name for name in candidates if name in columns), None)
 
 
 class Choice(NamedTuple):
@@ -159,6 +199,6 @@ class Choice(NamedTuple):
 
 def with_options(question: str, right: str, wrong: list[str]) -> Choice:
     """Append the options in an order that only their text decides, so that the right one is anywhere."""
-    options = sorted([right, *wrong], key=lambda option: _lot(0, question + option))
+    options = sorted([right, *wrong], key=lambda option: lot(0, question + option))
     lines = [f"{chr(ord('A') + index)}. {option}" for index, option in enumerate(options)]
     return Choice("\n".join([question, "", *lines]), chr(ord("A") + options.index(right)))

@@ -1,25 +1,58 @@
-"""Rows of local files, each with where it stood; what is malformed is an error that names file and row."""
+"""Files in pieces that one process can hold: where each piece lies, and its rows by column.
+
+A piece is a byte range of JSON Lines, or a row range of Parquet or CSV, so that workers read their own and no row passes
+through the planner. What cannot be cut (packed JSON Lines) is unpacked into a work folder first; a JSON array is one
+piece. What is malformed is an error that names file and row.
+"""
 
 import glob
 import gzip
+import hashlib
 import json
-from collections.abc import Callable, Iterator
+import mmap
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple, TypeVar, cast
 
+import msgspec
 import polars as pl
 
 from tasks.errors import LimoError
+from tasks.files import one_line
 
+T = TypeVar("T")
 PACKED = (".gz", ".zst")
+FORMS = (".json", ".jsonl", ".csv", ".parquet")
+PIECE_BYTES = 16 << 20
+PIECE_ROWS = 65_536
+MOST_JSON = 1 << 30
+"""A JSON array is held whole, which takes several times its size."""
 
 
-class Row(NamedTuple):
-    """One row of a source."""
+class Piece(NamedTuple):
+    """A part of a file."""
 
-    values: dict[str, Any]
-    origin: str
-    """`file:row`, counted from 1; the line of a .jsonl file."""
+    path: str
+    label: str
+    """What its rows are called in origins and messages: `label:number`."""
+    form: str
+    """`.jsonl`, `.json`, `.csv` or `.parquet`."""
+    start: int
+    stop: int
+    """Bytes of .jsonl, rows of the others."""
+    first: int
+    """The number of its first row, or line, counted from 1."""
+
+
+class Columns(NamedTuple):
+    """The rows of a piece."""
+
+    values: dict[str, list[Any]]
+    """The cells of each column; None where a row lacks it."""
+    numbers: list[int]
+    """Each row's number, or line, in the file."""
 
 
 def find_files(pattern: str, key: str) -> list[Path]:
@@ -35,50 +68,159 @@ def find_files(pattern: str, key: str) -> list[Path]:
     return files
 
 
-def read_rows(path: Path, label: str | None = None) -> Iterator[Row]:
-    """The rows of one file, its format told by its suffix.
+def pieces(path: Path, label: str, spool: Path) -> Iterator[Piece]:
+    """Cut a file into pieces, in order.
 
     Args:
-        label: what to call the file in origins; its path when left out.
+        label: what to call the file in origins.
+        spool: a folder for what must be unpacked.
 
     Raises:
-        LimoError: unknown format, or a row that cannot be read.
+        LimoError: unknown format, or a file that cannot be read.
     """
     packed = path.suffix if path.suffix in PACKED else ""
-    suffix = Path(path.name.removesuffix(packed)).suffix.lower()
-    if suffix not in READERS:
-        raise LimoError(f"{path}: unknown format `{suffix}`; it must be one of {', '.join(READERS)} (also .gz, .zst)")
-    return READERS[suffix](path, label or str(path))
-
-
-def _read_json(path: Path, label: str) -> Iterator[Row]:
+    form = Path(path.name.removesuffix(packed)).suffix.lower()
+    if form not in FORMS:
+        raise LimoError(f"{path}: unknown format `{form}`; it must be one of {', '.join(FORMS)} (also .gz, .zst)")
     try:
-        with _open(path) as handle:
-            values = json.loads(handle.read().decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise LimoError(f"{path}: not UTF-8 (byte {error.start}); convert it") from None
-    except json.JSONDecodeError as error:
-        hint = "; if it has one object a line, call it .jsonl" if error.msg == "Extra data" else ""
-        raise LimoError(f"{path}:{error.lineno}: not JSON ({error.msg}, column {error.colno}){hint}") from None
-    except (OSError, EOFError, ValueError, RecursionError) as error:
-        raise LimoError(f"{path}: cannot be read ({error})") from None
-    if not isinstance(values, list):
-        raise LimoError(f"{path}: must be a JSON array of objects, found {type(values).__name__}")
-    for number, value in enumerate(values, 1):
-        yield Row(_as_object(value, f"{path}:{number}"), f"{label}:{number}")
+        if form == ".jsonl":
+            yield from _lines(_unpack(path, spool) if packed else path, label)
+        elif form == ".json":
+            yield _array(path, label)
+        else:
+            yield from _rows(path, label, form)
+    except (OSError, EOFError, pl.exceptions.PolarsError) as error:
+        raise _unreadable(path, error) from None
 
 
-def _read_jsonl(path: Path, label: str) -> Iterator[Row]:
-    try:
-        with _open(path) as handle:
-            for number, line in enumerate(handle, 1):
-                if line.strip():
-                    yield Row(_parse_line(line, f"{path}:{number}"), f"{label}:{number}")
-    except (OSError, EOFError) as error:
-        raise LimoError(f"{path}: cannot be read ({error})") from None
+def piece_content(piece: Piece) -> bytes:
+    """Tells a piece from any other: its bytes where it is a range of them, else its file's state."""
+    if piece.form == ".jsonl":
+        with open(piece.path, "rb") as handle:
+            handle.seek(piece.start)
+            return (
+                f"{piece.label}:{piece.first}:".encode()
+                + hashlib.blake2b(handle.read(piece.stop - piece.start)).digest()
+            )
+    state = os.stat(piece.path)
+    return f"{piece}:{state.st_size}:{state.st_mtime_ns}".encode()
 
 
-def _parse_line(line: bytes, where: str) -> dict[str, Any]:
+def names(piece: Piece) -> list[str]:
+    """The names of a piece's columns, in their order; those of JSON are of its first thousand rows."""
+    if piece.form == ".parquet":
+        return list(_checked(piece, lambda: pl.read_parquet_schema(piece.path)))
+    if piece.form == ".csv":
+        return _checked(piece, lambda: pl.scan_csv(piece.path, infer_schema=False).collect_schema().names())
+    rows = _parsed_lines(piece, 1000) if piece.form == ".jsonl" else _parsed_array(piece)
+    return list(dict.fromkeys(name for _, row in rows[:1000] for name in row))
+
+
+def read(piece: Piece, columns: Sequence[str]) -> Columns:
+    """Some columns of a piece.
+
+    Raises:
+        LimoError: a row that cannot be read.
+    """
+    if piece.form in (".parquet", ".csv"):
+        frame = _checked(piece, lambda: _frame(piece, columns))
+        numbers = list(range(piece.first, piece.first + frame.height))
+        return Columns({name: frame[name].to_list() for name in columns}, numbers)
+    rows = _parsed_lines(piece) if piece.form == ".jsonl" else _parsed_array(piece)
+    return Columns({name: [row.get(name) for _, row in rows] for name in columns}, [number for number, _ in rows])
+
+
+def _lines(path: Path, label: str) -> Iterator[Piece]:
+    """Byte ranges that end after a line."""
+    size = path.stat().st_size
+    if not size:
+        return
+    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        start, first = 0, 1
+        while start < size:
+            end = data.find(b"\n", start + PIECE_BYTES)
+            stop = size if end < 0 else end + 1
+            yield Piece(str(path), label, ".jsonl", start, stop, first)
+            first += data[start:stop].count(b"\n")
+            start = stop
+
+
+def _array(path: Path, label: str) -> Piece:
+    size = path.stat().st_size
+    if size > MOST_JSON:
+        raise LimoError(
+            f"{path}: a JSON array of {size / 2**30:.1f} GiB, which must be held whole; write it as .jsonl, one object a"
+            f" line (`jq -c '.[]' {path}`)"
+        )
+    return Piece(str(path), label, ".json", 0, size, 1)
+
+
+def _rows(path: Path, label: str, form: str) -> Iterator[Piece]:
+    """Row ranges, of at most PIECE_ROWS rows and about PIECE_BYTES bytes."""
+    if form == ".parquet":
+        scan = pl.scan_parquet(path)
+    else:
+        scan = pl.scan_csv(path, infer_schema=False)
+    height = scan.select(pl.len()).collect(engine="streaming").item()
+    row_bytes = max(path.stat().st_size // max(height, 1), 1)
+    step = min(PIECE_ROWS, max(PIECE_BYTES // row_bytes, 1))
+    for start in range(0, height, step):
+        yield Piece(str(path), label, form, start, min(start + step, height), start + 1)
+
+
+def _frame(piece: Piece, columns: Sequence[str]) -> pl.DataFrame:
+    if piece.form == ".parquet":
+        # Row by row ranges: polars then reads only the row groups they lie in.
+        scan = pl.scan_parquet(piece.path)
+    else:
+        # Everything as text: a guessed number would lose the zero of an answer such as 07.
+        scan = pl.scan_csv(piece.path, infer_schema=False)
+    return scan.select(columns).slice(piece.start, piece.stop - piece.start).collect()
+
+
+def _unpack(path: Path, spool: Path) -> Path:
+    """The file unpacked under `spool`; done once for a file of this name, size and time."""
+    state = path.stat()
+    name = hashlib.blake2b(f"{path.resolve()}:{state.st_size}:{state.st_mtime_ns}".encode(), digest_size=8).hexdigest()
+    target = spool / f"{name}.jsonl"
+    if not target.exists():
+        spool.mkdir(parents=True, exist_ok=True)
+        part = target.with_suffix(".part")
+        with _open(path) as source, part.open("wb") as sink:
+            shutil.copyfileobj(source, sink, 1 << 20)
+        part.replace(target)
+    return target
+
+
+def _open(path: Path) -> IO[bytes]:
+    if path.suffix == ".gz":
+        return cast(IO[bytes], gzip.open(path))
+    if path.suffix == ".zst":
+        import io
+
+        import pyarrow
+
+        return io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"))
+    return path.open("rb")
+
+
+def _parsed_lines(piece: Piece, most: int | None = None) -> list[tuple[int, dict[str, Any]]]:
+    with open(piece.path, "rb") as handle:
+        handle.seek(piece.start)
+        lines = handle.read(piece.stop - piece.start).split(b"\n")
+    decode = msgspec.json.Decoder(dict[str, Any]).decode
+    rows = []
+    for number, line in enumerate(lines[:most], piece.first):
+        try:
+            rows.append((number, decode(line)))
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            if line.strip():
+                rows.append((number, _slowly(line, f"{piece.label}:{number}")))
+    return rows
+
+
+def _slowly(line: bytes, where: str) -> dict[str, Any]:
+    """What the fast decoder refuses, which the standard one may take (a byte order mark, NaN); else the reason."""
     try:
         return _as_object(json.loads(line.decode("utf-8-sig")), where)
     except UnicodeDecodeError as error:
@@ -87,6 +229,23 @@ def _parse_line(line: bytes, where: str) -> dict[str, Any]:
         raise LimoError(f"{where}: not JSON ({error.msg}, column {error.colno}); mend or remove the line") from None
     except (ValueError, RecursionError) as error:
         raise LimoError(f"{where}: cannot be read ({error}); mend or remove the line") from None
+
+
+def _parsed_array(piece: Piece) -> list[tuple[int, dict[str, Any]]]:
+    path = piece.path
+    try:
+        with _open(Path(path)) as handle:
+            values = json.loads(handle.read().decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise LimoError(f"{path}: not UTF-8 (byte {error.start}); convert it") from None
+    except json.JSONDecodeError as error:
+        hint = "; if it has one object a line, call it .jsonl" if error.msg == "Extra data" else ""
+        raise LimoError(f"{path}:{error.lineno}: not JSON ({error.msg}, column {error.colno}){hint}") from None
+    except (OSError, EOFError, ValueError, RecursionError) as error:
+        raise _unreadable(Path(path), error) from None
+    if not isinstance(values, list):
+        raise LimoError(f"{path}: must be a JSON array of objects, found {type(values).__name__}")
+    return [(number, _as_object(value, f"{path}:{number}")) for number, value in enumerate(values, 1)]
 
 
 def _as_object(value: Any, where: str) -> dict[str, Any]:
@@ -105,39 +264,12 @@ def _is_text(cell: str) -> bool:
     return True
 
 
-def _read_csv(path: Path, label: str) -> Iterator[Row]:
-    # Everything as text: a guessed number would lose the zero of an answer such as 07.
-    return _frame_rows(lambda: pl.read_csv(path, infer_schema=False), path, label)
-
-
-def _read_parquet(path: Path, label: str) -> Iterator[Row]:
-    return _frame_rows(lambda: pl.read_parquet(path), path, label)
-
-
-def _frame_rows(read: Callable[[], pl.DataFrame], path: Path, label: str) -> Iterator[Row]:
+def _checked(piece: Piece, read: Callable[[], T]) -> T:
     try:
-        frame = read()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise LimoError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from None
-    for number, values in enumerate(frame.iter_rows(named=True), 1):
-        yield Row(values, f"{label}:{number}")
+        return read()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise _unreadable(Path(piece.path), error) from None
 
 
-def _open(path: Path) -> IO[bytes]:
-    if path.suffix == ".gz":
-        return cast(IO[bytes], gzip.open(path))
-    if path.suffix == ".zst":
-        import io
-
-        import pyarrow
-
-        return io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"))
-    return path.open("rb")
-
-
-READERS: dict[str, Callable[[Path, str], Iterator[Row]]] = {
-    ".json": _read_json,
-    ".jsonl": _read_jsonl,
-    ".csv": _read_csv,
-    ".parquet": _read_parquet,
-}
+def _unreadable(path: Path, error: Exception) -> LimoError:
+    return LimoError(f"{path}: cannot be read ({one_line(error)}); is it whole? Fetch or write it again")

@@ -61,6 +61,10 @@ class SourceParams(Params):
     answer_from: Literal["auto", "as_is", "hash", "boxed"] = "auto"
     r"""How the final answer stands in the answer column: `as_is`, after GSM8K's `####`, in the last `\boxed{}`; `auto`
     decides row by row, and never takes a `solution` column as it is."""
+    license: str | None = None
+    """Such as `mit`; kept in the manifest."""
+    citation: str | None = None
+    """Whom to cite; kept in the manifest."""
     limit: PositiveInt | None = None
     """Rows to take: a sample that depends only on `seed` and the questions' text; null takes all."""
     seed: int = 0

@@ -38,6 +38,9 @@ QUESTION = pl.Schema(
 )
 """Rejected tables have these columns, and `reason` and `evidence`."""
 
+CLEANED = pl.Schema({**QUESTION, "language": pl.String()})
+"""From `clean` on: the ISO 639-1 code of the question's language, `und` where its words are too few to tell."""
+
 BANDED = pl.Schema({**QUESTION, "solved": pl.Int64(), "sampled": pl.Int64()})
 """What `band` keeps: the question, with how many of the drawn samples were right."""
 

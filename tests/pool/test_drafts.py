@@ -14,7 +14,7 @@ def source(tmp_path, rows, **given):
 
 
 def drawn(tmp_path, rows, **given):
-    return read_drafts(source(tmp_path, rows, **given), "pool", "pull.sources.0").drawn
+    return read_drafts(source(tmp_path, rows, **given), "pool", "pull.sources.0", tmp_path / "work")
 
 
 def test_common_column_names_are_guessed(tmp_path):
@@ -90,27 +90,27 @@ def test_options_stand_in_an_order_that_says_nothing(tmp_path):
     assert {choice.answer for choice in chosen} == {"A", "B", "C", "D"}
 
 
-def test_generators_give_disjoint_splits():
+def test_generators_give_disjoint_splits(tmp_path):
     made = SourceParams(name="s", family="days", levels=(2, 3), count=50)
 
-    pool, evaluation = (read_drafts(made, split, "key").drawn for split in ("pool", "eval"))
+    pool, evaluation = (read_drafts(made, split, "key", tmp_path) for split in ("pool", "eval"))
 
     assert len(pool) == 50
     assert {draft.level for draft in pool} == {"2", "3"}
     assert not {draft.question for draft in pool} & {draft.question for draft in evaluation}
 
 
-def test_reasoning_gym_seeds_near_each_other_share_nothing():
+def test_reasoning_gym_seeds_near_each_other_share_nothing(tmp_path):
     def questions(seed):
         made = SourceParams(name="s", reasoning_gym="chain_sum", count=40, seed=seed, config={"min_digits": 4})
-        return {draft.question for draft in read_drafts(made, "pool", "key").drawn}
+        return {draft.question for draft in read_drafts(made, "pool", "key", tmp_path)}
 
     assert len(questions(3)) == 40
     assert not questions(3) & questions(4)
 
 
-def test_a_reasoning_gym_mistake_is_one_line():
+def test_a_reasoning_gym_mistake_is_one_line(tmp_path):
     made = SourceParams(name="s", reasoning_gym="chain_sum", count=1, config={"no_such_setting": 1})
 
     with pytest.raises(LimoError, match=r"chain_sum: .*no_such_setting.*pull.sources.0"):
-        read_drafts(made, "pool", "pull.sources.0")
+        read_drafts(made, "pool", "pull.sources.0", tmp_path)

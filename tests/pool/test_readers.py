@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 
 from tasks.errors import LimoError
-from tasks.pool.readers import find_files, read_rows
+from tasks.pool import readers
+from tasks.pool.readers import find_files, names, pieces, read
 
 ROWS = [{"question": "1+1?", "answer": 2}, {"question": "Wie groß?", "answer": "三"}]
 
@@ -16,15 +17,70 @@ def write(path, rows=ROWS):
     return path
 
 
+def rows(path, spool=None):
+    """Every row with its number, read piece by piece."""
+    found = []
+    for piece in pieces(path, str(path), spool or path.parent / "spool"):
+        columns = names(piece)
+        cells = read(piece, columns)
+        cut = zip(*(cells.values[name] for name in columns), strict=True)
+        found += [
+            (number, dict(zip(columns, row, strict=True))) for number, row in zip(cells.numbers, cut, strict=True)
+        ]
+    return found
+
+
 def values(path):
-    return [row.values for row in read_rows(path)]
+    return [row for _, row in rows(path)]
 
 
 def test_jsonl_rows_carry_their_line(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"q": 1}\n\n{"q": 2}\n')
 
-    assert [row.origin for row in read_rows(path)] == [f"{path}:1", f"{path}:3"]
+    assert rows(path) == [(1, {"q": 1}), (3, {"q": 2})]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet", ".jsonl.gz"])
+def test_pieces_are_the_whole_file_in_order(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(readers, "PIECE_BYTES", 100)
+    table = pl.DataFrame({"question": [f"What is {number} + 1?" for number in range(50)], "answer": ["1"] * 50})
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".jsonl.gz":
+        path.write_bytes(gzip.compress(table.write_ndjson().encode()))
+    else:
+        {".jsonl": table.write_ndjson, ".csv": table.write_csv, ".parquet": table.write_parquet}[suffix](path)
+
+    cut = list(pieces(path, "label", tmp_path / "spool"))
+
+    assert len(cut) > 2
+    assert {piece.label for piece in cut} == {"label"}
+    assert rows(path) == [(number, row) for number, row in enumerate(table.to_dicts(), 1)]
+
+
+def test_a_last_line_without_an_end_is_read(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"q": 1}\n{"q": 2}')
+
+    assert values(path) == [{"q": 1}, {"q": 2}]
+
+
+def test_long_numbers_and_a_byte_order_mark_are_taken(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"q": 123456789012345678901234567890}\n{"q": NaN}\n')
+
+    first, second = values(path)
+
+    assert first == {"q": 123456789012345678901234567890}
+    assert second["q"] != second["q"]
+
+
+def test_a_json_array_too_large_to_hold_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "MOST_JSON", 10)
+    path = write(tmp_path / "a.json")
+
+    with pytest.raises(LimoError, match=r"a.json: a JSON array of .*write it as .jsonl"):
+        values(path)
 
 
 def test_every_format_gives_the_same_rows(tmp_path):
@@ -71,6 +127,7 @@ def test_csv_keeps_leading_zeros(tmp_path):
         ("a.json", b"\xff\xfe", "not UTF-8"),
         ("a.jsonl.gz", gzip.compress(b'{"q": 1}\n' * 1000)[:40], "cannot be read"),
         ("a.parquet", b"PAR1 torn", "cannot be read"),
+        ("a.csv", b"q,a\ncaf\xe9,1\n", "cannot be read"),
         ("a.txt", b"", "unknown format `.txt`"),
     ],
 )
@@ -78,7 +135,7 @@ def test_malformed_files_are_named(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
 
     with pytest.raises(LimoError) as error:
-        list(read_rows(tmp_path / name))
+        values(tmp_path / name)
 
     assert message in str(error.value)
     assert "\n" not in str(error.value)

@@ -1,0 +1,63 @@
+"""Characters beyond ASCII: which are letters, and what stands for a LaTeX command or an ASCII sign."""
+
+import functools
+import unicodedata
+
+import numpy as np
+import polars as pl
+
+OTHER, LETTER, HAN = range(3)
+POINTS = 0x30000
+"""Characters up to here are told apart; what lies beyond is no letter."""
+GREEK = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho varsigma sigma tau upsilon"
+    " phi chi psi omega"
+).split()
+SIGNS = {
+    "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "÷": "/", "⁄": "/", "∕": "/", "−": "-", "–": "-", "—": "-", "‐": "-",
+    "‑": "-", "≤": "<=", "⩽": "<=", "≥": ">=", "⩾": ">=", "≠": "!=", "√": r" \sqrt ", "∞": r" \infty ", "∈": r" \in ",
+    "∉": r" \notin ", "∠": r" \angle ", "△": r" \triangle ", "°": r"^\circ ", "…": " ", "∑": r" \sum ", "∏": r" \prod ",
+    "∫": r" \int ", "∪": r" \cup ", "∩": r" \cap ", "⊂": r" \subset ", "⊆": r" \subseteq ", "→": r" \to ", "⇒": r" \implies ",
+    "±": r" \pm ", "≈": r" \approx ", "≡": r" \equiv ", "≅": r" \cong ", "∼": r" \sim ", "⌊": r" \lfloor ", "⌋": r" \rfloor ",
+    "⌈": r" \lceil ", "⌉": r" \rceil ", "∣": "|", "∥": r" \parallel ", "⊥": r" \perp ", "∀": r" \forall ", "∃": r" \exists ",
+    "ϕ": r" \phi ", "ϵ": r" \epsilon ", "ϑ": r" \theta ", "′": "'", "″": "''",
+    # Signs without width, and the soft hyphen: nobody sees them.
+    "\u200b": "", "\u200c": "", "\u200d": "", "\u200e": "", "\u200f": "", "\u2060": "", "\ufeff": "", "\u00ad": "",
+}  # fmt: skip
+SUPERSCRIPTS = r"([⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
+
+
+def fold(texts: pl.Series) -> pl.Series:
+    """The texts with signs beyond ASCII replaced by what stands for them in LaTeX or ASCII, and in lower case.
+
+    Texts in ASCII are left as they are: the scanner lowers their case itself.
+    """
+    beyond = texts.str.len_bytes() != texts.str.len_chars()
+    if not beyond.any():
+        return texts
+    some = texts.filter(beyond)
+    # Superscripts first: the normal form would turn x² into x2.
+    some = some.str.replace_all(SUPERSCRIPTS, "^$1").str.replace_many(_replacements())
+    some = some.str.normalize("NFKC").str.replace_many(_replacements()).str.to_lowercase()
+    return texts.scatter(beyond.arg_true(), some)
+
+
+@functools.cache
+def _replacements() -> dict[str, str]:
+    names = {chr(0x3B1 + index): f" \\{name} " for index, name in enumerate(GREEK)}
+    capitals = {chr(0x391 + index): f" \\{name} " for index, name in enumerate(GREEK) if name != "varsigma"}
+    return SIGNS | names | capitals
+
+
+@functools.cache
+def letter_table() -> np.ndarray:
+    """For every character: LETTER (part of a word), HAN (a word by itself) or OTHER; uint8, the last for all beyond."""
+    table = np.zeros(POINTS + 1, np.uint8)
+    for point in range(POINTS):
+        if unicodedata.category(chr(point))[0] in "LMN":
+            table[point] = HAN if _is_han(point) else LETTER
+    return table
+
+
+def _is_han(point: int) -> bool:
+    return 0x3400 <= point <= 0x9FFF or 0xF900 <= point <= 0xFAFF or 0x20000 <= point < POINTS

@@ -1,0 +1,181 @@
+"""One function over many shards: on the cores of this machine, or on Ray Data; each finished shard is kept.
+
+What a shard gave lies in the stage's folder `.shards`, under a name made of its content, the stage's params and its code. A
+run that was killed, or stopped by a full disk or a bad row, finds what was finished and does the rest. DVC does not know
+the folder, so it does not delete it; a stage that ends well does.
+"""
+
+import hashlib
+import multiprocessing
+import os
+import pickle
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import polars as pl
+from pydantic import PositiveInt
+
+from tasks.errors import LimoError
+from tasks.files import full_disk
+from tasks.params import Params
+from tasks.stage import die_with_parent
+
+Tables = dict[str, pl.DataFrame]
+QUEUE = 3
+"""Shards handed to each worker ahead of time."""
+REPORT_SECONDS = 10.0
+
+
+class ShardsParams(Params):
+    """Where the pool stages run. What comes out is the same everywhere, so DVC does not watch this section."""
+
+    workers: PositiveInt | None = None
+    """Processes of this machine; null: one a core. Each needs about 0.7 GiB of memory."""
+    run_on: Literal["local", "ray"] = "local"
+    """`ray` hands the shards to Ray Data (the extra `ray`); its nodes must see the project's folder under its path."""
+    address: str | None = None
+    """Of the Ray cluster; null starts Ray on this machine."""
+
+
+class Work(NamedTuple):
+    """What is to be done for every shard."""
+
+    stage: str
+    folder: Path
+    """Where finished shards lie."""
+    function: Callable[[Any, Any], Tables]
+    """Of a shard and `shared`: its tables by name. A function of a module, so that a worker can import it."""
+    shared: Any
+    """The same for every shard: params, an index."""
+    identity: str
+    """Of all that decides what comes out, but the shard itself."""
+
+
+class Shard(NamedTuple):
+    """A part of the input."""
+
+    what: Any
+    """What the function is given, such as a `Piece`."""
+    content: Callable[[Any], bytes]
+    """What tells this input from another one; a function of a module."""
+
+
+def identity(*files: str, params: Params | None = None) -> str:
+    """A digest of the source files (by `__file__`), of all of this folder, and of params."""
+    digest = hashlib.blake2b(params.model_dump_json().encode() if params else b"", digest_size=8)
+    for path in sorted({*map(Path, files), *Path(__file__).parent.glob("*.py")}):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def run_shards(work: Work, shards: Sequence[Shard], params: ShardsParams) -> list[Path]:
+    """The folder of each shard's tables (`NAME.parquet`), in the order of the shards.
+
+    Raises:
+        LimoError: the first one of a shard, in their order; a worker died; the disk is full.
+    """
+    work.folder.mkdir(parents=True, exist_ok=True)
+    for torn in work.folder.glob("*.part"):
+        shutil.rmtree(torn)
+    if params.run_on == "ray":
+        from tasks.pool.on_ray import run_on_ray
+
+        return run_on_ray(work, shards, params.address)
+    workers = min(params.workers or _cores(), len(shards))
+    if workers <= 1:
+        return list(_told(work.stage, len(shards), (do_shard(work, *each) for each in enumerate(shards))))
+    try:
+        return list(_told(work.stage, len(shards), _beside_each_other(work, shards, workers)))
+    except BrokenProcessPool:
+        raise LimoError(
+            f"{work.stage}: a worker was killed (out of memory?); run it again to go on after the finished shards, with a"
+            " smaller `shards.workers` in params.yaml"
+        ) from None
+
+
+def do_shard(work: Work, index: int, shard: Shard) -> Path:
+    """The folder of one shard's tables, made unless it is there."""
+    digest = hashlib.blake2b(work.identity.encode() + shard.content(shard.what), digest_size=8).hexdigest()
+    target = work.folder / f"{index:06d}-{digest}"
+    if target.exists():
+        return target
+    part = target.with_suffix(f".{os.getpid()}.part")
+    try:
+        with full_disk(part):
+            part.mkdir()
+            for name, table in work.function(shard.what, work.shared).items():
+                table.write_parquet(part / f"{name}.parquet", compression="lz4")
+            part.replace(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return target
+
+
+def finish(folder: Path) -> None:
+    """Forget the finished shards: the stage's own files are written."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+_WORK: list[Work] = []
+"""What this worker process does; set once, so that `shared` is sent once."""
+
+
+def _start(work: bytes) -> None:
+    die_with_parent()
+    _WORK.append(pickle.loads(work))
+
+
+def _do(index: int, shard: Shard) -> Path:
+    return do_shard(_WORK[0], index, shard)
+
+
+def _beside_each_other(work: Work, shards: Sequence[Shard], workers: int) -> Iterator[Path]:
+    context = multiprocessing.get_context("spawn")
+    with _one_thread_each(), ProcessPoolExecutor(workers, context, _start, (pickle.dumps(work),)) as pool:
+        waiting: list[Future[Path]] = []
+        try:
+            for index, shard in enumerate(shards):
+                waiting.append(pool.submit(_do, index, shard))
+                if len(waiting) >= workers * QUEUE:
+                    yield waiting.pop(0).result()
+            while waiting:
+                yield waiting.pop(0).result()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Workers share the cores: each one's polars takes a single thread."""
+    before = os.environ.get("POLARS_MAX_THREADS")
+    os.environ["POLARS_MAX_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["POLARS_MAX_THREADS"]
+        else:
+            os.environ["POLARS_MAX_THREADS"] = before
+
+
+def _told(stage: str, total: int, done: Iterator[Path]) -> Iterator[Path]:
+    """Pass finished shards on, telling from time to time how many there are."""
+    started = last = time.monotonic()
+    for count, path in enumerate(done, 1):
+        now = time.monotonic()
+        if now - last > REPORT_SECONDS:
+            print(f"{stage}: {count} of {total} shards in {now - started:.0f} s", file=sys.stderr, flush=True)
+            last = now
+        yield path
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

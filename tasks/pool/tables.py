@@ -1,0 +1,147 @@
+"""Tables that need not fit into memory: read row group by row group, written as rows come."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import polars as pl
+
+from tasks.errors import LimoError
+from tasks.files import check_table, full_disk
+from tasks.manifest import write_manifest
+from tasks.pool.shards import Shard
+
+ROW_GROUP = 65_536
+"""Rows; the same whatever the shards were, so that equal tables are equal files."""
+WHY = {"reason": pl.String(), "evidence": pl.String()}
+
+
+class Group(NamedTuple):
+    """A row group of a Parquet file."""
+
+    path: str
+    index: int
+    columns: tuple[str, ...]
+
+
+def row_groups(path: Path, schema: Mapping[str, Any]) -> list[Shard]:
+    """A table's row groups, as shards.
+
+    Raises:
+        LimoError: as `files.read_table`.
+    """
+    import pyarrow.parquet as pq
+
+    check_table(path, schema)
+    count = pq.ParquetFile(path).num_row_groups
+    return [Shard(Group(str(path), index, tuple(schema)), group_content) for index in range(count)]
+
+
+def group_content(group: Group) -> bytes:
+    """Tells one version of a table from another: a stage writes its table anew, never in place."""
+    state = os.stat(group.path)
+    return f"{group}:{state.st_size}:{state.st_mtime_ns}".encode()
+
+
+def read_group(group: Group) -> pl.DataFrame:
+    """The rows of a row group."""
+    import pyarrow.parquet as pq
+
+    table = pq.ParquetFile(group.path).read_row_group(group.index, columns=list(group.columns))
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+class TableWriter:
+    """Writes rows to a Parquet file as they come."""
+
+    def __init__(self, path: Path, schema: Mapping[str, Any], row_group: int = ROW_GROUP) -> None:
+        """The file is whole after `close`; `row_group` is in rows."""
+        import pyarrow.parquet as pq
+
+        self.schema = pl.Schema(schema)
+        self.height = 0
+        self._path = path
+        self._row_group = row_group
+        self._waiting: list[pl.DataFrame] = []
+        self._arrow = self.schema.to_frame().to_arrow().schema
+        self._writer = pq.ParquetWriter(path, self._arrow, compression="zstd")
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Append rows, whose columns are those of the schema."""
+        self.height += rows.height
+        self._waiting.append(rows.select(self.schema.names()))
+        if sum(frame.height for frame in self._waiting) >= self._row_group:
+            self._write(last=False)
+
+    def close(self) -> None:
+        """Write what waits."""
+        self._write(last=True)
+        with full_disk(self._path):
+            self._writer.close()
+
+    def _write(self, last: bool) -> None:
+        rows = pl.concat(self._waiting) if self._waiting else self.schema.to_frame()
+        while rows.height >= self._row_group or (last and rows.height):
+            with full_disk(self._path):
+                table = rows.head(self._row_group).rechunk().to_arrow().cast(self._arrow)
+                self._writer.write_table(table, row_group_size=self._row_group)
+            rows = rows.slice(self._row_group)
+        self._waiting = [rows] if rows.height else []
+
+
+class FilterWriter:
+    """Writes `kept.parquet`, `rejected.parquet` and the manifest of a filter whose rows come in parts."""
+
+    def __init__(self, folder: Path, stage: str, schema: Mapping[str, Any]) -> None:
+        """`schema`: of the kept rows; rejected ones have `reason` and `evidence` too."""
+        self._folder, self._stage = folder, stage
+        self.kept = TableWriter(folder / "kept.parquet", schema)
+        self.rejected = TableWriter(folder / "rejected.parquet", {**schema, **WHY})
+        self.sources: dict[str, dict[str, int]] = {}
+        """Of each source: rows per reason, `kept` for those without."""
+
+    def add(self, decided: pl.DataFrame) -> None:
+        """Append rows with the columns `reason` (null: kept) and `evidence`."""
+        self.kept.add(decided.filter(pl.col("reason").is_null()))
+        self.rejected.add(decided.filter(pl.col("reason").is_not_null()))
+        counts = decided.group_by("source", pl.col("reason").fill_null("kept"), maintain_order=True).len()
+        for source, reason, count in counts.iter_rows():
+            per_reason = self.sources.setdefault(source, {})
+            per_reason[reason] = per_reason.get(reason, 0) + count
+
+    def reasons(self) -> dict[str, int]:
+        """Rejected rows per reason, most frequent first."""
+        total: dict[str, int] = {}
+        for counts in self.sources.values():
+            for reason, count in counts.items():
+                if reason != "kept":
+                    total[reason] = total.get(reason, 0) + count
+        return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
+
+    def close(self, facts: Mapping[str, Any]) -> None:
+        """Write the rest, and the manifest.
+
+        Raises:
+            LimoError: no row is kept; names the stage and how many each reason dropped.
+        """
+        self.kept.close()
+        self.rejected.close()
+        taken, reasons = self.kept.height + self.rejected.height, self.reasons()
+        if not self.kept.height:
+            dropped = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "it was given none"
+            raise LimoError(
+                f"{self._stage}: no row is left of {taken} ({dropped}); loosen the section `{self._stage}` of params.yaml"
+            )
+        counted = {"sources": self.sources, **facts}
+        write_manifest(self._folder, self._stage, taken=taken, kept=self.kept.height, rejected=reasons, facts=counted)
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        """Nothing: the caller closes it with its facts, and `publish` throws half-written files away."""
