@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from tasks.errors import LimoError
 from tasks.files import read_json, write_json
+from tasks.pool.download import disk_errors
 
 
 class SourceFile(NamedTuple):
@@ -73,7 +74,12 @@ def read_record(downloads: Path, label: str) -> Recorded | None:
 
 
 def write_record(downloads: Path, recorded: Recorded) -> None:
-    """Keep what a file holds now."""
+    """Keep what a file holds now.
+
+    Raises:
+        LimoError: the disk is full, or cannot be written.
+    """
     path = record_path(downloads, recorded.label)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, recorded._asdict())
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, recorded._asdict())

@@ -42,17 +42,16 @@ class UnreachableError(Exception):
     """A remote file that cannot be had, and why."""
 
 
-def look_up(url: str, headers: dict[str, str] | None = None, waits: tuple[float, ...] | None = None) -> Remote:
+def look_up(url: str, waits: tuple[float, ...] | None = None) -> Remote:
     """Ask the server about a file.
 
     Args:
-        headers: sent along to http servers.
         waits: seconds before another try, as many tries as there are; WAITS when left out.
 
     Raises:
         UnreachableError: there is no such file, it is refused, or the server does not answer.
     """
-    store = open_store(url, headers)
+    store = open_store(url)
     path = store._strip_protocol(url)
     for wait in [*(WAITS if waits is None else waits), None]:
         try:
@@ -63,11 +62,15 @@ def look_up(url: str, headers: dict[str, str] | None = None, waits: tuple[float,
                 raise UnreachableError(_reason(error)) from None
             time.sleep(wait)
     tag = next((str(info[name]) for name in TAGS if info.get(name)), None)
-    return Remote(store, path, info.get("size"), tag)
+    # Some servers announce no length by announcing 0.
+    return Remote(store, path, info.get("size") or None, tag)
 
 
 def open_store(url: str, headers: dict[str, str] | None = None) -> Any:
     """The fsspec file system of a url.
+
+    Args:
+        headers: sent along with every request to an http server.
 
     Raises:
         UnreachableError: the protocol is unknown, or its package is missing (with the command that installs it).
@@ -207,7 +210,7 @@ def _http_options(headers: dict[str, str] | None) -> dict[str, Any]:
 
 def _is_final(error: Exception) -> bool:
     """Whether another try would end the same way."""
-    cause = error.__cause__ or error
+    cause = _cause(error)
     status = getattr(cause, "status", None)
     if isinstance(status, int):
         return HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in TRY_AGAIN
@@ -216,8 +219,13 @@ def _is_final(error: Exception) -> bool:
     return isinstance(cause, kinds) or "Credentials" in type(cause).__name__
 
 
+def _cause(error: BaseException) -> BaseException:
+    """What lies behind an error: fsspec calls whatever happens to an http request a missing file."""
+    return error.__cause__ if isinstance(error, FileNotFoundError) and error.__cause__ else error
+
+
 def _reason(error: Exception) -> str:
-    cause = error.__cause__ or error
+    cause = _cause(error)
     status = getattr(cause, "status", None)
     if isinstance(status, int):
         return f"the server answers {status} {getattr(cause, 'message', '')}".strip()

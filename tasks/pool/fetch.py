@@ -1,6 +1,8 @@
 """The files of a source on this machine, whichever form the source has."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from tasks.pool.digests import SourceFile, sha256_of
 from tasks.pool.hub import fetch
@@ -8,7 +10,7 @@ from tasks.pool.readers import find_files
 from tasks.pool.source import SourceParams
 from tasks.pool.url import fetch_url
 
-__all__ = ["SourceFile", "fetch_files"]
+__all__ = ["SourceFile", "fetch_files", "source_facts"]
 
 
 def fetch_files(source: SourceParams, key: str, downloads: Path) -> list[SourceFile]:
@@ -28,6 +30,12 @@ def fetch_files(source: SourceParams, key: str, downloads: Path) -> list[SourceF
     if source.path is not None:
         return [_local(path) for path in find_files(source.path, f"{key}.path")]
     return []
+
+
+def source_facts(source: SourceParams, files: Iterable[SourceFile]) -> dict[str, Any]:
+    """What a manifest keeps of where a source came from: license, citation, and every file with its checksum."""
+    listed = [{"file": file.label, "bytes": file.size, "sha256": file.sha256} for file in files]
+    return {"license": source.license, "citation": source.citation, "files": listed}
 
 
 def _local(path: Path) -> SourceFile:

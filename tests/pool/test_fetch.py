@@ -1,9 +1,10 @@
 import hashlib
+from pathlib import Path
 
 import pytest
 
 from tasks.errors import LimoError
-from tasks.pool.fetch import SourceFile, fetch_files
+from tasks.pool.fetch import SourceFile, fetch_files, source_facts
 from tasks.pool.source import SourceParams
 from tests.pool.file_server import serving
 
@@ -40,3 +41,13 @@ def test_a_generator_has_no_files(tmp_path):
     source = SourceParams(name="x", family="days", levels=(2,), count=3)
 
     assert fetch_files(source, "pull.sources.0", tmp_path) == []
+
+
+def test_what_a_manifest_keeps(tmp_path):
+    source = SourceParams(preset="GSM8K", path="q.jsonl", citation="me")
+
+    assert source_facts(source, [SourceFile(Path("q.jsonl"), "q.jsonl", 7, "0" * 64)]) == {
+        "license": "mit",
+        "citation": "me",
+        "files": [{"file": "q.jsonl", "bytes": 7, "sha256": "0" * 64}],
+    }
