@@ -5,8 +5,9 @@ its evaluation split. Writes items.parquet (ITEM), rejected.parquet (ITEM, reaso
 without a gold cannot be scored, and one that repeats another would count twice.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import polars as pl
 from pydantic import model_validator
@@ -16,8 +17,8 @@ from tasks.files import publish
 from tasks.manifest import count_reasons, write_manifest
 from tasks.params import Params
 from tasks.pool.drafts import Draft, read_drafts
-from tasks.pool.presets import PRESETS
-from tasks.pool.source import FORMS, SourceParams, check_names
+from tasks.pool.presets import BENCHMARKS
+from tasks.pool.source import SourceParams, check_names
 from tasks.records.benchmark import ITEM, item_id
 from tasks.stage import stage_main
 
@@ -27,28 +28,11 @@ DECIDED = pl.Schema([*ITEM.items(), ("reason", pl.String()), ("evidence", pl.Str
 class BenchmarkParams(SourceParams):
     """One benchmark: a source, and how its items are graded."""
 
-    preset: str | None = None
-    """One of the paper's ten, by name: fills in whatever is not given here."""
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = BENCHMARKS
+
     kind: Literal["auto", "choice", "text"] = "auto"
     """Grading rules; items whose answer is the letter of an option are `choice` by themselves."""
     language: Literal["en", "zh"] = "en"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_in(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or given.get("preset") is None:
-            return given
-        name = given["preset"]
-        if name not in PRESETS:
-            raise ValueError(f"no preset `{name}`; there are {', '.join(PRESETS)}")
-        preset = dict(PRESETS[name])
-        if any(given.get(form) is not None for form in FORMS):
-            preset.pop("hub", None)
-        elif "hub" not in preset:
-            raise ValueError(
-                f"preset `{name}` is on no hub; give the `path` of its file from github.com/GAIR-NLP/LIMO, eval/data"
-            )
-        return {"name": name, **preset, **given}
 
 
 class BenchmarksParams(Params):

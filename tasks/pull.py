@@ -16,6 +16,7 @@ from tasks.errors import LimoError
 from tasks.files import publish
 from tasks.params import Params
 from tasks.pool.drafts import Plan, draft, lot, plan, repeated_id
+from tasks.pool.fetch import source_facts
 from tasks.pool.readers import Piece, piece_content
 from tasks.pool.shards import Shard, ShardsParams, Work, finish, identity, run_shards
 from tasks.pool.source import Fields, SourceParams, check_names
@@ -176,10 +177,8 @@ def _nothing_kept(source: SourceParams, index: int, counts: dict[str, int]) -> L
 def _facts(planned: Plan, settled: Settled, counts: dict[str, int]) -> dict[str, Any]:
     """What the manifest says of a source."""
     rejected = {reason: count for reason, count in counts.items() if reason != "kept"}
-    files = [{"file": file.label, "bytes": file.size, "sha256": file.sha256} for file in planned.files]
     counted = {"rows": len(settled.taken), "taken": int(settled.taken.sum()), "kept": counts["kept"]}
-    told = {"license": planned.source.license, "citation": planned.source.citation}
-    return counted | {"rejected": rejected, "files": files} | {key: value for key, value in told.items() if value}
+    return counted | {"rejected": rejected} | source_facts(planned.source, planned.files)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from tasks.benchmarks import BenchmarkParams, BenchmarksParams, decide, run
 from tasks.errors import LimoError
 from tasks.pool.drafts import Draft
-from tasks.pool.presets import PRESETS
+from tasks.pool.presets import BENCHMARKS
 from tasks.records.benchmark import ITEM
 
 
@@ -58,13 +58,13 @@ def test_a_benchmark_without_items_is_named(tmp_path):
 
 
 def test_every_preset_is_valid_or_says_what_it_lacks():
-    for name, preset in PRESETS.items():
+    for name, preset in BENCHMARKS.items():
         if "hub" in preset:
             assert BenchmarkParams(preset=name).name == name
         else:
             with pytest.raises(ValidationError, match=f"preset `{name}` is on no hub; give the `path`"):
                 BenchmarkParams(preset=name)
-    assert len(PRESETS) == 10
+    assert len(BENCHMARKS) == 10
 
 
 def test_a_path_replaces_the_hub_of_a_preset():

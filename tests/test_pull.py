@@ -138,7 +138,7 @@ def test_sources_are_joined_and_counted(tmp_path):
     assert (manifest["taken"], manifest["kept"], manifest["rejected"]) == (8, 7, {"no_answer": 1})
     facts = manifest["facts"]["sources"]["a"]
     (file,) = facts.pop("files")
-    assert facts == {"rows": 2, "taken": 2, "kept": 1, "rejected": {"no_answer": 1}, "license": "mit"}
+    assert facts == {"rows": 2, "taken": 2, "kept": 1, "rejected": {"no_answer": 1}, "license": "mit", "citation": None}
     assert (file["file"], file["bytes"]) == (str(tmp_path / "a.jsonl"), (tmp_path / "a.jsonl").stat().st_size)
     assert file["sha256"] == hashlib.sha256((tmp_path / "a.jsonl").read_bytes()).hexdigest()
 

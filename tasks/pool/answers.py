@@ -11,8 +11,21 @@ THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 WHOLE = re.compile(r"(-?\d+)\.0+")
 FORMULA = re.compile(r"(?<!\\)\$([^$]*)(?<!\\)\$")
 DOLLAR = re.compile(r"(?<!\\)\$")
+FONT = re.compile(r"\\(?:text|math)?(?:bf|rm|it|sf|tt|normal)?\s*\{([^{}]*)\}")
+SPACING = re.compile(r"\\[ ,;:!()\[\]]|\\q?quad\b|[~*$]")
+LETTERS = (
+    re.compile(r"\(?([A-J])\)?[.:。]?"),
+    re.compile(r"(?:\(([A-J])\)|([A-J])[.):．、])\s*\S.*"),
+    re.compile(
+        r"(?s:.*)(?i:answer|option|choice|答案|选)(?i:\s+is)?\s*[为是:：]?\s*(?i:option\s+)?\(?([A-J])\)?[.。]?"
+    ),
+    re.compile(r"(?s:.*)(?<![\w)}])\(([A-J])\)[.。]?"),
+)
+"""An option alone, with its text after it, after `answer is`, and in brackets at the end."""
+LETTER_CHARS = 500
+"""Of a longer text only the end is looked at."""
 
-How = Literal["auto", "as_is", "hash", "boxed"]
+How = Literal["auto", "as_is", "hash", "boxed", "letter"]
 
 
 def as_text(value: Any) -> str | None:
@@ -44,6 +57,8 @@ def final_answer(value: Any, how: How, worked: bool) -> str | None:
         found = after_hashes(text)
     elif how == "boxed":
         found = last_boxed(text)
+    elif how == "letter":
+        return option_letter(text)
     elif how == "as_is":
         found = text
     else:
@@ -69,6 +84,17 @@ def last_boxed(text: str) -> str | None:
     return None
 
 
+def option_letter(text: str) -> str | None:
+    r"""The option (A to J) that a text is or ends in: `(B)`, `B. 12`, `The answer is B`, `\boxed{\text{(B)}}`."""
+    for part in (last_boxed(text) or "", text):
+        plain = _without_fonts(part[-LETTER_CHARS:])
+        for pattern in LETTERS if len(part) <= LETTER_CHARS else LETTERS[2:]:
+            match = pattern.fullmatch(plain)
+            if match is not None:
+                return next(letter for letter in match.groups() if letter is not None)
+    return None
+
+
 def tidy(text: str) -> str:
     r"""An answer without its wrapping: an outer `\boxed{}`, dollar signs, a final full stop, the `.0` of a float."""
     text = text.strip()
@@ -84,6 +110,13 @@ def tidy(text: str) -> str:
     text = text[:-1] if text.endswith(".") and not text.endswith("..") else text
     whole = WHOLE.fullmatch(text.strip())
     return whole[1] if whole else text.strip()
+
+
+def _without_fonts(text: str) -> str:
+    before = None
+    while before != text:
+        before, text = text, FONT.sub(r"\1", text)
+    return SPACING.sub(" ", text).strip()
 
 
 def _closing_brace(text: str, start: int) -> int | None:

@@ -113,7 +113,7 @@ def _row(piece: Piece, cells: Columns, at: int, source: SourceParams, fields: Fi
     if fields.distractors and answer is not None:
         question, answer = with_options(question, answer, [as_text(cell(name)) or "" for name in fields.distractors])
     shown = None if answer is not None else json.dumps(value, ensure_ascii=False, default=str)[:EVIDENCE_CHARS]
-    choice = letter is not None or bool(fields.distractors)
+    choice = letter is not None or bool(fields.distractors) or source.answer_from == "letter"
     given = _given_id(cell(fields.id), origin) if fields.id else None
     return question, answer, as_text(cell(fields.domain)), as_text(cell(fields.level)), origin, choice, shown, given
 

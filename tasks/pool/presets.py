@@ -1,14 +1,18 @@
-"""The ten benchmarks of the paper: where to get them, and how to read them.
+"""Known data sets by name: where to get them, how to read them, their license and whom to cite.
 
-Repositories, revisions, file names and columns are as public code cites them; none could be fetched when this was
-written, so a mistake shows as "no file matches" or "no column", never as wrong questions. The paper's own copies of
-CHMath, Gaokao, Kaoyan and GradeSchool lie in github.com/GAIR-NLP/LIMO under eval/data and are on no hub: give their
-`path`. A `path` (or another source) given beside a preset replaces its hub files and keeps its reading.
+BENCHMARKS are the ten of the paper, POOL the usual sources of questions. Repositories, revisions, file names, columns
+and licenses are as public code and data set cards cite them; none could be fetched when this was written, so a mistake
+shows as "no file matches" or "no column", never as wrong questions. No public source names a full commit of LIMO and
+LIMO-v2: they ask for one. The paper's own copies of CHMath, Gaokao, Kaoyan and GradeSchool lie in
+github.com/GAIR-NLP/LIMO under eval/data and are on no hub: give their `path`.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-PRESETS: dict[str, dict[str, Any]] = {
+LIMO_PAPER = "Ye et al., LIMO: Less is More for Reasoning, arXiv:2502.03387"
+
+BENCHMARKS: dict[str, dict[str, Any]] = {
     "AIME24": {
         "hub": {
             "repo": "HuggingFaceH4/aime_2024",
@@ -65,3 +69,119 @@ PRESETS: dict[str, dict[str, Any]] = {
     "Kaoyan": {"language": "zh"},
     "GradeSchool": {"language": "zh"},
 }
+
+POOL: dict[str, dict[str, Any]] = {
+    "NuminaMath-CoT": {
+        "hub": {
+            "repo": "AI-MO/NuminaMath-CoT",
+            "revision": "9d8d210c9f6a36c8f3cd84045668c9b7800ef517",
+            "file": "data/train-*.parquet",
+        },
+        "fields": {"question": "problem", "answer": "solution", "domain": "source"},
+        "answer_from": "boxed",
+        "license": "apache-2.0",
+        "citation": "Li et al., NuminaMath, 2024; https://huggingface.co/datasets/AI-MO/NuminaMath-CoT",
+    },
+    "DeepScaleR": {
+        "hub": {
+            "repo": "agentica-org/DeepScaleR-Preview-Dataset",
+            "revision": "b6ae8c60f5c1f2b594e2140b91c49c9ad0949e29",
+            "file": "deepscaler.json",
+        },
+        "fields": {"question": "problem", "answer": "answer"},
+        "license": "mit",
+        "citation": "Luo et al., DeepScaleR: Surpassing O1-Preview with a 1.5B Model by Scaling RL, 2025",
+    },
+    "MATH": {
+        "hub": {
+            "repo": "DigitalLearningGmbH/MATH-lighteval",
+            "revision": "0530c78699ea5e8eb5530600900e1f328b48acad",
+            "file": "data/train-*.parquet",
+        },
+        "fields": {"question": "problem", "answer": "solution", "domain": "type", "level": "level"},
+        "answer_from": "boxed",
+        "license": "mit",
+        "citation": "Hendrycks et al., Measuring Mathematical Problem Solving With the MATH Dataset, arXiv:2103.03874",
+    },
+    "GSM8K": {
+        "hub": {
+            "repo": "openai/gsm8k",
+            "revision": "cc7b047b6e5bb11b4f1af84efc572db110a51b3c",
+            "file": "main/train-*.parquet",
+        },
+        "fields": {"question": "question", "answer": "answer"},
+        "answer_from": "hash",
+        "license": "mit",
+        "citation": "Cobbe et al., Training Verifiers to Solve Math Word Problems, arXiv:2110.14168",
+    },
+    # Reaches 2024: decontamination takes AIME24 out.
+    "AIME": {
+        "hub": {
+            "repo": "di-zhang-fdu/AIME_1983_2024",
+            "revision": "3e2cc86390666c5c756622afc0eeb9e6194496bc",
+            "file": "AIME_Dataset_1983_2024.csv",
+        },
+        "fields": {"question": "Question", "answer": "Answer"},
+        "answer_from": "as_is",
+        "license": "mit",
+        "citation": "AIME_1983_2024, doi:10.57967/hf/4687; problems of the Mathematical Association of America",
+    },
+    "LIMO": {
+        "hub": {"repo": "GAIR/LIMO", "file": "limo.jsonl"},
+        "fields": {"question": "question", "answer": "answer"},
+        "license": "apache-2.0",
+        "citation": LIMO_PAPER,
+    },
+    "LIMO-v2": {
+        "hub": {"repo": "GAIR/LIMO-v2", "file": "limo-v2.jsonl"},
+        "fields": {"question": "question", "answer": "answer"},
+        "license": "apache-2.0",
+        "citation": LIMO_PAPER,
+    },
+    "OpenR1-Math": {
+        "hub": {
+            "repo": "open-r1/OpenR1-Math-220k",
+            "revision": "e4e141ec9dea9f8326f4d347be56105859b2bd68",
+            "file": "data/train-*.parquet",
+        },
+        "fields": {"question": "problem", "answer": "answer", "domain": "problem_type"},
+        "license": "apache-2.0",
+        "citation": "Open R1, OpenR1-Math-220k, 2025; https://huggingface.co/datasets/open-r1/OpenR1-Math-220k",
+    },
+}
+
+
+def fill_in(given: Any, presets: Mapping[str, Mapping[str, Any]], forms: Sequence[str]) -> Any:
+    """What is given for a source, with everything else from the preset it names.
+
+    `hub` and `fields` are filled in key by key, unless another repository is given; any other form of source replaces
+    the preset's hub files.
+
+    Raises:
+        ValueError: for a pydantic validator to report: no such preset, or one that needs more.
+    """
+    if not isinstance(given, dict) or given.get("preset") is None:
+        return given
+    name = given["preset"]
+    if name not in presets:
+        raise ValueError(f"no preset `{name}`; there are {', '.join(presets)}")
+    preset = dict(presets[name])
+    here = {key: value for key, value in given.items() if value is not None or key not in forms}
+    if any(form in here for form in forms if form != "hub"):
+        preset.pop("hub", None)
+    filled = {"name": name, **preset, **here}
+    for key in ("hub", "fields"):
+        if isinstance(here.get(key), dict) and "repo" not in here[key]:
+            filled[key] = {**preset.get(key, {}), **here[key]}
+    _check_hub(name, filled, forms)
+    return filled
+
+
+def _check_hub(name: str, filled: Mapping[str, Any], forms: Sequence[str]) -> None:
+    if not any(form in filled for form in forms):
+        raise ValueError(
+            f"preset `{name}` is on no hub; give the `path` of its file from github.com/GAIR-NLP/LIMO, eval/data"
+        )
+    hub = filled.get("hub")
+    if isinstance(hub, dict) and hub.get("revision") is None:
+        raise ValueError(f"preset {name} needs hub.revision: give the full commit hash (40 hex digits)")

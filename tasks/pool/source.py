@@ -1,13 +1,19 @@
 """Where rows come from: the params of one source, the same for the question pool and for benchmarks."""
 
-from typing import Any, Literal
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from tasks.params import Params
+from tasks.pool.answers import How
+from tasks.pool.presets import POOL, fill_in
 
-FORMS = ("path", "hub", "family", "reasoning_gym")
+FORMS = ("path", "hub", "url", "family", "reasoning_gym")
 BELONGS_TO = {"levels": ("family",), "count": ("family", "reasoning_gym"), "config": ("reasoning_gym",)}
+SUFFIX = re.compile(r"\.(json|jsonl|csv|parquet)(\.gz|\.zst)?$", re.IGNORECASE)
 NEEDS = {"family": ("levels", "count"), "reasoning_gym": ("count",)}
 
 
@@ -20,6 +26,26 @@ class HubFiles(Params):
     """The full commit hash: a branch such as `main` moves, and the same params would give other questions."""
     file: str
     """A file or a glob inside the repository, such as `data/train-*.parquet`."""
+
+
+class UrlFile(Params):
+    """One file at a url."""
+
+    url: str = Field(pattern=r"^[a-z][a-z0-9+.-]*://\S+$")
+    """https, http, s3, gs, or any other protocol that fsspec knows; the end of its path tells the format."""
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Its checksum, in hex; left out, the first pull records it, and a later change is an error."""
+
+    @field_validator("url")
+    @classmethod
+    def _plain(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if not SUFFIX.search(parts.path):
+            raise ValueError("its path must end in .json, .jsonl, .csv or .parquet (also .gz, .zst)")
+        if parts.username or parts.password:
+            # The url stands in the origin of every question.
+            raise ValueError("leave name and password out of the url; ~/.netrc or the store's own settings hold them")
+        return url
 
 
 class Fields(Params):
@@ -40,13 +66,19 @@ class Fields(Params):
 
 
 class SourceParams(Params):
-    """One source; exactly one of `path`, `hub`, `family` and `reasoning_gym` says of what form."""
+    """One source; exactly one of `path`, `hub`, `url`, `family` and `reasoning_gym` says of what form."""
 
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = POOL
+
+    preset: str | None = None
+    """A known data set, by name: fills in whatever is not given here. A `path` or `url` given beside it is read the
+    same way."""
     name: str = Field(min_length=1)
     """Part of every id made from this source, so renaming it makes new questions."""
     path: str | None = None
     """A local file or glob (`**` for any depth): .json, .jsonl, .csv or .parquet, also with .gz or .zst."""
     hub: HubFiles | None = None
+    url: UrlFile | None = None
     family: str | None = None
     """A question generator of this project, by name."""
     reasoning_gym: str | None = None
@@ -58,9 +90,9 @@ class SourceParams(Params):
     config: dict[str, Any] = Field(default_factory=dict)
     """Of a `reasoning_gym` task: its own settings."""
     fields: Fields = Fields()
-    answer_from: Literal["auto", "as_is", "hash", "boxed"] = "auto"
-    r"""How the final answer stands in the answer column: `as_is`, after GSM8K's `####`, in the last `\boxed{}`; `auto`
-    decides row by row, and never takes a `solution` column as it is."""
+    answer_from: How = "auto"
+    r"""How the final answer stands in the answer column: `as_is`, after GSM8K's `####` (`hash`), in the last `\boxed{}`
+    or as the `letter` of an option; `auto` decides row by row, and never takes a `solution` column as it is."""
     license: str | None = None
     """Such as `mit`; kept in the manifest."""
     citation: str | None = None
@@ -69,6 +101,11 @@ class SourceParams(Params):
     """Rows to take: a sample that depends only on `seed` and the questions' text; null takes all."""
     seed: int = 0
     """Of the generator, or of the sample that `limit` draws."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_preset(cls, given: Any) -> Any:
+        return fill_in(given, cls.presets, FORMS)
 
     @model_validator(mode="after")
     def _one_form(self) -> "SourceParams":

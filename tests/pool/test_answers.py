@@ -1,6 +1,6 @@
 import pytest
 
-from tasks.pool.answers import as_text, final_answer, last_boxed, tidy
+from tasks.pool.answers import as_text, final_answer, last_boxed, option_letter, tidy
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,8 @@ def test_a_cell_as_text(value, text):
         (r"\boxed{7}", "as_is", False, "7"),
         ("72", "hash", False, None),
         (r"the answer is \boxed{3", "boxed", False, None),
+        ("The answer is B.", "letter", True, "B"),
+        ("The answer is 12.", "letter", True, None),
     ],
 )
 def test_the_final_answer(value, how, worked, answer):
@@ -63,3 +65,38 @@ def test_the_last_closed_box_counts_and_escaped_braces_do_not():
 )
 def test_typing_accidents_are_removed(raw, clean):
     assert tidy(raw) == clean
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("C", "C"),
+        ("(B)", "B"),
+        ("B.", "B"),
+        ("D. 12", "D"),
+        ("(E) none of these", "E"),
+        ("The answer is B", "B"),
+        ("so we get 7.\nANSWER: C", "C"),
+        ("**Answer:** (J)", "J"),
+        ("The correct choice is option B.", "B"),
+        ("All in all (C).", "C"),
+        ("故选D。", "D"),
+        ("答案是 C", "C"),
+        (r"\boxed{\text{(B)}}", "B"),
+        (r"so it is $\boxed{\textbf{(D)}\ 12}$.", "D"),
+        (r"$\mathrm{(A)}$", "A"),
+        (r"\boxed{12}. Answer: A", "A"),
+        ("x" * 5000 + " The answer is F", "F"),
+        ("A. " + "x" * 5000, None),
+        ("K", None),
+        ("b", None),
+        ("B and C", None),
+        ("12", None),
+        ("which is P(A)", None),
+        ("A dog", None),
+        ("the answer is DNA", None),
+        ("", None),
+    ],
+)
+def test_the_letter_of_an_option(text, letter):
+    assert option_letter(text) == letter
