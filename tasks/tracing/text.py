@@ -18,6 +18,16 @@ def fields(pairs: Mapping[str, object], width: int = 110) -> list[str]:
     return [f"{name:<{longest}}  {value}" for name, value in shown.items()]
 
 
+def block(text: object, most: int = 2_000, indent: str = "    ") -> list[str]:
+    """A text with its line breaks kept, each line indented and without control characters; cut text says so."""
+    whole = str("" if text is None else text)
+    lines = [
+        indent + "".join(char for char in line.expandtabs() if char.isprintable())
+        for line in whole[:most].strip().splitlines()
+    ]
+    return lines if len(whole) <= most else [*lines, f"{indent}… {len(whole) - most:,} more characters"]
+
+
 def table(rows: Iterable[Mapping[str, Any]], width: int = 44) -> list[str]:
     """Rows with the same keys as aligned lines under a header; numbers to the right."""
     listed = list(rows)
@@ -28,6 +38,11 @@ def table(rows: Iterable[Mapping[str, Any]], width: int = 44) -> list[str]:
     right = [all(isinstance(row[name], int | float) for row in listed) for name in header]
     widths = [max(len(line[column]) for line in [header, *cells]) for column in range(len(header))]
     return [_aligned(line, widths, right) for line in [header, ["-" * size for size in widths], *cells]]
+
+
+def number(count: int, noun: str) -> str:
+    """A count with its noun: `1 response`, `2 responses`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def percent(value: float, low: float, high: float) -> str:

@@ -1,0 +1,194 @@
+"""The evidence behind a question's fate, in full: its duplicates, its benchmark hits, its attempts and chains."""
+
+from typing import Any
+
+import polars as pl
+
+from tasks.tracing.compare import mark, word_diff
+from tasks.tracing.reasons import parsed
+from tasks.tracing.rows import Rows, where
+from tasks.tracing.text import block, number, table
+
+MOST = 40
+"""Rows shown of a table."""
+NOTHING = pl.DataFrame()
+
+
+def duplicates(rows: Rows, question: dict[str, Any]) -> list[str]:
+    """The cluster of a question: the one that is kept, what differs, both answers, the other members."""
+    identifier = question["question_id"]
+    own = rows.of("clean", "clusters", identifier)
+    if own.is_empty():
+        return _without_cluster(rows, question)
+    row = own.row(0, named=True)
+    path = rows.artifacts / "clean" / "clusters.parquet"
+    members = where(path, "cluster_id", [row["cluster_id"]]).sort("similarity", "question_id", descending=[True, False])
+    if row["representative"] == identifier:
+        title = f"{members.height} questions say the same, of which this one is the first (cluster {row['cluster_id']})"
+        return [title, *_members(members, identifier)]
+    title = f"{row['form']} duplicate of {row['representative']}, similarity {row['similarity']:.3f}"
+    lines = [f"{title} (cluster {row['cluster_id']})", *_beside(rows, question, row["representative"])]
+    others = members.filter(~pl.col("question_id").is_in([identifier, row["representative"]]))
+    return lines if others.is_empty() else [*lines, "  others in the cluster", *_members(others, identifier)]
+
+
+def _without_cluster(rows: Rows, question: dict[str, Any]) -> list[str]:
+    """The same from the rejection alone, for artifacts older than clusters.parquet."""
+    rejected = rows.of("clean", "rejected", question["question_id"])
+    if rejected.is_empty() or not str(rejected["reason"][0]).endswith("_duplicate"):
+        return []
+    evidence = str(rejected["evidence"][0])
+    known = parsed(evidence) or {"question_id": evidence}
+    similarity = f", similarity {known['similarity']}" if "similarity" in known else ""
+    title = f"{rejected['reason'][0].replace('_', ' ')} of {known['question_id']}{similarity}"
+    return [title, *_beside(rows, question, known["question_id"])]
+
+
+def _beside(rows: Rows, question: dict[str, Any], representative: str) -> list[str]:
+    found = where(rows.artifacts / "pull" / "kept.parquet", "question_id", [representative])
+    if found.is_empty():
+        return ["  (the kept one is not in this pool; `dvc repro clean` brings its clusters up to date)"]
+    kept = found.row(0, named=True)
+    agree = "the same" if kept["answer"] == question["answer"] else "THEY DISAGREE"
+    return [
+        f"  the kept one: {kept['source']} · {kept['origin']}",
+        *block(kept["question"]),
+        "  what differs: [-there-] {+here+}",
+        *block(word_diff(kept["question"], question["question"])),
+        f"  answers: {kept['answer']} there, {question['answer']} here: {agree}",
+    ]
+
+
+def _members(members: pl.DataFrame, identifier: str) -> list[str]:
+    shown = [
+        {
+            "question": row["question_id"] + (" (this one)" if row["question_id"] == identifier else ""),
+            "form": row["form"],
+            "similarity": f"{row['similarity']:.3f}",
+            "answer": row["answer"],
+            "": "" if row["agrees"] else "DISAGREES",
+        }
+        for row in members.head(MOST).iter_rows(named=True)
+    ]
+    return [f"    {line}" for line in table(shown, width=80)] + _rest(members, "members")
+
+
+def overlaps(rows: Rows, question: dict[str, Any]) -> list[str]:
+    """Every benchmark item that any rule found in the question, those that drop it first."""
+    identifier = question["question_id"]
+    hits = rows.of("decontaminate", "hits", identifier)
+    if hits.is_empty():
+        hits = _told_by_rejection(rows.of("decontaminate", "rejected", identifier))
+    return _overlaps(rows, hits)
+
+
+def leaks(rows: Rows, question: dict[str, Any]) -> list[str]:
+    """Every benchmark item found in a training chain of the question."""
+    return _overlaps(rows, rows.of("select", "leaks", question["question_id"]))
+
+
+def _told_by_rejection(rejected: pl.DataFrame) -> pl.DataFrame:
+    """The one hit that a rejection names, for artifacts without hits.parquet."""
+    told = parsed(rejected["evidence"][0]) if not rejected.is_empty() else {}
+    return pl.DataFrame([told | {"drops": True}]) if {"item_id", "rule"} <= told.keys() else NOTHING
+
+
+def _overlaps(rows: Rows, hits: pl.DataFrame) -> list[str]:
+    if hits.is_empty():
+        return []
+    items = where(rows.artifacts / "benchmarks" / "items.parquet", "item_id", hits["item_id"].unique().to_list())
+    by_id = {item["item_id"]: item for item in items.iter_rows(named=True)}
+    ordered = hits.sort("drops", "share", "rule", "item_id", descending=[True, True, False, False])
+    lines = []
+    for hit in ordered.head(MOST).iter_rows(named=True):
+        lines += _overlap(hit, by_id.get(hit["item_id"]))
+    return lines + _rest(hits, "hits")
+
+
+def _overlap(hit: dict[str, Any], item: dict[str, Any] | None) -> list[str]:
+    does = "drops it" if hit["drops"] else "only reports it"
+    chain = f"in chain {hit['chain_id']}, " if "chain_id" in hit else ""
+    title = f"rule {hit['rule']} {does}: {chain}{hit['benchmark']} {hit['item_id']}, share {hit['share']:.3f}"
+    lines = [title, "  in common, as it stands here", *block(hit["match"])]
+    if item is None:
+        return [*lines, "  (the item is not in this run's benchmarks; `dvc repro decontaminate` brings it up to date)"]
+    head = f"  the item: gold {item['gold']} · {item['origin']}"
+    return [*lines, head, *block(mark(item["question"], hit["match"]))]
+
+
+def attempts(rows: Rows, question: dict[str, Any], stage: str) -> list[str]:
+    """What a model made of the question in `screen` or `band`."""
+    tried = rows.of(stage, "attempts", question["question_id"])
+    if tried.is_empty():
+        return []
+    shown = [
+        {
+            "sample": row["sample_index"],
+            "verdict": row["verdict"],
+            "extracted": row["extracted"] or row["verdict_reason"],
+            "tokens": row["n_tokens"],
+            "ended": row["finish_reason"],
+            "response": row["response_id"],
+        }
+        for row in tried.sort("sample_index").head(MOST).iter_rows(named=True)
+    ]
+    title = f"{stage}: {number(tried.height, 'response')} of {', '.join(tried['model_id'].unique().sort())}"
+    return _titled(title, shown, tried, "responses")
+
+
+def chains(rows: Rows, question: dict[str, Any]) -> list[str]:
+    """The teachers' right chains with what became of them, and their wrong responses."""
+    identifier = question["question_id"]
+    wrong = _wrong(rows.of("reason", "rejected", identifier))
+    right = rows.of("score", "chains", identifier)
+    right = rows.of("reason", "kept", identifier) if right.is_empty() else right
+    if right.is_empty():
+        return wrong
+    outcomes = _chosen(rows, identifier)
+    shown = [
+        {
+            "chain": row["chain_id"],
+            "teacher": row["teacher"],
+            "tokens": row["n_tokens"],
+            "quality": f"{row['quality']:.3f}" if "quality" in row else "",
+            "became": outcomes.get(row["chain_id"], ""),
+        }
+        for row in right.sort("chain_id").head(MOST).iter_rows(named=True)
+    ]
+    lines = (
+        ["reason: right chains", *(f"  {line}" for line in table(shown, width=80)), *_rest(right, "chains")]
+        if shown
+        else []
+    )
+    return lines + _wrong(rows.of("reason", "rejected", identifier))
+
+
+def _chosen(rows: Rows, identifier: str) -> dict[str, str]:
+    """What `select` did with each chain."""
+    kept, rejected = rows.of("select", "kept", identifier), rows.of("select", "rejected", identifier)
+    places = {row["chain_id"]: f"rank {row['rank']}" for row in kept.iter_rows(named=True)}
+    return places | {row["chain_id"]: row["reason"] for row in rejected.iter_rows(named=True)}
+
+
+def _wrong(rejected: pl.DataFrame) -> list[str]:
+    if rejected.is_empty():
+        return []
+    names = {"response": "response_id", "model": "model_id", "reason": "reason", "extracted": "extracted"}
+    shown = [
+        {title: row[name] for title, name in names.items()} | {"tokens": row["n_tokens"]}
+        for row in rejected.head(MOST).iter_rows(named=True)
+    ]
+    return [
+        "reason: rejected responses",
+        *(f"  {line}" for line in table(shown, width=80)),
+        *_rest(rejected, "responses"),
+    ]
+
+
+def _titled(title: str, shown: list[dict[str, Any]], whole: pl.DataFrame, what: str) -> list[str]:
+    return [title, *(f"  {line}" for line in table(shown, width=80)), *_rest(whole, what)]
+
+
+def _rest(whole: pl.DataFrame, what: str) -> list[str]:
+    left = whole.height - MOST
+    return [f"    ... and {left:,} more {what}"] if left > 0 else []
