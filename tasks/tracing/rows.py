@@ -3,7 +3,7 @@
 A pool may have ten million rows: a table is scanned for the ids asked for, and only their rows are brought into memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -56,3 +56,14 @@ def fetch(path: Path, query: pl.LazyFrame) -> pl.DataFrame:
     except (pl.exceptions.PolarsError, OSError) as error:
         what = (str(error).splitlines() or [type(error).__name__])[0]
         raise LimoError(f"{path}: cannot be searched ({what}); delete it and rerun the stage that writes it") from None
+
+
+def check_columns(path: Path, names: Iterable[str]) -> None:
+    """Refuse a table without the columns `names`; only its footer is read.
+
+    Raises:
+        LimoError: a column is missing, or the file cannot be read.
+    """
+    missing = sorted(set(names) - set(fetch(path, pl.scan_parquet(path).head(0)).columns))
+    if missing:
+        raise LimoError(f"{path}: lacks {', '.join(missing)}; rerun the stage that writes it")
