@@ -52,7 +52,7 @@ def source_rows(filters: Sequence[Filter]) -> list[dict[str, Any]]:
     rows = [(name, {each.stage: each.sources.get(name, NONE) for each in filters}) for name in names]
     rows.append(("all", {each.stage: total(each) for each in filters}))
     return [
-        {"source": name, "taken": counts[filters[0].stage].taken}
+        {"source": name, "taken": f"{counts[filters[0].stage].taken:,}"}
         | {stage: _kept_and_dropped(found) for stage, found in counts.items()}
         for name, counts in rows
     ]

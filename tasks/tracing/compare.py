@@ -2,7 +2,7 @@
 
 import re
 from difflib import SequenceMatcher
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 HAN = "\u3400-\u9fff"
@@ -29,19 +29,23 @@ def word_diff(old: str, new: str) -> str:
 
     A Chinese character is a word of its own. Of longer texts the first 1,500 words are compared, and it says so.
     """
-    before, after = WORD.findall(old), WORD.findall(new)
+    before, after = ([word.group() for word in _first(WORD, text)] for text in (old, new))
     pieces = []
-    matcher = SequenceMatcher(None, before[:MOST], after[:MOST], autojunk=False)
+    matcher = SequenceMatcher(None, before, after, autojunk=False)
     for kind, low, high, new_low, new_high in matcher.get_opcodes():
         if kind == "equal":
-            pieces.append(_shortened(before[low:high], first=low == 0, last=high == min(len(before), MOST)))
+            pieces.append(_shortened(before[low:high], first=low == 0, last=high == len(before)))
             continue
         pieces += [f"[-{_joined(before[low:high])}-]"] if high > low else []
         pieces += [f"{{+{_joined(after[new_low:new_high])}+}}"] if new_high > new_low else []
+    whole = max(len(before), len(after)) < MOST
     if before == after:
-        return "(no word differs)"
-    cut = f" … (the first {MOST:,} words)" if max(len(before), len(after)) > MOST else ""
-    return _joined([piece for piece in pieces if piece]) + cut
+        return _same(old, new) if whole else f"(the first {MOST:,} words are the same)"
+    return _joined([piece for piece in pieces if piece]) + ("" if whole else f" … (the first {MOST:,} words)")
+
+
+def _same(old: str, new: str) -> str:
+    return "(not a character differs)" if old == new else "(only white space differs)"
 
 
 def mark(text: str, match: str) -> str:
@@ -62,12 +66,16 @@ def _literal(text: str, match: str) -> list[Span]:
 
 
 def _runs(text: str, match: str) -> list[Span]:
-    tokens = list(TOKEN.finditer(text))[:MOST]
-    wanted = [word.lower() for word in TOKEN.findall(match)][:MOST]
+    tokens = _first(TOKEN, text)
+    wanted = [word.group().lower() for word in _first(TOKEN, match)]
     matcher = SequenceMatcher(None, wanted, [token.group().lower() for token in tokens], autojunk=False)
     least = min(SHORTEST_RUN, len(wanted))
     runs = [run for run in matcher.get_matching_blocks() if run.size >= max(1, least)]
     return [Span(tokens[run.b].start(), tokens[run.b + run.size - 1].end()) for run in runs]
+
+
+def _first(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
+    return list(islice(pattern.finditer(text), MOST))
 
 
 def _shortened(words: list[str], *, first: bool, last: bool) -> str:

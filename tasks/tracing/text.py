@@ -7,8 +7,13 @@ from typing import Any
 def clean(text: object, width: int) -> str:
     """One line of at most `width` characters; what would move a terminal's cursor or colour it is taken out."""
     line = " ".join(str("" if text is None else text)[: 4 * width + 80].split())
-    line = "".join(char for char in line if char.isprintable())
+    line = printable(line)
     return line if len(line) <= width else line[: width - 1].rstrip() + "…"
+
+
+def printable(line: str) -> str:
+    """A line without what would move a terminal's cursor or change its colours."""
+    return "".join(char for char in line if char.isprintable())
 
 
 def fields(pairs: Mapping[str, object], width: int = 110) -> list[str]:
@@ -21,10 +26,7 @@ def fields(pairs: Mapping[str, object], width: int = 110) -> list[str]:
 def block(text: object, most: int = 2_000, indent: str = "    ") -> list[str]:
     """A text with its line breaks kept, each line indented and without control characters; cut text says so."""
     whole = str("" if text is None else text)
-    lines = [
-        indent + "".join(char for char in line.expandtabs() if char.isprintable())
-        for line in whole[:most].strip().splitlines()
-    ]
+    lines = [indent + printable(line.expandtabs()) for line in whole[:most].strip().splitlines()]
     return lines if len(whole) <= most else [*lines, f"{indent}… {len(whole) - most:,} more characters"]
 
 

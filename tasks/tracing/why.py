@@ -14,7 +14,7 @@ from tasks.files import MANIFEST, read_json
 from tasks.tracing.evidence import attempts, chains, duplicates, leaks, overlaps
 from tasks.tracing.fate import KEPT, NOT_RUN, Step, question_fate, question_row, require_pulled, resolve
 from tasks.tracing.rows import Rows, fetch
-from tasks.tracing.text import block, clean, fields, table
+from tasks.tracing.text import block, clean, fields, printable, table
 
 MOST_FOUND = 20
 AROUND = 40
@@ -62,7 +62,8 @@ def _explained(rows: Rows, identifier: str) -> list[str]:
         chains(rows, question),
         leaks(rows, question),
     ]
-    told = [line for section in sections if section for line in ["", *section]]
+    # A source's answer may hold what a terminal would obey.
+    told = [printable(line) for section in sections if section for line in ["", *section]]
     return [*_head(rows, question), "", *fate, *told]
 
 
@@ -91,14 +92,19 @@ def _containing(path: Path, text: str) -> list[dict[str, Any]]:
 
 
 def _found(rows: Rows, row: dict[str, Any], text: str) -> dict[str, str]:
-    at = max(0, row["question"].lower().find(text.lower()) - AROUND)
-    window = ("…" if at else "") + row["question"][at : at + len(text) + 2 * AROUND]
     return {
         "question": row["question_id"],
         "source": row["source"],
         "fate": _in_a_line(question_fate(rows, row["question_id"])),
-        "text": clean(window, 100),
+        "text": clean(_around(row["question"], text), 100),
     }
+
+
+def _around(question: str, text: str) -> str:
+    """The text found, with a little of the question on both sides."""
+    start = max(0, question.lower().find(text.lower()) - AROUND)
+    end = start + len(text) + 2 * AROUND
+    return ("…" if start else "") + question[start:end] + ("…" if end < len(question) else "")
 
 
 def _in_a_line(steps: Sequence[Step]) -> str:

@@ -11,7 +11,8 @@ from tasks.tracing.compare import mark, word_diff
         ("a b c d e f g h x", "a b c d e f g h y", "… e f g h [-x-] {+y+}"),
         ("x b c d e f g h i j k l", "y b c d e f g h i j k l", "[-x-] {+y+} b c d e …"),
         ("one two", "two", "[-one-] two"),
-        ("same  words", "same\nwords", "(no word differs)"),
+        ("same  words", "same\nwords", "(only white space differs)"),
+        ("same words", "same words", "(not a character differs)"),
     ],
 )
 def test_only_what_differs_is_shown_with_a_few_words_around(old, new, shown):
@@ -21,6 +22,7 @@ def test_only_what_differs_is_shown_with_a_few_words_around(old, new, shown):
 def test_of_long_texts_the_beginning_is_compared_and_it_says_so():
     same = " ".join(f"w{number}" for number in range(1_600))
     assert word_diff(f"a {same}", f"b {same}").endswith("… (the first 1,500 words)")
+    assert word_diff(f"{same} a", f"{same} b") == "(the first 1,500 words are the same)"
 
 
 @pytest.mark.parametrize(

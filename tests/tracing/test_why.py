@@ -133,6 +133,23 @@ def test_a_long_question_is_cut_beyond_two_thousand_characters(changed):
     assert "    " + "y" * 2_000 + "\n    … 500 more characters" in shown
 
 
+def test_nothing_that_a_terminal_would_obey_is_printed(changed):
+    hostile = pl.lit("\x1b[2J\x07 7\u202e")
+    for name, columns in {
+        "pull/kept": ["question", "answer", "origin"],
+        "clean/clusters": ["answer"],
+        "decontaminate/hits": ["match"],
+        "benchmarks/items": ["question", "gold", "origin"],
+    }.items():
+        path = changed / f"{name}.parquet"
+        pl.read_parquet(path).with_columns(**dict.fromkeys(columns, hostile)).write_parquet(path)
+    for path in ("clean/clusters.parquet", "decontaminate/hits.parquet"):
+        questions = pl.read_parquet(changed / path)["question_id"].to_list()
+        shown = explain(changed, questions)
+        assert "[2J 7" in shown
+        assert all(char.isprintable() or char == "\n" for char in shown)
+
+
 def test_several_questions_are_told_one_after_the_other_and_each_once(artifacts):
     two = pl.read_parquet(artifacts / "pull" / "kept.parquet")["question_id"].to_list()[:2]
     shown = explain(artifacts, [two[0], two[1][:15], two[0]])
