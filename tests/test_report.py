@@ -105,7 +105,7 @@ def test_rules_clusters_and_sources_stand_in_their_section(page, artifacts):
         "Questions that say the same",
         "By source",
     ]
-    assert "3 clusters of 7 questions; the first of each is kept. 2 of them have another answer" in section
+    assert "3 clusters of 7 questions; 2 of these have another answer than the first of their cluster." in section
     assert section.count('<span class="chip drops">drops</span>') == 2
     kept = pl.read_parquet(artifacts / "clean" / "kept.parquet")["question_id"][1]
     assert f"<code>{kept}</code></td><td>What is 1 + 0?</td>" in section

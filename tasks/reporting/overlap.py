@@ -117,7 +117,7 @@ def clusters(artifacts: Path) -> Clusters | None:
     sizes = pl.scan_parquet(path).group_by("cluster_id").agg(pl.col("representative").first(), members, other)
     number, *sums = fetch(path, sizes.select(pl.len(), pl.col("members").sum(), pl.col("disagreeing").sum())).row(0)
     largest = fetch(path, sizes.sort("members", "cluster_id", descending=[True, False]).head(LARGEST))
-    first = where(artifacts / "clean" / "kept.parquet", "question_id", largest["representative"].to_list())
+    first = where(artifacts / "pull" / "kept.parquet", "question_id", largest["representative"].to_list())
     texts = {row["question_id"]: row["question"] for row in first.iter_rows(named=True)}
     shown = [Cluster(text=texts.get(row["representative"], ""), **row) for row in largest.iter_rows(named=True)]
     return Clusters(number, sums[0], sums[1], shown)

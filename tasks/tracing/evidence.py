@@ -11,11 +11,12 @@ from tasks.tracing.text import block, number, table
 
 MOST = 40
 """Rows shown of a table."""
+DUPLICATE = ("exact_duplicate", "near_duplicate", "answers_disagree")
 NOTHING = pl.DataFrame()
 
 
 def duplicates(rows: Rows, question: dict[str, Any]) -> list[str]:
-    """The cluster of a question: the one that is kept, what differs, both answers, the other members."""
+    """The cluster of a question: the earlier one that it is like, what differs, both answers, the other members."""
     identifier = question["question_id"]
     own = rows.of("clean", "clusters", identifier)
     if own.is_empty():
@@ -26,36 +27,46 @@ def duplicates(rows: Rows, question: dict[str, Any]) -> list[str]:
     if row["representative"] == identifier:
         title = f"{members.height} questions say the same, of which this one is the first (cluster {row['cluster_id']})"
         return [title, *_members(members, identifier)]
-    title = f"{row['form']} duplicate of {row['representative']}, similarity {row['similarity']:.3f}"
-    lines = [f"{title} (cluster {row['cluster_id']})", *_beside(rows, question, row["representative"])]
-    others = members.filter(~pl.col("question_id").is_in([identifier, row["representative"]]))
+    # In a chain of near duplicates the one that a question is like need not be the first of the cluster.
+    earlier = _rejection(rows, identifier).get("question_id") or row["representative"]
+    title = f"{row['form']} duplicate of {earlier}, similarity {row['similarity']:.3f} (cluster {row['cluster_id']})"
+    pair = members.filter(pl.col("question_id").is_in([identifier, earlier]))
+    lines = [title, *_beside(rows, question, earlier, agree=bool(pair["agrees"].all()))]
+    others = members.filter(~pl.col("question_id").is_in([identifier, earlier]))
     return lines if others.is_empty() else [*lines, "  others in the cluster", *_members(others, identifier)]
 
 
+def _rejection(rows: Rows, identifier: str) -> dict[str, Any]:
+    """What `clean` rejected a question as a duplicate on; empty when it did not."""
+    rejected = rows.of("clean", "rejected", identifier)
+    if rejected.is_empty() or rejected["reason"][0] not in DUPLICATE:
+        return {}
+    return parsed(rejected["evidence"][0]) or {"question_id": rejected["evidence"][0]}
+
+
 def _without_cluster(rows: Rows, question: dict[str, Any]) -> list[str]:
-    """The same from the rejection alone, for artifacts older than clusters.parquet."""
-    rejected = rows.of("clean", "rejected", question["question_id"])
-    if rejected.is_empty() or not str(rejected["reason"][0]).endswith("_duplicate"):
+    """The same from the rejection alone, for artifacts without clusters.parquet."""
+    known = _rejection(rows, question["question_id"])
+    if not known.get("question_id"):
         return []
-    evidence = str(rejected["evidence"][0])
-    known = parsed(evidence) or {"question_id": evidence}
     similarity = f", similarity {known['similarity']}" if "similarity" in known else ""
-    title = f"{rejected['reason'][0].replace('_', ' ')} of {known['question_id']}{similarity}"
-    return [title, *_beside(rows, question, known["question_id"])]
+    return [f"duplicate of {known['question_id']}{similarity}", *_beside(rows, question, known["question_id"])]
 
 
-def _beside(rows: Rows, question: dict[str, Any], representative: str) -> list[str]:
-    found = where(rows.artifacts / "pull" / "kept.parquet", "question_id", [representative])
+def _beside(rows: Rows, question: dict[str, Any], earlier: str, *, agree: bool = False) -> list[str]:
+    """The earlier question, what differs, and both answers; `agree` when they are known to be equal as values."""
+    found = where(rows.artifacts / "pull" / "kept.parquet", "question_id", [earlier])
     if found.is_empty():
-        return ["  (the kept one is not in this pool; `dvc repro clean` brings its clusters up to date)"]
-    kept = found.row(0, named=True)
-    agree = "the same" if kept["answer"] == question["answer"] else "THEY DISAGREE"
+        return ["  (that one is not in this pool; `dvc repro clean` brings its clusters up to date)"]
+    other = found.row(0, named=True)
+    same = "the same" if other["answer"] == question["answer"] else "the same, written otherwise"
     return [
-        f"  the kept one: {kept['source']} · {kept['origin']}",
-        *block(kept["question"]),
+        f"  the earlier one: {other['source']} · {other['origin']}",
+        *block(other["question"]),
         "  what differs: [-there-] {+here+}",
-        *block(word_diff(kept["question"], question["question"])),
-        f"  answers: {kept['answer']} there, {question['answer']} here: {agree}",
+        *block(word_diff(other["question"], question["question"])),
+        f"  answers: {other['answer']} there, {question['answer']} here:"
+        f" {same if agree or same == 'the same' else 'THEY DISAGREE'}",
     ]
 
 

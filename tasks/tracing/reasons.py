@@ -10,12 +10,17 @@ REASONS: Mapping[str, str] = {
     "repeated_row": "the source has the same text in an earlier row",
     "question_too_short": "too few characters to be a question",
     "question_too_long": "more characters than a question may have",
+    "oversized_question": "too large to be a question",
+    "control_characters": "holds control characters, so that its text cannot be trusted",
     "no_verifiable_answer": "no final answer that a rule could check",
+    "answer_too_long": "its answer is a text, which no rule can check",
+    "asks_for_proof": "asks for a proof, which no rule can check",
     "several_parts": "asks for several things, which one answer cannot grade",
     "needs_image": "needs an image",
+    "other_language": "not in a language that was asked for",
     "exact_duplicate": "says the same as an earlier question, but for typesetting",
     "near_duplicate": "says nearly the same as an earlier question",
-    "answers_disagree": "says nearly the same as an earlier question, with another answer",
+    "answers_disagree": "says nearly the same as other questions, and their answers disagree",
     "benchmark_overlap": "stands in a benchmark",
     "prompt_too_long": "does not fit the model's context",
     "solved_by_weak_model": "too easy: the weak model solves it",
@@ -52,7 +57,8 @@ def in_short(evidence: str | None) -> str:
     entries = parsed(evidence)
     if not entries:
         return evidence or ""
-    return ", ".join(_entry(name, value) for name, value in entries.items() if name != "match")
+    shown = [(name, value) for name, value in entries.items() if name != "match" and value is not None]
+    return ", ".join(_entry(name, value) for name, value in shown)
 
 
 def _entry(name: str, value: object) -> str:

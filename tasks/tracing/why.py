@@ -74,6 +74,7 @@ def _head(rows: Rows, question: dict[str, Any]) -> list[str]:
     shown = {
         "question": f"{identifier} · {question['source']} · {question['origin']}",
         "license": source.get("license"),
+        "citation": source.get("citation"),
         "language": cleaned.get("language"),
         "domain": question["domain"],
         "level": question["level"],

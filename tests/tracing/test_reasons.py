@@ -20,6 +20,7 @@ def test_a_reason_is_shown_with_its_words_and_one_without_by_its_name():
     [
         ('{"question_id": "q_1", "similarity": 0.93, "cluster_id": "k_1"}', "q_1, similarity 0.93, k_1"),
         ('{"benchmark": "math500", "item_id": "b_1", "rule": "whole", "match": "long"}', "math500, b_1, rule whole"),
+        ('{"question_id": null, "similarity": 0.0, "cluster_id": "k_1"}', "similarity 0.0, k_1"),
         ("file.jsonl:3", "file.jsonl:3"),
         ("{x in a set}", "{x in a set}"),
         (None, ""),

@@ -42,12 +42,36 @@ def test_a_duplicate_shows_the_kept_one_what_differs_and_the_rest_of_its_cluster
     kept = first(artifacts, "clean/clusters.parquet", cluster_id="k_1", form="representative")
     shown = explain(artifacts, [question])
     assert f"near duplicate of {kept}, similarity 0.840 (cluster k_1)" in shown
-    assert "  the kept one: made · made:1\n    What is 1 + 0?\n" in shown
+    assert "  the earlier one: made · made:1\n    What is 1 + 0?\n" in shown
     assert "    [-What-] {+So what+} is 1 + 0 {+then+}?\n" in shown
     assert "answers: 1 there, 1 here: the same" in shown
     others = shown.split("others in the cluster")[1]
     assert "near  0.840       2       DISAGREES" in others
     assert question not in others
+
+
+def test_a_duplicate_is_compared_with_the_one_that_it_was_found_like(changed):
+    """In a chain of near duplicates that is not the first of the cluster."""
+    path = changed / "clean" / "rejected.parquet"
+    near = first(changed, "clean/rejected.parquet", reason="near_duplicate")
+    third = first(changed, "clean/rejected.parquet", reason="answers_disagree")
+    like = pl.lit(f'{{"question_id": "{third}", "similarity": 0.84, "cluster_id": "k_1"}}')
+    evidence = pl.when(pl.col("question_id") == near).then(like).otherwise("evidence")
+    pl.read_parquet(path).with_columns(evidence=evidence).write_parquet(path)
+    shown = explain(changed, [near])
+    assert f"near duplicate of {third}, similarity 0.840 (cluster k_1)" in shown
+    assert "So what is 1 + 0 {+then+}?" in shown
+    assert "answers: 2 there, 1 here: THEY DISAGREE" in shown
+    assert "representative  1.000       1" in shown.split("others in the cluster")[1]
+
+
+def test_answers_that_agree_though_written_otherwise_are_no_disagreement(changed):
+    path = changed / "pull" / "kept.parquet"
+    table = pl.read_parquet(path)
+    near = first(changed, "clean/rejected.parquet", reason="near_duplicate")
+    answer = pl.when(pl.col("question_id") == near).then(pl.lit("1.0")).otherwise("answer")
+    table.with_columns(answer=answer).write_parquet(path)
+    assert "answers: 1 there, 1.0 here: the same, written otherwise" in explain(changed, [near])
 
 
 def test_an_answer_that_disagrees_is_flagged_also_on_a_question_that_was_kept(artifacts):
@@ -68,7 +92,7 @@ def test_a_duplicate_is_explained_without_a_table_of_clusters(changed):
     (changed / "clean" / "clusters.parquet").unlink()
     question = first(changed, "clean/rejected.parquet", reason="exact_duplicate")
     kept = first(changed, "clean/kept.parquet")
-    assert f"exact duplicate of {kept}, similarity 1.0\n  the kept one: made" in explain(changed, [question])
+    assert f"duplicate of {kept}, similarity 1.0\n  the earlier one: made" in explain(changed, [question])
 
 
 def test_a_contaminated_question_shows_every_hit_with_the_item_and_the_rule_that_drops(artifacts):
