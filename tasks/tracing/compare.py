@@ -1,6 +1,7 @@
 """Two texts side by side in a terminal: what differs between them, and where the one stands in the other."""
 
 import re
+from collections.abc import Sequence
 from difflib import SequenceMatcher
 from itertools import islice, pairwise
 from typing import NamedTuple
@@ -48,15 +49,26 @@ def _same(old: str, new: str) -> str:
     return "(not a character differs)" if old == new else "(only white space differs)"
 
 
-def mark(text: str, match: str) -> str:
-    """`text` with what it has in common with `match` between « and »: literally, else run by run of words.
+def mark(text: str, matches: Sequence[str]) -> str:
+    """`text` with what it has in common with any of `matches` between « and »: literally, else run by run of words.
 
     Where the words are the same and only the typesetting differs, the runs are found all the same.
     """
-    spans = _literal(text, match) or _runs(text, match)
+    spans = _united([span for match in matches for span in _literal(text, match) or _runs(text, match)])
     ends = [0, *(place for span in spans for place in span), len(text)]
     parts = [text[start:end] for start, end in pairwise(ends)]
     return "".join(f"«{part}»" if index % 2 else part for index, part in enumerate(parts))
+
+
+def _united(spans: list[Span]) -> list[Span]:
+    """In order, those that overlap as one."""
+    united: list[Span] = []
+    for span in sorted(spans):
+        if united and span.start <= united[-1].end:
+            united[-1] = Span(united[-1].start, max(united[-1].end, span.end))
+        else:
+            united.append(span)
+    return united
 
 
 def _literal(text: str, match: str) -> list[Span]:

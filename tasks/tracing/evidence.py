@@ -85,7 +85,7 @@ def _members(members: pl.DataFrame, identifier: str) -> list[str]:
 
 
 def overlaps(rows: Rows, question: dict[str, Any]) -> list[str]:
-    """Every benchmark item that any rule found in the question, those that drop it first."""
+    """Every benchmark item that any rule found in the question; rules that drop it first, in their order."""
     identifier = question["question_id"]
     hits = rows.of("decontaminate", "hits", identifier)
     if hits.is_empty():
@@ -109,22 +109,31 @@ def _overlaps(rows: Rows, hits: pl.DataFrame) -> list[str]:
         return []
     items = where(rows.artifacts / "benchmarks" / "items.parquet", "item_id", hits["item_id"].unique().to_list())
     by_id = {item["item_id"]: item for item in items.iter_rows(named=True)}
-    ordered = hits.sort("drops", "share", "rule", "item_id", descending=[True, True, False, False])
-    lines = []
-    for hit in ordered.head(MOST).iter_rows(named=True):
-        lines += _overlap(hit, by_id.get(hit["item_id"]))
-    return lines + _rest(hits, "hits")
+    ordered = hits.sort("drops", descending=True, maintain_order=True).head(MOST)
+    where_found = ["item_id", "chain_id"] if "chain_id" in hits.columns else ["item_id"]
+    groups = (group for _, group in ordered.group_by(*where_found, maintain_order=True))
+    return [line for group in groups for line in _overlap(group, by_id)] + _rest(hits, "hits")
 
 
-def _overlap(hit: dict[str, Any], item: dict[str, Any] | None) -> list[str]:
-    does = "drops it" if hit["drops"] else "only reports it"
-    chain = f"in chain {hit['chain_id']}, " if "chain_id" in hit else ""
-    title = f"rule {hit['rule']} {does}: {chain}{hit['benchmark']} {hit['item_id']}, share {hit['share']:.3f}"
-    lines = [title, "  in common, as it stands here", *block(hit["match"])]
+def _overlap(hits: pl.DataFrame, items: dict[str, dict[str, Any]]) -> list[str]:
+    """What all rules found of one item: the text in common, each once, and the item with all of it marked."""
+    hit = hits.row(0, named=True)
+    item = items.get(hit["item_id"])
+    lines = [f"stands in benchmark {hit['benchmark']}" + (f", in chain {hit['chain_id']}" if "chain_id" in hit else "")]
+    for (match,), found in hits.group_by("match", maintain_order=True):
+        rules = ", ".join(_does(row) for row in found.iter_rows(named=True))
+        lines += [f"  {rules}: in common, as it stands here", *block(match)]
     if item is None:
-        return [*lines, "  (the item is not in this run's benchmarks; `dvc repro decontaminate` brings it up to date)"]
-    head = f"  the item: gold {item['gold']} · {item['origin']}"
-    return [*lines, head, *block(mark(item["question"], hit["match"]))]
+        return [
+            *lines,
+            f"  (no item {hit['item_id']} in this run's benchmarks; `dvc repro` brings its stage up to date)",
+        ]
+    text = mark(item["question"], hits["match"].to_list())
+    return [*lines, f"  the item: {hit['item_id']} · gold {item['gold']} · {item['origin']}", *block(text)]
+
+
+def _does(hit: dict[str, Any]) -> str:
+    return f"rule {hit['rule']} {'drops' if hit['drops'] else 'only reports'} it (share {hit['share']:.3f})"
 
 
 def attempts(rows: Rows, question: dict[str, Any], stage: str) -> list[str]:

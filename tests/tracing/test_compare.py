@@ -37,4 +37,13 @@ def test_of_long_texts_the_beginning_is_compared_and_it_says_so():
     ],
 )
 def test_what_two_texts_share_is_marked_whatever_its_typesetting(text, match, shown):
-    assert mark(text, match) == shown
+    assert mark(text, [match]) == shown
+
+
+def test_what_several_matches_share_with_a_text_is_marked_once():
+    assert (
+        mark("one two three four five six", ["five six", "two three", "three four"])
+        == "one «two three four» «five six»"
+    )
+    assert mark("one two three", ["two", "one two three"]) == "«one two three»"
+    assert mark("one", []) == "one"

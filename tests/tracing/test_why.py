@@ -98,10 +98,29 @@ def test_a_duplicate_is_explained_without_a_table_of_clusters(changed):
 def test_a_contaminated_question_shows_every_hit_with_the_item_and_the_rule_that_drops(artifacts):
     shown = explain(artifacts, [first(artifacts, "decontaminate/rejected.parquet")])
     hits = pl.read_parquet(artifacts / "decontaminate" / "hits.parquet")["item_id"]
-    drops = shown.index(f"rule ngram drops it: sums {hits[0]}, share 0.800")
-    reports = shown.index(f"rule containment only reports it: aime24 {hits[1]}, share 0.500")
-    assert drops < shown.index("  the item: gold 4 · sums:3\n    sums: «what is $3 + 0»$, and 1 more?\n") < reports
+    dropping, reporting = shown.split("stands in benchmark ")[1:]
+    assert dropping.splitlines() == [
+        "sums",
+        "  rule ngram drops it (share 0.800): in common, as it stands here",
+        "    What is 3 + 0",
+        f"  the item: {hits[0]} · gold 4 · sums:3",
+        "    sums: «what is $3 + 0»$, and 1 more?",
+    ]
+    assert "rule containment only reports it (share 0.500)" in reporting
+    assert f"the item: {hits[1]} · gold 4 · aime24:3" in reporting
     assert "decontaminate  rejected  benchmark_overlap: stands in a benchmark" in shown
+
+
+def test_rules_that_found_the_same_item_are_told_together(changed):
+    path = changed / "decontaminate" / "hits.parquet"
+    hits = pl.read_parquet(path)
+    same = hits.head(1).with_columns(rule=pl.lit("whole"), share=pl.lit(1.0))
+    more = hits.head(1).with_columns(rule=pl.lit("numbers"), match=pl.lit("more?"), share=pl.lit(0.1))
+    pl.concat([hits, same, more]).write_parquet(path)
+    shown = explain(changed, [hits["question_id"][0]])
+    assert "rule ngram drops it (share 0.800), rule whole drops it (share 1.000): in common" in shown
+    assert shown.count("    What is 3 + 0\n") == 1
+    assert shown.count("    sums: «what is $3 + 0»$, and 1 «more?»\n") == 1
 
 
 def test_a_hit_that_only_reports_is_shown_of_a_kept_question(artifacts):
@@ -114,7 +133,7 @@ def test_a_hit_that_only_reports_is_shown_of_a_kept_question(artifacts):
 def test_a_rejection_is_evidence_enough_without_a_table_of_hits(changed):
     (changed / "decontaminate" / "hits.parquet").unlink()
     shown = explain(changed, [first(changed, "decontaminate/rejected.parquet")])
-    assert "rule ngram drops it: sums b_" in shown
+    assert "stands in benchmark sums\n  rule ngram drops it (share 0.800)" in shown
     assert "containment" not in shown
 
 
@@ -129,7 +148,7 @@ def test_a_leaked_chain_shows_the_benchmark_item_in_it(artifacts):
     question = first(artifacts, "select/leaks.parquet")
     chain = pl.read_parquet(artifacts / "select" / "leaks.parquet")["chain_id"][0]
     shown = explain(artifacts, [question])
-    assert f"rule ngram drops it: in chain {chain}, aime24 b_" in shown
+    assert f"stands in benchmark aime24, in chain {chain}\n  rule ngram drops it (share 0.750)" in shown
     assert "aime24: «add 0 and 1»" in shown
     assert "0.751    benchmark_leak" in shown
 
