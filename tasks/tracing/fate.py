@@ -61,7 +61,7 @@ def resolve(rows: Rows, prefix: str) -> str:
     if prefix in found:
         return prefix
     if len(found) > 1:
-        shown = ", ".join(sorted(found)[:4])
+        shown = ", ".join(sorted(found))
         raise LimoError(f"{prefix!r}: several questions have an id that begins so, such as {shown}; give more of it")
     if not found:
         other = "" if prefix.startswith("q_") else "; `limo trace` explains chains, scores and other records"
@@ -70,11 +70,13 @@ def resolve(rows: Rows, prefix: str) -> str:
 
 
 def _begin_so(path: Path, prefix: str) -> set[str]:
-    """Ids that begin with `prefix`: that id itself where it is one, else five at most, enough to tell they are many."""
+    """The first and the last id that begins with `prefix`: one when only one does, none when none does."""
     if not path.exists():
         return set()
-    found = pl.scan_parquet(path).select("question_id").filter(pl.col("question_id").str.starts_with(prefix)).unique()
-    return set(fetch(path, found.sort(pl.col("question_id").str.len_bytes()).head(5))["question_id"])
+    identifier = pl.col("question_id")
+    found = pl.scan_parquet(path).filter(identifier.str.starts_with(prefix))
+    ends = fetch(path, found.select(first=identifier.min(), last=identifier.max())).row(0)
+    return {end for end in ends if end is not None}
 
 
 def question_fate(rows: Rows, question_id: str) -> list[Step]:

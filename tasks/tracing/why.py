@@ -69,7 +69,8 @@ def _explained(rows: Rows, identifier: str) -> list[str]:
 
 def _head(rows: Rows, question: dict[str, Any]) -> list[str]:
     identifier = question["question_id"]
-    cleaned = next(rows.of("clean", "kept", identifier).iter_rows(named=True), {})
+    judged = (rows.of("clean", name, identifier) for name in ("kept", "rejected"))
+    cleaned = next((row for table in judged for row in table.iter_rows(named=True)), {})
     source = read_json(rows.artifacts / "pull" / MANIFEST)["facts"].get("sources", {}).get(question["source"], {})
     shown = {
         "question": f"{identifier} · {question['source']} · {question['origin']}",
