@@ -1,6 +1,7 @@
 """The `limo` command. One line and exit code 2 for a user's mistake; a traceback only for a bug."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -67,6 +68,22 @@ def status() -> None:
 
 
 @app.command()
+def sources(
+    artifacts: Annotated[Path, typer.Option(help="the artifacts folder")] = summary.ARTIFACTS,
+) -> None:
+    """What every filter kept and dropped of each source, and whether it adds up: exit code 1 when it does not."""
+    from tasks.tracing.sources import counted, faults
+
+    filters = counted(artifacts)
+    print(summary.render(summary.table(summary.source_rows(filters), "Questions of each source")), end="")
+    found = faults(artifacts, filters)
+    if found:
+        print("\n".join(f"limo: {fault}" for fault in found), file=sys.stderr)
+        raise typer.Exit(1)
+    print(summary.adds_up(filters))
+
+
+@app.command()
 def results() -> None:
     """The result table of the last run, where its report is, and what to do next."""
     print(summary.closing())
@@ -81,6 +98,20 @@ def trace(
     from tasks.tracing.trace import describe
 
     print(describe(artifacts, record))
+
+
+@app.command()
+def why(
+    questions: Annotated[list[str] | None, typer.Argument(help="ids of questions, or their unique beginnings")] = None,
+    text: Annotated[str | None, typer.Option(help="list the questions that contain this text instead")] = None,
+    artifacts: Annotated[Path, typer.Option(help="the artifacts folder")] = summary.ARTIFACTS,
+) -> None:
+    """What happened to a question at every stage, with the evidence: its duplicates, benchmark hits and attempts."""
+    from tasks.tracing.why import explain, search
+
+    if bool(questions) == (text is not None):
+        raise LimoError("limo why: give the ids of questions, or --text with words of one")
+    print(explain(artifacts, questions) if questions else search(artifacts, text or ""), end="")
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """What a run comes to, in a terminal: the result table, the funnel, and what to do next."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from rich.table import Table
 from flows.dag import upstream
 from tasks.files import MANIFEST, read_json, read_table
 from tasks.records.benchmark import SCORE
+from tasks.tracing.sources import NONE, Counts, Filter, total
 
 ARTIFACTS = Path("artifacts")
 REPORT = ARTIFACTS / "report" / "report.html"
@@ -44,6 +46,27 @@ def stage_rows(artifacts: Path = ARTIFACTS) -> list[dict[str, Any]]:
     return rows
 
 
+def source_rows(filters: Sequence[Filter]) -> list[dict[str, Any]]:
+    """One row a source, and one of them all: taken by the first filter, then what each kept and dropped by reason."""
+    names = list(dict.fromkeys(name for each in filters for name in each.sources))
+    rows = [(name, {each.stage: each.sources.get(name, NONE) for each in filters}) for name in names]
+    rows.append(("all", {each.stage: total(each) for each in filters}))
+    return [
+        {"source": name, "taken": f"{counts[filters[0].stage].taken:,}"}
+        | {stage: _kept_and_dropped(found) for stage, found in counts.items()}
+        for name, counts in rows
+    ]
+
+
+def adds_up(filters: Sequence[Filter]) -> str:
+    """The line that says what was checked."""
+    stages, sources = len(filters), len(filters[0].sources)
+    return (
+        f"Adds up: kept + rejected = taken at {stages} {'filter' if stages == 1 else 'filters'} for each of {sources}"
+        f" {'source' if sources == 1 else 'sources'}, and each filter took what the one before kept."
+    )
+
+
 def table(rows: list[dict[str, Any]], title: str) -> Table:
     """Rows with the same keys as a table for the terminal."""
     drawn = Table(title=title, title_justify="left")
@@ -75,6 +98,11 @@ def render(*pieces: RenderableType) -> str:
     for piece in pieces:
         console.print(piece)
     return console.export_text()
+
+
+def _kept_and_dropped(counts: Counts) -> str:
+    dropped = sorted(counts.rejected.items(), key=lambda entry: (-entry[1], entry[0]))
+    return "\n".join([f"{counts.kept:,}", *(f"-{count:,} {reason}" for reason, count in dropped)])
 
 
 def _interval(score: dict[str, Any]) -> str:

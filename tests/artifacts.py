@@ -6,10 +6,12 @@ import shutil
 
 import polars as pl
 
-from tasks.manifest import count_reasons, write_manifest
+from tasks.manifest import count_reasons, count_sources, write_manifest
 from tasks.records.benchmark import ANSWER, ITEM, SCORE, VERDICT, item_id, score_id, verdict_id
 from tasks.records.chain import CHAIN, SAMPLE, chain_id
+from tasks.records.cluster import CLUSTER
 from tasks.records.ids import content_id
+from tasks.records.overlap import HIT, LEAK
 from tasks.records.question import BANDED, QUESTION
 from tasks.records.response import ATTEMPT
 from tasks.score import ScoreParams, score_chains
@@ -19,7 +21,17 @@ from tests.builders import make_model, make_question, write_models
 
 GRADER = "limo-grader 1"
 WORDS = ["we", "check", "that", "3", "+", "4", "since", "it", "might", "be", "perhaps", "therefore", "we", "verify"]
+SHARED = "sums: what is $3 + 0$, and 1 more?"
 REJECTED = {"reason": pl.String, "evidence": pl.String}
+
+
+DUPLICATES = [
+    make_question(text, answer, source="other", origin=f"other.jsonl:{row}").model_dump()
+    for row, (text, answer) in enumerate(
+        [("What is $0 + 0$?", "0"), ("So what is 1 + 0 then?", "1"), ("So what is 1 + 0?", "2")], start=1
+    )
+]
+"""Of another source: the first question typeset, the second reworded, and that again with another answer."""
 
 
 def write_run(root, *, questions=40, items=10, samples=4):
@@ -28,9 +40,9 @@ def write_run(root, *, questions=40, items=10, samples=4):
     pool = [_question(number) for number in range(questions)]
     _write_base(root)
     _write_items(root, items)
-    pool = _filter(root, "pull", pool, lambda row: None)
-    pool = _filter(root, "clean", pool, lambda row: "no_answer" if row["answer"] is None else None)
-    pool = _filter(root, "decontaminate", pool, lambda row: "ngram" if row["answer"] == "3" else None)
+    pool = _write_pull(root, pool)
+    pool = _write_clean(root, pool)
+    pool = _write_decontaminate(root, pool)
     pool = _write_screen(root, pool)
     banded = _write_band(root, pool, draw)
     chains = _write_reason(root, banded, draw)
@@ -38,8 +50,9 @@ def write_run(root, *, questions=40, items=10, samples=4):
     _write(root / "score", "score", {"chains": scored}, scored.height, scored.height, {"seconds": 0.1})
     decided = select_samples(scored, SelectParams(count=4))
     kept = decided.filter(pl.col("reason").is_null()).select(SAMPLE.names())
-    rejected = decided.filter(pl.col("reason").is_not_null())
-    _write(root / "select", "select", {"kept": kept, "rejected": rejected}, decided.height, kept.height, {}, rejected)
+    rejected, leaks = _leak(root, decided.filter(pl.col("reason").is_not_null()))
+    tables = {"kept": kept, "rejected": rejected, "leaks": leaks}
+    _write(root / "select", "select", tables, decided.height, kept.height, {}, rejected)
     _write_train(root, kept)
     _write_answers(root, samples, draw)
     return root
@@ -73,7 +86,7 @@ def _write_items(root, count):
     rows = []
     for benchmark in ("aime24", "sums"):
         for number in range(count):
-            question = f"{benchmark}: add {number} and 1"
+            question = SHARED if (benchmark, number) == ("sums", 3) else f"{benchmark}: add {number} and 1"
             rows.append(
                 {"item_id": item_id(benchmark, question), "benchmark": benchmark, "question": question}
                 | {"gold": str(number + 1), "kind": "auto", "language": "en", "origin": f"{benchmark}:{number}"}
@@ -83,14 +96,111 @@ def _write_items(root, count):
     _write(root / "benchmarks", "benchmarks", {"items": table, "rejected": empty}, len(rows), len(rows), {})
 
 
-def _filter(root, stage, rows, decide, schema=QUESTION, tables=None, facts=None):
-    decided = [(row, decide(row)) for row in rows]
-    kept = [row for row, reason in decided if reason is None]
-    rejected = [row | {"reason": reason, "evidence": f"because of {stage}"} for row, reason in decided if reason]
-    rejects = pl.DataFrame(rejected, schema={**schema, **REJECTED})
-    written = {"kept": pl.DataFrame(kept, schema=schema), "rejected": rejects} | (tables or {})
-    _write(root / stage, stage, written, len(rows), len(kept), facts or {"seconds": 0.2}, rejects)
+def _write_pull(root, pool):
+    facts = {
+        "made": {"rows": len(pool), "taken": len(pool), "rejected": {}, "license": "cc0-1.0"},
+        "other": {"rows": 4, "taken": 4, "rejected": {"repeated_row": 1}, "license": "mit"},
+    }
+    again = DUPLICATES[0] | {"origin": "other.jsonl:9"}
+    rows = [*pool, *DUPLICATES, again]
+    seen = {"other.jsonl:9": ("repeated_row", "other.jsonl:1")}
+    return _filter(root, "pull", rows, lambda row: seen.get(row["origin"]), facts={"sources": facts})
+
+
+def _write_clean(root, pool):
+    """Three duplicates of the first two questions go; the question of 5 stays, though it has another answer than 4."""
+    first, second, fourth, fifth = (pool[number] for number in (0, 1, 4, 5))
+    exact, near, other = DUPLICATES
+    clusters = [
+        *(_member("k_0", first, row, form, 1.0) for row, form in ((first, "representative"), (exact, "exact"))),
+        _member("k_1", second, second, "representative", 1.0),
+        *(_member("k_1", second, row, "near", 0.84) for row in (near, other)),
+        _member("k_4", fourth, fourth, "representative", 1.0),
+        _member("k_4", fourth, fifth, "near", 0.8),
+    ]
+    told = [(exact, "exact_duplicate", 0), (near, "near_duplicate", 3), (other, "answers_disagree", 4)]
+    reasons = {row["question_id"]: (reason, _duplicate_evidence(clusters[at])) for row, reason, at in told}
+    tables = {"clusters": pl.DataFrame(clusters, schema=CLUSTER)}
+    kept = _filter(
+        root,
+        "clean",
+        pool,
+        lambda row: "no_answer" if row["answer"] is None else reasons.get(row["question_id"]),
+        tables=tables,
+    )
+    path = root / "clean" / "kept.parquet"
+    pl.read_parquet(path).with_columns(language=pl.lit("en")).write_parquet(path)
     return kept
+
+
+def _member(cluster, representative, row, form, similarity):
+    named = {"cluster_id": cluster, "question_id": row["question_id"], "representative": representative["question_id"]}
+    agrees = row["answer"] == representative["answer"]
+    return named | {"form": form, "similarity": similarity, "answer": row["answer"], "agrees": agrees}
+
+
+def _duplicate_evidence(member):
+    told = {"question_id": member["representative"], "similarity": member["similarity"]}
+    return json.dumps(told | {"cluster_id": member["cluster_id"]})
+
+
+def _write_decontaminate(root, pool):
+    """The question of 3 stands in a benchmark by one rule, which drops it; another rule reports it and that of 13."""
+    dropped, reported = (next(row for row in pool if row["answer"] == answer) for answer in ("3", "13"))
+    items = {row["question"]: row for row in pl.read_parquet(root / "benchmarks" / "items.parquet").to_dicts()}
+    shared, added = items[SHARED], items["aime24: add 3 and 1"]
+    hits = [
+        _hit(dropped, "ngram", shared, "What is 3 + 0", 0.8, True),
+        _hit(dropped, "containment", added, "3 + 0", 0.5, False),
+        _hit(reported, "containment", shared, "What is", 0.4, False),
+    ]
+    told = {name: hits[0][name] for name in ("benchmark", "item_id", "rule", "match", "share")}
+    reasons = {dropped["question_id"]: ("benchmark_overlap", json.dumps(told))}
+    rules = {
+        "ngram": {"drops": True, "questions": 1, "only_by_this_rule": 0, "benchmarks": {"sums": 1}},
+        "containment": {"drops": False, "questions": 2, "only_by_this_rule": 1, "benchmarks": {"aime24": 1, "sums": 1}},
+    }
+    tables = {"hits": pl.DataFrame(hits, schema=HIT)}
+    return _filter(
+        root,
+        "decontaminate",
+        pool,
+        lambda row: reasons.get(row["question_id"]),
+        tables=tables,
+        facts={"rules": rules},
+    )
+
+
+def _hit(row, rule, item, match, share, drops):
+    named = {"question_id": row["question_id"], "rule": rule, "benchmark": item["benchmark"]}
+    return named | {"item_id": item["item_id"], "match": match, "share": share, "drops": drops}
+
+
+def _leak(root, rejected):
+    """The last rejected chain holds a benchmark item: rejected chains with that reason, and the table of leaks."""
+    item = pl.read_parquet(root / "benchmarks" / "items.parquet").row(0, named=True)
+    chain = rejected.row(-1, named=True)
+    leak = _hit(chain, "ngram", item, "add 0 and 1", 0.75, True)
+    told = json.dumps({name: leak[name] for name in ("benchmark", "item_id", "rule", "match", "share")})
+    last = pl.col("chain_id") == chain["chain_id"]
+    marked = rejected.with_columns(
+        reason=pl.when(last).then(pl.lit("benchmark_leak")).otherwise("reason"),
+        evidence=pl.when(last).then(pl.lit(told)).otherwise("evidence"),
+    )
+    return marked, pl.DataFrame([leak | {"chain_id": chain["chain_id"]}], schema=LEAK)
+
+
+def _filter(root, stage, rows, decide, schema=QUESTION, tables=None, facts=None):
+    """`decide` gives None, a reason, or a reason with its evidence."""
+    reasons = [(row, decide(row)) for row in rows]
+    told = [(row, reason if isinstance(reason, tuple) else (reason, f"because of {stage}")) for row, reason in reasons]
+    decided = [row | {"reason": reason, "evidence": evidence if reason else None} for row, (reason, evidence) in told]
+    table = pl.DataFrame(decided, schema={**schema, **REJECTED})
+    kept, rejects = table.filter(pl.col("reason").is_null()), table.filter(pl.col("reason").is_not_null())
+    written = {"kept": kept.drop("reason", "evidence"), "rejected": rejects} | (tables or {})
+    facts = {"sources": count_sources(table)} | (facts or {"seconds": 0.2})
+    _write(root / stage, stage, written, table.height, kept.height, facts, rejects)
+    return written["kept"].to_dicts()
 
 
 def _attempt(stage, row, model, index, right, text="so \\boxed{1}"):

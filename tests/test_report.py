@@ -1,3 +1,4 @@
+import json
 import re
 from html.parser import HTMLParser
 
@@ -53,6 +54,7 @@ def test_the_page_is_well_formed_with_all_its_sections(page):
     assert outline.headings == [
         "Benchmarks",
         "Funnel",
+        "Contamination and duplicates",
         "Difficulty",
         "Chain quality",
         "Training",
@@ -92,6 +94,33 @@ def test_what_is_drawn_is_there_as_csv_too(artifacts):
     assert (
         tables["quality"].group_by("figure", "group").agg(pl.col("share").sum())["share"].round(6).unique().item() == 1
     )
+
+
+def test_rules_clusters_and_sources_stand_in_their_section(page, artifacts):
+    section = page.split("<h2>Contamination and duplicates</h2>")[1].split("</section>")[0]
+    titles = re.findall(r"<h4>(.*?)</h4>", section)
+    assert titles == [
+        "Benchmark items in pool questions",
+        "Benchmark items in training chains",
+        "Questions that say the same",
+        "By source",
+    ]
+    assert "3 clusters of 7 questions; 2 of these have another answer than the first of their cluster." in section
+    assert section.count('<span class="chip drops">drops</span>') == 2
+    kept = pl.read_parquet(artifacts / "clean" / "kept.parquet")["question_id"][1]
+    assert f"<code>{kept}</code></td><td>What is 1 + 0?</td>" in section
+    assert '<tr class="total"><td><b>all</b></td>' in section
+
+
+def test_what_no_stage_told_is_left_out_of_the_page(tmp_path):
+    artifacts = write_run(tmp_path)
+    (artifacts / "clean" / "clusters.parquet").unlink()
+    (artifacts / "select" / "leaks.parquet").unlink()
+    for stage in ("pull", "clean", "decontaminate", "screen", "band"):
+        path = artifacts / stage / "manifest.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"facts": {}}))
+    run(ReportParams(), artifacts=artifacts, out=artifacts / "report")
+    assert "Contamination" not in (artifacts / "report" / "report.html").read_text()
 
 
 def test_a_long_text_is_cut_and_says_so(tmp_path):

@@ -21,17 +21,21 @@ from tasks.reporting.numbers import (
     lengths,
     quality,
 )
+from tasks.reporting.overlap import overlap_content
 from tasks.reporting.results import other_metrics, read_paper, results
 from tasks.reporting.template import fill
+from tasks.tracing.text import clean
 
 TEMPLATE = "page.html.j2"
 CURVES = {"loss": "loss", "lr": "learning rate", "grad_norm": "gradient norm", "tokens_per_second": "tokens a second"}
 BINS = 25
+TITLE = 120
+"""Characters of a question where it is one line of a table."""
 
 
 def render_page(artifacts: Path, title: str, longest_text: int) -> str:
     """The whole page."""
-    filters = {"cut": lambda text: cut(text, longest_text)}
+    filters = {"cut": lambda text: cut(text, longest_text), "shorten": lambda text: clean(text, TITLE)}
     return fill(Path(__file__).parent / TEMPLATE, _content(artifacts) | {"title": title}, filters)
 
 
@@ -74,6 +78,7 @@ def _content(artifacts: Path) -> dict[str, Any]:
         "others": other_metrics(artifacts),
         "paper": read_paper(),
         "funnel": list(filters.values()),
+        "overlap": overlap_content(artifacts),
         "filters": filters,
         "difficulty": difficulty(artifacts),
         "quality": [_quality_drawing(scored, name) for name in DIMENSIONS],

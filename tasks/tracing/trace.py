@@ -15,6 +15,7 @@ from tasks.records.model import Model, load_models
 from tasks.records.question import QUESTION
 from tasks.tracing.edges import trained_model
 from tasks.tracing.fate import question_fate, question_row
+from tasks.tracing.rows import Rows
 from tasks.tracing.samples import sample_trails
 from tasks.tracing.text import fields, percent, table
 from tasks.tracing.walk import ids, trace
@@ -158,10 +159,12 @@ def _chain(artifacts: Path, edges: pl.DataFrame, identifier: str) -> list[str]:
 
 
 def _question(artifacts: Path, edges: pl.DataFrame, identifier: str) -> list[str]:
-    row = question_row(artifacts, identifier)
+    rows = Rows(artifacts, [identifier])
+    row = question_row(rows, identifier)
     shown: dict[str, object] = {"question": f"{identifier} · {row['source']} · {row['origin']}"}
     shown |= {"text": row["question"], "answer": row["answer"], "domain": row["domain"], "level": row["level"]}
-    return [*fields(shown), "", *table((step._asdict() for step in question_fate(artifacts, identifier)), width=90)]
+    fate = table((step._asdict() for step in question_fate(rows, identifier)), width=110)
+    return [*fields(shown), "", *fate, "", f"`limo why {identifier}` shows the evidence in full."]
 
 
 def _row(path: Path, schema: pl.Schema, column: str, identifier: str) -> dict[str, Any]:

@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
+import polars as pl
 import pytest
+
+from tests.artifacts import write_run
 
 CLI = [sys.executable, "-c", "from flows.cli import main; main()"]
 
@@ -25,9 +28,18 @@ def test_a_profile_for_another_machine_says_what_it_lacks():
     assert "flash_attn" in done.stderr
 
 
+@pytest.fixture
+def artifacts(tmp_path):
+    return write_run(tmp_path / "artifacts")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["why"], "give the ids of questions, or --text with words of one"),
+        (["why", "q_1", "--text", "x"], "give the ids of questions, or --text with words of one"),
+        (["why", "q_1", "--artifacts", "no/such/folder"], "no/such/folder/pull: nothing there yet"),
+        (["sources", "--artifacts", "no/such/folder"], "no/such/folder: no filter has run yet"),
         (["check", "nothing"], "profiles/nothing.yaml: no such profile"),
         (["use", "nothing"], "profiles/nothing.yaml: no such profile"),
         (["trace", "s_1", "--artifacts", "no/such/folder"], "no/such/folder"),
@@ -47,3 +59,27 @@ def test_the_flow_tells_a_bad_params_file_before_prefect_starts(tmp_path):
     assert done.returncode == 2
     assert "band.samples" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_why_explains_ids_and_finds_words(artifacts):
+    question = pl.read_parquet(artifacts / "decontaminate" / "rejected.parquet")["question_id"][0]
+    explained = limo("why", question[:12], "--artifacts", artifacts)
+    assert explained.returncode == 0
+    assert f"question  {question}" in explained.stdout
+    assert "rule ngram drops it" in explained.stdout
+    found = limo("why", "--text", "3 + 0", "--artifacts", artifacts)
+    assert question in found.stdout
+
+
+def test_sources_adds_up_or_ends_with_one_and_names_what_does_not(artifacts):
+    good = limo("sources", "--artifacts", artifacts)
+    assert good.returncode == 0
+    assert "Adds up: kept + rejected = taken at 5 filters for each of 2 sources" in good.stdout
+    assert "-1 exact_duplicate" in good.stdout
+    path = artifacts / "screen" / "kept.parquet"
+    pl.read_parquet(path).tail(-1).write_parquet(path)
+    bad = limo("sources", "--artifacts", artifacts)
+    assert bad.returncode == 1
+    assert "-1 exact_duplicate" in bad.stdout
+    assert "Adds up" not in bad.stdout
+    assert "limo: band, source made: took 23, but screen kept 22" in bad.stderr

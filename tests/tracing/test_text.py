@@ -1,4 +1,4 @@
-from tasks.tracing.text import clean, fields, percent, table
+from tasks.tracing.text import block, clean, fields, number, percent, table
 
 
 def test_control_characters_of_a_response_do_not_reach_the_terminal():
@@ -20,3 +20,16 @@ def test_numbers_stand_right_and_texts_left():
 
 def test_percent_with_its_interval():
     assert percent(0.5, 0.412, 0.5999) == "50.0% [41.2, 60.0]"
+
+
+def test_a_block_keeps_lines_and_takes_out_control_characters():
+    assert block("one\n\n\ttwo\x1b[2J\u202e", indent="> ") == ["> one", "> ", ">         two[2J"]
+
+
+def test_a_block_is_cut_only_beyond_its_limit_and_says_so():
+    assert block("x" * 2_000) == ["    " + "x" * 2_000]
+    assert block("x" * 3_234) == ["    " + "x" * 2_000, "    … 1,234 more characters"]
+
+
+def test_a_count_agrees_with_its_noun():
+    assert [number(count, "row") for count in (0, 1, 2000)] == ["0 rows", "1 row", "2,000 rows"]

@@ -1,0 +1,93 @@
+import json
+
+import polars as pl
+import pytest
+
+from tasks.errors import LimoError
+from tasks.records.cluster import CLUSTER
+from tasks.records.overlap import LEAK
+from tasks.reporting.overlap import Rule, clusters, leak_rules, overlap_content, question_rules, sources
+from tasks.tracing.sources import Counts
+from tests.artifacts import write_run
+
+
+@pytest.fixture
+def artifacts(tmp_path):
+    return write_run(tmp_path / "artifacts")
+
+
+def test_rules_tell_what_they_find_in_which_benchmark_and_whether_they_drop(artifacts):
+    found = question_rules(artifacts)
+    assert found.benchmarks == ["aime24", "sums"]
+    assert found.rules == [
+        Rule("ngram", True, 1, 0, {"sums": 1}),
+        Rule("containment", False, 2, 1, {"aime24": 1, "sums": 1}),
+    ]
+
+
+def test_a_chain_counts_once_for_each_rule_and_benchmark(artifacts):
+    rows = [
+        ("c_1", "ngram", "sums", "b_1", True),
+        ("c_1", "ngram", "sums", "b_2", True),
+        ("c_1", "ngram", "aime24", "b_3", True),
+        ("c_1", "containment", "sums", "b_1", False),
+        ("c_2", "containment", "sums", "b_1", False),
+    ]
+    table = pl.DataFrame(rows, ["chain_id", "rule", "benchmark", "item_id", "drops"], orient="row")
+    table = table.with_columns(question_id=pl.lit("q_1"), match=pl.lit("x"), share=pl.lit(0.5))
+    table.select(LEAK.names()).write_parquet(artifacts / "select" / "leaks.parquet")
+    assert leak_rules(artifacts).rules == [
+        Rule("ngram", True, 1, 0, {"aime24": 1, "sums": 1}),
+        Rule("containment", False, 2, 1, {"sums": 2}),
+    ]
+
+
+def test_clusters_are_counted_and_the_ten_largest_shown(artifacts):
+    kept = pl.read_parquet(artifacts / "clean" / "kept.parquet")
+    rows = []
+    for number, size in enumerate([2, 5, *([3] * 11)]):
+        first = kept["question_id"][number]
+        rows += [
+            (f"k_{number:02}", f"{first}-{place}" if place else first, first, "near", 0.9, "1", place != 4)
+            for place in range(size)
+        ]
+    pl.DataFrame(rows, CLUSTER, orient="row").write_parquet(artifacts / "clean" / "clusters.parquet")
+    found = clusters(artifacts)
+    assert (found.clusters, found.members, found.disagreeing) == (13, 40, 1)
+    assert [line.cluster_id for line in found.largest] == ["k_01", *(f"k_{number:02}" for number in range(2, 11))]
+    assert found.largest[0] == ("k_01", kept["question_id"][1], "What is 1 + 0?", 5, 1)
+
+
+def test_no_cluster_is_a_table_without_rows(artifacts):
+    pl.DataFrame(schema=CLUSTER).write_parquet(artifacts / "clean" / "clusters.parquet")
+    assert clusters(artifacts) == (0, 0, 0, [])
+
+
+def test_every_source_has_its_funnel(artifacts):
+    found = sources(artifacts)
+    assert found.stages == ["pull", "clean", "decontaminate", "screen", "band"]
+    assert found.rows["other"][:3] == [
+        Counts(3, {"repeated_row": 1}),
+        Counts(0, {"answers_disagree": 1, "exact_duplicate": 1, "near_duplicate": 1}),
+        Counts(0, {}),
+    ]
+    assert [step.kept for step in found.all] == [43, 36, 35, 23, 14]
+
+
+def test_each_piece_is_left_out_alone(artifacts):
+    assert None not in overlap_content(artifacts).values()
+    (artifacts / "clean" / "clusters.parquet").unlink()
+    path = artifacts / "decontaminate" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["facts"]["rules"]
+    path.write_text(json.dumps(manifest))
+    (artifacts / "select" / "leaks.parquet").unlink()
+    left = overlap_content(artifacts)
+    assert [name for name, piece in left.items() if piece] == ["sources", "any"]
+
+
+def test_a_table_of_clusters_without_a_column_is_one_clear_line(artifacts):
+    path = artifacts / "clean" / "clusters.parquet"
+    pl.read_parquet(path).drop("agrees").write_parquet(path)
+    with pytest.raises(LimoError, match=r"clean/clusters.parquet: lacks agrees; rerun the stage"):
+        clusters(artifacts)
