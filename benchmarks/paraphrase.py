@@ -55,6 +55,12 @@ ENOUGH = 2
 """Rules that must have changed something: one exchanged word is no paraphrase."""
 
 
+def reword(text: str, generator: random.Random) -> str:
+    """One synonym exchanged, wherever it stands."""
+    rules = [rule for rule in SYNONYMS if re.search(rule[0], text)]
+    return re.sub(*generator.choice(rules), text) if rules else text
+
+
 def paraphrase(text: str, generator: random.Random) -> str:
     """Reworded by every rule that applies, each with nine chances in ten; the text itself where too few apply."""
     changes, done = text, 0

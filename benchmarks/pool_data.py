@@ -94,7 +94,7 @@ def write_shards(folder: Path, real: pl.DataFrame, rows: int, seed: int = 0, joi
 
 
 def mean_chars(questions: pl.DataFrame) -> float:
-    return questions["question"].str.len_chars().sum() / questions.height
+    return float(questions["question"].str.len_chars().sum() / questions.height)
 
 
 def main() -> None:
