@@ -1,6 +1,6 @@
 r"""Questions to measure with: the real pool, the benchmarks, and as many realistic variants as one likes.
 
-    python -m benchmarks.pool_data [--data ../shared/data] [--rows 200000] [--joined 1] [--out FOLDER]
+    python -m benchmarks.pool_data [--data ../shared/data] [--rows 200000] [--joined 1] [--repeated 0] [--out FOLDER]
 
 prints what the variants look like and how fast they are made; with --out it writes them as JSONL shards.
 
@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -61,33 +61,56 @@ def benchmark_items(folder: Path) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=ITEM, orient="row").unique("item_id", keep="first", maintain_order=True)
 
 
-def batches(real: pl.DataFrame, rows: int, seed: int = 0, joined: int = 1) -> Iterator[pl.DataFrame]:
-    """`rows` questions (QUESTIONS) in frames of at most 200,000: the real ones first, then variants of them.
+class Shape(NamedTuple):
+    """What the variants of a pool are to be like."""
 
-    Args:
-        joined: variants written one after the other into one question: makes a longer text.
-    """
+    joined: int = 1
+    """Variants written one after the other into one question: 2 makes texts of twice the length."""
+    repeated: float = 0.0
+    """Share of the variants that say what an earlier one said: other spaces, case and LaTeX, the same answer."""
+
+
+PLAIN = Shape()
+
+
+def batches(real: pl.DataFrame, rows: int, seed: int = 0, shape: Shape = PLAIN) -> Iterator[pl.DataFrame]:
+    """`rows` questions (QUESTIONS) in frames of at most 200,000: the real ones first, then variants of them."""
     maker = Maker(real["question"].to_list(), seed)
     yield real.head(rows)
+    early = None
     for start in range(0, rows - real.height, BATCH):
-        single = maker.make(start * joined, min(BATCH, rows - real.height - start) * joined)
-        texts = [single["question"].gather_every(joined, offset) for offset in range(joined)]
-        made = pl.select(pl.concat_str(texts, separator=" ").alias("question"), single["answer"].gather_every(joined))
+        made = _joined(maker, start, min(BATCH, rows - real.height - start), shape.joined)
+        early = made if early is None else early
+        copies = _retyped(early.head(int(made.height * shape.repeated)))
+        made = pl.concat([made.head(made.height - copies.height), copies])
         place = pl.int_range(start, start + made.height)
         made = made.with_columns(pl.format("v_{}", place).alias("question_id"), pl.lit("made").alias("source"))
         yield made.select(QUESTIONS.names())
 
 
-def variants(real: pl.DataFrame, rows: int, seed: int = 0, joined: int = 1) -> pl.DataFrame:
+def _joined(maker: Maker, start: int, rows: int, joined: int) -> pl.DataFrame:
+    single = maker.make(start * joined, rows * joined)
+    texts = [single["question"].gather_every(joined, offset) for offset in range(joined)]
+    return pl.select(pl.concat_str(texts, separator=" ").alias("question"), single["answer"].gather_every(joined))
+
+
+def _retyped(made: pl.DataFrame) -> pl.DataFrame:
+    text = (
+        pl.col("question").str.replace_all("\\frac", "\\dfrac", literal=True).str.replace_all(" ", "  ", literal=True)
+    )
+    return made.with_columns(text.str.to_lowercase())
+
+
+def variants(real: pl.DataFrame, rows: int, seed: int = 0, shape: Shape = PLAIN) -> pl.DataFrame:
     """`batches`, in one frame."""
-    return pl.concat(batches(real, rows, seed, joined))
+    return pl.concat(batches(real, rows, seed, shape))
 
 
-def write_shards(folder: Path, real: pl.DataFrame, rows: int, seed: int = 0, joined: int = 1) -> list[Path]:
+def write_shards(folder: Path, real: pl.DataFrame, rows: int, seed: int = 0, shape: Shape = PLAIN) -> list[Path]:
     """`rows` questions as JSONL files (`question`, `answer`), one a batch, in bounded memory."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for number, batch in enumerate(batches(real, rows, seed, joined)):
+    for number, batch in enumerate(batches(real, rows, seed, shape)):
         paths.append(folder / f"questions-{number:05d}.jsonl")
         batch.select("question", "answer").write_ndjson(paths[-1])
     return paths
@@ -103,14 +126,16 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--joined", type=int, default=1, help="variants a question: 2 gives texts of twice the length")
     parser.add_argument("--out", type=Path, help="write JSONL shards here")
+    parser.add_argument("--repeated", type=float, default=0.0, help="share of the variants that repeat an earlier one")
     options = parser.parse_args()
+    shape = Shape(options.joined, options.repeated)
     real = real_questions(options.data)
     print(f"real: {real.height} questions of {mean_chars(real):.0f} characters on average")
     started = time.perf_counter()
     if options.out:
-        write_shards(options.out, real, options.rows, joined=options.joined)
+        write_shards(options.out, real, options.rows, shape=shape)
     else:
-        made = variants(real, options.rows, joined=options.joined)
+        made = variants(real, options.rows, shape=shape)
         print(f"made: {mean_chars(made):.0f} characters, {made['question'].n_unique()} different")
         for question in made["question"].sample(5, seed=1):
             print("  -", " ".join(question.split()))
