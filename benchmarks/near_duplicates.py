@@ -20,6 +20,7 @@ from benchmarks.near_yardsticks import SHINGLE, THRESHOLD, Linked, Method, datas
 from benchmarks.pool_data import DATA, mean_chars, real_questions, variants
 from benchmarks.yardsticks import MissingPackageError
 from tasks import clean
+from tasks.pool.shards import ShardsParams
 from tasks.records.question import QUESTION
 
 METHODS: dict[str, Method] = {"datasketch": datasketch, "rensa": rensa, "text-dedup": text_dedup}
@@ -30,23 +31,21 @@ def ours(questions: pl.DataFrame) -> Linked:
     """The stage `clean`, from file to file; what it rejects as a repetition, with what it repeats."""
     rows = questions.select(
         *(pl.col(name) if name in questions.columns else pl.lit("").alias(name) for name in QUESTION.names())
-    ).cast(dict(QUESTION))
+    ).cast(QUESTION)
     params = clean.CleanParams(near_threshold=THRESHOLD, shingle=SHINGLE)
     with tempfile.TemporaryDirectory() as folder:
         path, out = Path(folder) / "questions.parquet", Path(folder) / "clean"
         rows.write_parquet(path)
         started = time.perf_counter()
-        clean.run(params, questions=path, out=out)
+        clean.run(params, ShardsParams(), questions=path, out=out)
         seconds = time.perf_counter() - started
         rejected = pl.read_parquet(out / "rejected.parquet")
     place = {question_id: at for at, question_id in enumerate(questions["question_id"])}
     repeats = rejected.filter(pl.col("reason").is_in(REPEATS)).select("question_id", "evidence")
-    return Linked({place[repeat]: {place[kept(evidence)]} for repeat, evidence in repeats.iter_rows()}, seconds)
-
-
-def kept(evidence: str) -> str:
-    """The id of the question that was kept, from the evidence of a repetition."""
-    return str(json.loads(evidence)["question_id"]) if evidence.startswith("{") else evidence
+    return Linked(
+        {place[repeat]: {place[json.loads(evidence)["question_id"]]} for repeat, evidence in repeats.iter_rows()},
+        seconds,
+    )
 
 
 def table(results: dict[str, Linked], planted: Planted) -> None:

@@ -10,6 +10,7 @@ import polars as pl
 from benchmarks.paraphrase import reword
 from benchmarks.pool_data import QUESTIONS
 from benchmarks.rewrites import Rewriter, renumber, respace, retypeset
+from tasks.records.question import question_id
 
 OPPOSITES = (
     ("minimum", "maximum"),
@@ -93,6 +94,6 @@ def plant_pairs(pool: pl.DataFrame, per_kind: int, seed: int = 0) -> Planted:
             if copy != original["question"]:
                 answer = original["answer"] if kind in SAME else f"{original['answer']}1"
                 pairs.append(Pair(kind, place, pool.height + len(rows)))
-                rows.append((f"copy-{len(rows)}", "copy", copy, answer))
+                rows.append((question_id("copy", copy), "copy", copy, answer))
                 made += 1
     return Planted(pl.concat([pool, pl.DataFrame(rows, schema=QUESTIONS, orient="row")]), pairs)

@@ -18,6 +18,9 @@ from typing import NamedTuple
 
 import polars as pl
 
+from tasks.decontaminate import DecontaminateParams
+from tasks.pool.overlap import build, find
+
 
 class Found(NamedTuple):
     """Hits with columns `question_id`, `rule`, `item_id`, `match`, `share`, and how long they took."""
@@ -28,10 +31,11 @@ class Found(NamedTuple):
 
 def search(questions: pl.DataFrame, items: pl.DataFrame, threads: int) -> Found:
     """All hits of the rules that `decontaminate` has by default."""
-    from tasks.pool.ngrams import build, find
-
+    rules = DecontaminateParams().rules
+    # Numba compiles, or loads what it compiled, at the first use of each function.
+    find(questions.head(threads), build(items.head(1), rules), threads)
     started = time.perf_counter()
-    hits = find(questions, build(items, 8, None), 0.0)
+    hits = find(questions, build(items, rules), threads)
     return Found(hits, time.perf_counter() - started)
 
 
@@ -43,7 +47,7 @@ def in_a_process(questions: pl.DataFrame, items: pl.DataFrame, threads: int) -> 
         items.write_parquet(folder / "items.parquet")
         files = [f"--{each}={folder / each}.parquet" for each in ("questions", "items", "hits")]
         command = [sys.executable, "-m", "benchmarks.ours", *files, f"--threads={threads}"]
-        limits = {name: str(threads) for name in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "RAYON_NUM_THREADS")}
+        limits = {name: str(threads) for name in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS")}
         printed = subprocess.run(command, env=os.environ | limits, stdout=subprocess.PIPE, check=True, text=True).stdout
         return Found(pl.read_parquet(folder / "hits.parquet"), json.loads(printed)["seconds"])
 

@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
-from benchmarks.variants import Maker
+from benchmarks.variants import MIX, Maker
 from tasks.records.benchmark import ITEM, item_id
 from tasks.records.question import question_id
 
@@ -83,9 +84,15 @@ def batches(real: pl.DataFrame, rows: int, seed: int = 0, shape: Shape = PLAIN) 
         early = made if early is None else early
         copies = _retyped(early.head(int(made.height * shape.repeated)))
         made = pl.concat([made.head(made.height - copies.height), copies])
-        place = pl.int_range(start, start + made.height)
-        made = made.with_columns(pl.format("v_{}", place).alias("question_id"), pl.lit("made").alias("source"))
-        yield made.select(QUESTIONS.names())
+        yield made.select(ids(start, made.height), pl.lit("made").alias("source"), "question", "answer")
+
+
+def ids(start: int, rows: int) -> pl.Series:
+    """A `question_id` for each place from `start` on, none twice and in the form of a real one."""
+    # An odd factor, so that no two places get the same number.
+    numbers = np.arange(start + 1, start + rows + 1, dtype=np.uint64) * MIX
+    digits = np.frombuffer(numbers.tobytes().hex().encode(), "S16").astype(str)
+    return ("q_" + pl.Series(digits)).alias("question_id")
 
 
 def _joined(maker: Maker, start: int, rows: int, joined: int) -> pl.DataFrame:

@@ -73,7 +73,13 @@ def write_params(path: Path, shards: Path, data: Path) -> None:
         for file in sorted((data / "benchmarks").iterdir())
     ]
     source = {"name": "scale", "path": f"{shards}/*.jsonl", "answer_from": "as_is"}
-    sections = {"benchmarks": {"suite": suite}, "pull": {"sources": [source]}, "clean": {}, "decontaminate": {}}
+    sections = {
+        "benchmarks": {"suite": suite},
+        "pull": {"sources": [source]},
+        "clean": {},
+        "decontaminate": {},
+        "shards": {},
+    }
     path.write_text(yaml.safe_dump(sections), encoding="utf-8")
 
 
