@@ -48,7 +48,8 @@ def swap(text: str, generator: random.Random) -> str:
     for left, right in OPPOSITES:
         found = re.compile(rf"(?<![A-Za-z])(?:{left}|{right})(?![A-Za-z])")
         if found.search(text):
-            return found.sub(lambda match, pair=(left, right): pair[match.group() == pair[0]], text)
+            other = {left: right, right: left}
+            return found.sub(lambda match, other=other: other[match.group()], text)  # type: ignore[misc]
     return text
 
 
@@ -85,7 +86,8 @@ def plant_pairs(pool: pl.DataFrame, per_kind: int, seed: int = 0) -> Planted:
     """
     generator = random.Random(seed)
     places = iter(generator.sample(range(pool.height), pool.height))
-    rows, pairs = [], []
+    rows: list[tuple[str, ...]] = []
+    pairs: list[Pair] = []
     for kind, rewriter in [*SAME.items(), *DIFFERENT.items()]:
         made = 0
         while made < per_kind and (place := next(places, None)) is not None:

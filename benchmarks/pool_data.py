@@ -78,11 +78,12 @@ def batches(real: pl.DataFrame, rows: int, seed: int = 0, shape: Shape = PLAIN) 
     """`rows` questions (QUESTIONS) in frames of at most 200,000: the real ones first, then variants of them."""
     maker = Maker(real["question"].to_list(), seed)
     yield real.head(rows)
-    early = None
+    before = None
     for start in range(0, rows - real.height, BATCH):
         made = _joined(maker, start, min(BATCH, rows - real.height - start), shape.joined)
-        early = made if early is None else early
-        copies = _retyped(early.head(int(made.height * shape.repeated)))
+        # Of the batch before, so that a copy stands in another shard than what it repeats.
+        copies = _retyped((made if before is None else before).head(int(made.height * shape.repeated)))
+        before = made
         made = pl.concat([made.head(made.height - copies.height), copies])
         yield made.select(ids(start, made.height), pl.lit("made").alias("source"), "question", "answer")
 
