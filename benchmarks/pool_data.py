@@ -81,8 +81,9 @@ def batches(real: pl.DataFrame, rows: int, seed: int = 0, shape: Shape = PLAIN) 
     before = None
     for start in range(0, rows - real.height, BATCH):
         made = _joined(maker, start, min(BATCH, rows - real.height - start), shape.joined)
-        # Of the batch before, so that a copy stands in another shard than what it repeats.
-        copies = _retyped((made if before is None else before).head(int(made.height * shape.repeated)))
+        # Of the batch before, so that a copy stands in another shard than what it repeats; the first has none before.
+        many = int(made.height * shape.repeated)
+        copies = _retyped(made.slice(many, many) if before is None else before.head(many))
         before = made
         made = pl.concat([made.head(made.height - copies.height), copies])
         yield made.select(ids(start, made.height), pl.lit("made").alias("source"), "question", "answer")
