@@ -17,12 +17,12 @@ import polars as pl
 from pydantic import Field, PositiveInt
 
 from tasks.params import Params
-from tasks.pool.grams import FACTOR, fill_table, gram_hashes, longest_run, match, whole_hashes
+from tasks.pool.grams import fill_table, gram_hashes, longest_run, match, whole_hashes
 from tasks.pool.scan import Tokens, scan
 
 WHOLE = "whole"
-CHUNK = 4096
-"""Texts scanned at a time, so that their tokens stay in the processor's cache."""
+CHUNK = 32_768
+"""Texts scanned at a time: their tokens take some 30 MB."""
 SPARSE = 16
 """Bits of the first filter, and slots of the table, per n-gram: 16 and 4."""
 FOUND = pl.Schema(
@@ -173,5 +173,3 @@ def _matched(tokens: Tokens, index: RuleIndex, rows: np.ndarray, items: np.ndarr
 def _whole_text(tokens: Tokens, row: int) -> str:
     return tokens.text(tokens.rows[row], tokens.rows[row + 1] - 1)
 
-
-__all__ = ["FACTOR", "FOUND", "WHOLE", "Index", "OverlapRule", "build", "find"]
