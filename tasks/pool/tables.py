@@ -68,7 +68,8 @@ class TableWriter:
         self._row_group = row_group
         self._waiting: list[pl.DataFrame] = []
         self._arrow = self.schema.to_frame().to_arrow().schema
-        self._writer = pq.ParquetWriter(path, self._arrow, compression="zstd")
+        with full_disk(path):
+            self._writer = pq.ParquetWriter(path, self._arrow, compression="zstd")
 
     def add(self, rows: pl.DataFrame) -> None:
         """Append rows, whose columns are those of the schema."""
