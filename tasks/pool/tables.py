@@ -10,7 +10,7 @@ import polars as pl
 
 from tasks.errors import LimoError
 from tasks.files import check_table, full_disk
-from tasks.manifest import write_manifest
+from tasks.manifest import count_sources, write_manifest
 from tasks.pool.shards import Shard
 
 ROW_GROUP = 65_536
@@ -109,10 +109,10 @@ class FilterWriter:
         """Append rows with the columns `reason` (null: kept) and `evidence`."""
         self.kept.add(decided.filter(pl.col("reason").is_null()))
         self.rejected.add(decided.filter(pl.col("reason").is_not_null()))
-        counts = decided.group_by("source", pl.col("reason").fill_null("kept"), maintain_order=True).len()
-        for source, reason, count in counts.iter_rows():
-            per_reason = self.sources.setdefault(source, {})
-            per_reason[reason] = per_reason.get(reason, 0) + count
+        for source, counts in count_sources(decided).items():
+            so_far = self.sources.setdefault(source, {})
+            for reason, count in counts.items():
+                so_far[reason] = so_far.get(reason, 0) + count
 
     def reasons(self) -> dict[str, int]:
         """Rejected rows per reason, most frequent first."""
