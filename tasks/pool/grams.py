@@ -139,15 +139,32 @@ def _different(hashes, kinds, begin, end, n, masked, seen, stamps, stamp):
 
 
 @jit
-def match(
-    hashes, kinds, rows, n, masked, min_share, min_common, keys, numbers, bits, bounds, members, sizes
-):  # fmt: skip
+def _mark(texts, row, n, masked, keys, numbers, bits, bounds, marks, mark):
+    """Set `marks` of every n-gram of a text that an item has, boilerplate apart."""
+    hashes, kinds, rows = texts
+    begin, end = rows[row], rows[row + 1]
+    bit_shift, slot_shift = np.uint64(_unused_bits(len(bits) * 64)), np.uint64(_unused_bits(len(keys)))
+    power, gram = _power(n), np.uint64(0)
+    for at in range(begin, end):
+        gram = gram * FACTOR + _token(hashes, kinds, at, masked)
+        if at - begin >= n:
+            gram -= power * _token(hashes, kinds, at - n, masked)
+        if at - begin >= n - 1:
+            number = _lookup(_nonzero(gram), keys, numbers, bits, bit_shift, slot_shift)
+            if number >= 0 and bounds[number] < bounds[number + 1]:
+                marks[number] = mark
+
+
+@jit
+def match(texts, known, n, masked, min_share, min_common, keys, numbers, bits, bounds, members, sizes):
     """For each text that shares enough with an item: its position, the item it shares most with, and the share.
 
-    Of items with an equal share the one with more n-grams in common wins, then the first.
+    Of items with an equal share the one with more n-grams in common wins, then the first. N-grams that stand in the
+    known text of the same position are not in common. Texts are hashes, kinds and rows, as in `Tokens`.
     """
-    texts, longest = len(rows) - 1, 1
-    for row in range(texts):
+    hashes, kinds, rows = texts
+    total, longest = len(rows) - 1, 1
+    for row in range(total):
         longest = max(longest, rows[row + 1] - rows[row])
     room = 2
     while room < 2 * longest:
@@ -155,12 +172,14 @@ def match(
     seen, stamps = np.zeros(room, np.uint64), np.full(room, -1, np.int64)
     last_row = np.full(len(bounds), -1, np.int64)
     common, touched = np.zeros(len(sizes) + 1, np.int32), np.empty(len(sizes) + 1, np.int64)
-    out_row, out_item, out_share = np.empty(texts, np.int64), np.empty(texts, np.int64), np.empty(texts, np.float64)
+    out_row, out_item, out_share = np.empty(total, np.int64), np.empty(total, np.int64), np.empty(total, np.float64)
     bit_shift, slot_shift = np.uint64(_unused_bits(len(bits) * 64)), np.uint64(_unused_bits(len(keys)))
     power, found = _power(n), 0
-    for row in range(texts):
+    for row in range(total):
         begin, end = rows[row], rows[row + 1]
         gram, reached, boilerplate = np.uint64(0), 0, 0
+        # As if the text had been read up to here: each n-gram counts the first time it is met.
+        _mark(known, row, n, masked, keys, numbers, bits, bounds, last_row, row)
         for at in range(begin, end):
             gram = gram * FACTOR + _token(hashes, kinds, at, masked)
             if at - begin >= n:
@@ -197,13 +216,17 @@ def match(
 
 
 @jit
-def longest_run(hashes, kinds, rows, n, masked, keys, numbers, bits, bounds, members, at_rows, at_items):
+def longest_run(texts, known, n, masked, keys, numbers, bits, bounds, members, at_rows, at_items):
     """For each hit: the first and the last token (int64, hits x 2) of the longest run in common with the item."""
+    hashes, kinds, rows = texts
     spans = np.zeros((len(at_rows), 2), np.int64)
+    last_hit = np.full(len(bounds), -1, np.int64)
     bit_shift, slot_shift = np.uint64(_unused_bits(len(bits) * 64)), np.uint64(_unused_bits(len(keys)))
     power = _power(n)
     for hit in range(len(at_rows)):
-        begin, end, item = rows[at_rows[hit]], rows[at_rows[hit] + 1], at_items[hit]
+        row, item = at_rows[hit], at_items[hit]
+        begin, end = rows[row], rows[row + 1]
+        _mark(known, row, n, masked, keys, numbers, bits, bounds, last_hit, hit)
         gram, first, longest = np.uint64(0), -1, -1
         for at in range(begin, end):
             gram = gram * FACTOR + _token(hashes, kinds, at, masked)
@@ -213,7 +236,7 @@ def longest_run(hashes, kinds, rows, n, masked, keys, numbers, bits, bounds, mem
                 continue
             number = _lookup(_nonzero(gram), keys, numbers, bits, bit_shift, slot_shift)
             shared = False
-            if number >= 0:
+            if number >= 0 and last_hit[number] != hit:
                 for place in range(bounds[number], bounds[number + 1]):
                     shared = shared or members[place] == item
             if not shared:

@@ -8,13 +8,13 @@ documents", 1997). A text shorter than n tokens has no n-gram; it is compared wh
 one is always a hit, of the rule `whole`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import polars as pl
-from pydantic import Field, PositiveInt
+from pydantic import AfterValidator, Field, PositiveInt
 
 from tasks.params import Params
 from tasks.pool.grams import FACTOR, fill_table, gram_hashes, longest_run, match, whole_hashes
@@ -23,6 +23,9 @@ from tasks.pool.scan import Tokens, scan
 WHOLE = "whole"
 CHUNK = 4096
 """Texts scanned at a time, so that their tokens stay in the processor's cache."""
+CHUNK_BYTES = 1 << 23
+"""The same in bytes: of long texts there are fewer at a time."""
+KNOWN = "known"
 SPARSE = 16
 """Bits of the first filter, and slots of the table, per n-gram: 16 and 4."""
 FOUND = pl.Schema(
@@ -46,7 +49,18 @@ class OverlapRule(Params):
     """An n-gram that stands in more benchmark items than this is no evidence; null: every n-gram is. Questions made
     from templates need it: all of them share their wording."""
     drops: bool = True
-    """Whether a hit rejects the question, or is only reported."""
+    """Whether a hit rejects the text, or is only reported."""
+
+
+def _named(rules: tuple[OverlapRule, ...]) -> tuple[OverlapRule, ...]:
+    names = [WHOLE, *(rule.name for rule in rules)]
+    if len(set(names)) < len(names):
+        raise ValueError(f"rules need different names, and `{WHOLE}` is taken; found {', '.join(names[1:])}")
+    return rules
+
+
+Rules = Annotated[tuple[OverlapRule, ...], AfterValidator(_named)]
+"""Rules of one pass, each with a name of its own."""
 
 
 class RuleIndex(NamedTuple):
@@ -110,9 +124,12 @@ def find(questions: pl.DataFrame, index: Index, threads: int = 1) -> pl.DataFram
     rules, `whole` first.
 
     Args:
+        questions: may have a text `known` too: what the question shares with an item counts only where it does not
+            stand in that text.
         threads: the compiled parts run beside each other.
     """
-    chunks = list(questions.select("question_id", "question").iter_slices(CHUNK))
+    columns = ["question_id", "question", *([KNOWN] if KNOWN in questions.columns else [])]
+    chunks = _chunks(questions.select(columns))
     if threads == 1:
         found = [_find(chunk, index) for chunk in chunks]
     else:
@@ -121,13 +138,23 @@ def find(questions: pl.DataFrame, index: Index, threads: int = 1) -> pl.DataFram
     return pl.concat([FOUND.to_frame(), *found])
 
 
+def _chunks(questions: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    size = pl.col("question").cast(pl.String).str.len_bytes().fill_null(0).cast(pl.Int64)
+    place = questions.select(bytes=size.cum_sum() // CHUNK_BYTES, texts=pl.int_range(pl.len()) // CHUNK)
+    first = 0
+    for length in place.to_struct().rle().struct.field("len"):
+        yield questions.slice(first, length)
+        first += length
+
+
 def _find(questions: pl.DataFrame, index: Index) -> pl.DataFrame:
     tokens = scan(questions["question"])
+    known = scan(questions[KNOWN]) if KNOWN in questions.columns else scan(pl.repeat("", len(questions), eager=True))
     rows, items = _equal(tokens, index)
     parts = [(WHOLE, rows, items, np.ones(len(rows)), [_whole_text(tokens, row) for row in rows])]
     for rule in index.rules:
-        at, best, shares = match(tokens.hashes, tokens.kinds, tokens.rows, *_arguments(rule))
-        parts.append((rule.rule.name, at, best, shares, _matched(tokens, rule, at, best)))
+        at, best, shares = match(_arrays(tokens), _arrays(known), *_arguments(rule))
+        parts.append((rule.rule.name, at, best, shares, _matched(tokens, known, rule, at, best)))
     hits = pl.concat(
         pl.DataFrame({"row": rows, "item": items, "share": shares, "match": texts}, schema=_HITS).with_columns(
             rule=pl.lit(name), order=pl.lit(order)
@@ -156,17 +183,21 @@ def _equal(tokens: Tokens, index: Index) -> tuple[np.ndarray, np.ndarray]:
     return rows, index.whole_items[place[rows]]
 
 
+def _arrays(tokens: Tokens) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return tokens.hashes, tokens.kinds, tokens.rows
+
+
 def _arguments(index: RuleIndex) -> tuple[object, ...]:
     rule = index.rule
     table = (index.keys, index.numbers, index.bits, index.bounds, index.members, index.sizes)
     return (rule.n, rule.masked, rule.min_share, rule.min_common, *table)
 
 
-def _matched(tokens: Tokens, index: RuleIndex, rows: np.ndarray, items: np.ndarray) -> list[str]:
+def _matched(tokens: Tokens, known: Tokens, index: RuleIndex, rows: np.ndarray, items: np.ndarray) -> list[str]:
     """The longest run of tokens in common with the item, as it stands in the text."""
     rule = index.rule
     table = (index.keys, index.numbers, index.bits, index.bounds, index.members)
-    spans = longest_run(tokens.hashes, tokens.kinds, tokens.rows, rule.n, rule.masked, *table, rows, items)
+    spans = longest_run(_arrays(tokens), _arrays(known), rule.n, rule.masked, *table, rows, items)
     return [tokens.text(first, last) for first, last in spans.tolist()]
 
 
@@ -174,4 +205,4 @@ def _whole_text(tokens: Tokens, row: int) -> str:
     return tokens.text(tokens.rows[row], tokens.rows[row + 1] - 1)
 
 
-__all__ = ["FACTOR", "FOUND", "WHOLE", "Index", "OverlapRule", "build", "find"]
+__all__ = ["FACTOR", "FOUND", "WHOLE", "Index", "OverlapRule", "Rules", "build", "find"]
