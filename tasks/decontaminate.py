@@ -28,12 +28,14 @@ class DecontaminateParams(Params):
     """When a question counts as contained in a benchmark.
 
     An equal text always does (the rule `whole`). The default finds copies however they are typeset, within a longer text
-    or in part, and copies with other numbers or other variables.
+    or in part (`ngram`), reworded ones (`containment`), and ones with other numbers or variables (`masked`). What each
+    finds and misses is measured by benchmarks/decontamination.py.
     """
 
     rules: Rules = (
-        OverlapRule(name="ngram", n=8, min_share=0.3, boilerplate_items=3),
-        OverlapRule(name="containment", n=5, masked=True, min_share=0.8, min_common=6, boilerplate_items=3),
+        OverlapRule(name="ngram", n=8, min_share=0.5, boilerplate_items=3),
+        OverlapRule(name="containment", n=3, min_share=0.6, min_common=6, boilerplate_items=20),
+        OverlapRule(name="masked", n=6, masked=True, min_share=0.8, boilerplate_items=3),
     )
     """Tried in this order; of the rules that drop, the first that hits is the reason. The paper's rule, any common 8-gram,
     is `[{name: ngram}]`."""

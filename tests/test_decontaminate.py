@@ -38,6 +38,7 @@ def generated(split, count, levels, seed):
 
 PAPER = DecontaminateParams(rules=(OverlapRule(name="ngram"),))
 DEFAULT = DecontaminateParams()
+TEMPLATED = DecontaminateParams(rules=(OverlapRule(name="ngram", min_share=0.5, boilerplate_items=3),))
 EXAM = "Find the number of rectangles that can be formed inside a fixed regular dodecagon."
 
 
@@ -61,7 +62,7 @@ def test_planted_evaluation_questions_are_caught_and_the_templated_pool_is_kept(
     clean = generated("pool", 300, [3, 6, 9, 12], seed=1)
     planted = [exam[0], exam[1].upper(), "Solve this. " + exam[2] + " Answer in digits.", exam[3].replace(". ", ".\n")]
 
-    decided = decide(pool(*clean, *planted), items(*exam), DEFAULT)
+    decided = decide(pool(*clean, *planted), items(*exam), TEMPLATED)
 
     assert decided["reason"].to_list() == [None] * 300 + ["benchmark_overlap"] * 4
 

@@ -30,16 +30,18 @@ OPERATORS = {
 }  # fmt: skip
 BRACKETS = {"mid": "|", "vert": "|", "lvert": "|", "rvert": "|", "lbrace": "{", "rbrace": "}", "colon": ":"}
 SLOTS = 1024
-SEED, PRIME, MIX = 0xCBF29CE484222325, 0x100000001B3, 0xFF51AFD7ED558CCD
-WRAP = (1 << 64) - 1
+SEED, PRIME, MIX = 0xCBF29CE484222325, 0x9FB21C651E98DF25, 0xFF51AFD7ED558CCD
+WRAP, EQUALS = (1 << 64) - 1, 0x2545F4914F6CDD1D
 
 
 def hash_name(name: str) -> int:
-    """FNV-1a of the bytes, as the scanner forms it."""
-    value = SEED
+    """As the scanner hashes a word: eight bytes at a time, after a leading 1."""
+    value, packed = SEED, 1
     for byte in name.encode():
-        value = ((value ^ byte) * PRIME) & WRAP
-    return value
+        if packed >> 56:
+            value, packed = ((value ^ packed) * PRIME) & WRAP, 1
+        packed = (packed << 8) | byte
+    return ((value ^ packed) * PRIME) & WRAP
 
 
 def mixed(value: int) -> int:
@@ -71,6 +73,6 @@ def _entries() -> list[tuple[str, int, int]]:
 
 
 def _operator_hash(sign: str) -> int:
-    """As the scanner hashes `<=`: the second sign is only mixed in."""
-    value = hash_name(sign[0])
-    return mixed(value ^ ord(sign[1]) if len(sign) == 2 else value)
+    """As the scanner hashes one sign, or one and `=`."""
+    value = mixed(((SEED ^ ord(sign[0])) * PRIME) & WRAP)
+    return value ^ EQUALS if len(sign) == 2 else value

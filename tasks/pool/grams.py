@@ -6,7 +6,7 @@ An n-gram's number is a polynomial in its tokens' hashes, modulo 2^64, which rol
 import numba
 import numpy as np
 
-from tasks.pool.scan import NUMBER, VARIABLE
+from tasks.pool.scan import NOTHING, NUMBER, VARIABLE
 
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
 SPREAD = np.uint64(0xD6E8FEB86659FD93)
@@ -18,14 +18,21 @@ LOW = np.uint64(63)
 jit = numba.njit(cache=True, nogil=True, boundscheck=False)
 
 
+def _masks() -> tuple[np.ndarray, np.ndarray]:
+    """For each kind of token: the bits of its hash that a masked rule keeps, and those it sets."""
+    keep, put = np.full(NOTHING, 0xFFFFFFFFFFFFFFFF, np.uint64), np.zeros(NOTHING, np.uint64)
+    keep[[NUMBER, VARIABLE]] = 0
+    put[[NUMBER, VARIABLE]] = ANY_NUMBER, ANY_VARIABLE
+    return keep, put
+
+
+KEEP, PUT = _masks()
+
+
 @jit
 def _token(hashes, kinds, at, masked):
-    if masked:
-        if kinds[at] == NUMBER:
-            return ANY_NUMBER
-        if kinds[at] == VARIABLE:
-            return ANY_VARIABLE
-    return hashes[at]
+    # Without a branch, which the processor could not foresee.
+    return (hashes[at] & KEEP[kinds[at]]) | PUT[kinds[at]] if masked else hashes[at]
 
 
 @jit
@@ -196,6 +203,13 @@ def match(texts, known, n, masked, min_share, min_common, keys, numbers, bits, b
                             reached += 1
                         common[item] += 1
         if reached == 0:
+            continue
+        most = 0
+        for place in range(reached):
+            most = max(most, common[touched[place]])
+        if most < min_common:
+            for place in range(reached):
+                common[touched[place]] = 0
             continue
         own = _different(hashes, kinds, begin, end, n, masked, seen, stamps, row) - boilerplate
         best, best_share, best_common = -1, 0.0, 0

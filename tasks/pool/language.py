@@ -13,11 +13,21 @@ SHOWN_CHARS = 400
 FORMULAS = r"(?s)\$\$.*?\$\$|\$[^$]*\$|\\\[.*?\\\]|\\\(.*?\\\)|\\[a-zA-Z]+(?:\{[^{}]*\})?|[^\p{L}\s'’-]+"
 
 
+ENGLISH = (
+    r"(?i)\b(?:the|what|which|that|how|find|many|each|are|such|with|and|does|have|there|number|value|compute|evaluate"
+    r"|determine|then|than|from)\b"
+)
+PLAIN_ENGLISH = 3
+"""So many of them, and fastText need not be asked: of 14,176 such questions of MATH, GSM8K and AIME, all in English, it calls
+13,978 English, 1 Spanish, and is unsure of 197."""
+
+
 def languages(texts: pl.Series) -> pl.Series:
     """The ISO 639-1 code of each text's language, `und` where its words are too few.
 
-    Script tells Chinese, Japanese and Korean; for the rest fastText's model of 176 languages reads what is no formula
-    (Joulin et al., "Bag of Tricks for Efficient Text Classification", 2016).
+    Script tells Chinese, Japanese and Korean, function words plain English, which is most of any pool; for the rest
+    fastText's model of 176 languages reads what is no formula (Joulin et al., "Bag of Tricks for Efficient Text
+    Classification", 2016), which takes forty times as long.
     """
     script = texts.to_frame("text").select(_script()).to_series()
     prose = texts.str.replace_all(FORMULAS, " ").str.replace_all(r"\s+", " ").str.strip_chars().str.head(SHOWN_CHARS)
@@ -35,6 +45,8 @@ def _script() -> pl.Expr:
         .then(pl.lit("ko"))
         .when(text.str.count_matches(r"\p{Han}") >= FEWEST_WORDS)
         .then(pl.lit("zh"))
+        .when(text.str.count_matches(ENGLISH) >= PLAIN_ENGLISH)
+        .then(pl.lit("en"))
     )
 
 

@@ -17,14 +17,14 @@ import polars as pl
 from pydantic import AfterValidator, Field, PositiveInt
 
 from tasks.params import Params
-from tasks.pool.grams import FACTOR, fill_table, gram_hashes, longest_run, match, whole_hashes
+from tasks.pool.grams import fill_table, gram_hashes, longest_run, match, whole_hashes
 from tasks.pool.scan import Tokens, scan
 
 WHOLE = "whole"
-CHUNK = 4096
-"""Texts scanned at a time, so that their tokens stay in the processor's cache."""
-CHUNK_BYTES = 1 << 23
-"""The same in bytes: of long texts there are fewer at a time."""
+CHUNK = 32_768
+"""Texts scanned at a time: their tokens take some 30 MB."""
+CHUNK_BYTES = 1 << 24
+"""The most bytes of text scanned at a time, give or take one text: of long texts there are fewer in a chunk."""
 KNOWN = "known"
 SPARSE = 16
 """Bits of the first filter, and slots of the table, per n-gram: 16 and 4."""
@@ -203,6 +203,3 @@ def _matched(tokens: Tokens, known: Tokens, index: RuleIndex, rows: np.ndarray, 
 
 def _whole_text(tokens: Tokens, row: int) -> str:
     return tokens.text(tokens.rows[row], tokens.rows[row + 1] - 1)
-
-
-__all__ = ["FACTOR", "FOUND", "WHOLE", "Index", "OverlapRule", "Rules", "build", "find"]

@@ -14,16 +14,19 @@ import numba
 import numpy as np
 import polars as pl
 
-from tasks.pool.commands import ALIAS, BINARY, ENVIRONMENT, FRACTION, SIGN, SKIP, TEXT, command_table
+from tasks.pool.commands import ALIAS, BINARY, ENVIRONMENT, FRACTION, SIGN, SKIP, TEXT, WORDS, command_table
 from tasks.pool.letters import HAN, LETTER, fold, letter_table
 
-WORD, VARIABLE, NUMBER, OPERATOR, SYMBOL = range(5)
-"""Kinds of token: a word; one letter, or up to four capitals as in `triangle ABC`; a number; one of `+-*/=<>^` or a
+WORD, VARIABLE, NUMBER, OPERATOR, SYMBOL, NOTHING = range(6)
+"""Kinds of token: a word; one letter, `xy`, or up to four capitals as in `triangle ABC`; a number; one of `+-*/=<>^` or a
 relation such as `<=`; brackets and other signs, which n-grams leave out."""
 
-SEED, PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
+SEED, PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x9FB21C651E98DF25)
 MIX = np.uint64(0xFF51AFD7ED558CCD)
-SHIFT = np.uint64(32)
+SHIFT, EIGHT = np.uint64(32), np.uint64(8)
+TOP = np.uint64(1 << 56)
+EQUALS = np.uint64(0x2545F4914F6CDD1D)
+"""What turns the hash of `<` into that of `<=`."""
 DEEPEST = 64
 """Braces nested deeper than this are not told apart."""
 CAPITALS = 4
@@ -48,6 +51,18 @@ def _byte_classes() -> np.ndarray:
 
 
 CLASSES = _byte_classes()
+TWO_LETTERS = "am an as at be by cm do ft go he if in is it kg km ln mm me my no of on or pm so to up us we".split()
+
+
+def _pairs() -> np.ndarray:
+    """26 x 26: the pairs of letters that are a word; others, such as `xy`, are a product of variables."""
+    table = np.zeros((26, 26), np.bool_)
+    for word in TWO_LETTERS:
+        table[ord(word[0]) - 97, ord(word[1]) - 97] = True
+    return table
+
+
+PAIRS = _pairs()
 jit = numba.njit(cache=True, nogil=True, boundscheck=False)
 
 
@@ -59,9 +74,9 @@ class Tokens(NamedTuple):
     kinds: np.ndarray
     """uint8: WORD, VARIABLE, NUMBER, OPERATOR or SYMBOL."""
     starts: np.ndarray
-    """int64, its first byte in `data`."""
+    """int32, its first byte in `data`."""
     ends: np.ndarray
-    """int64, the byte after its last."""
+    """int32, the byte after its last."""
     rows: np.ndarray
     """int64, texts + 1 long: text i has the tokens from rows[i] to rows[i + 1]."""
     data: np.ndarray
@@ -88,7 +103,7 @@ def scan(texts: pl.Series, symbols: bool = False) -> Tokens:
     # No token is shorter than a byte, and a fraction's stroke and a bracket are the only ones without one of their own.
     room = size + size // 2 + len(folded) + 8
     hashes, kinds = np.empty(room, np.uint64), np.empty(room, np.uint8)
-    starts, ends = np.empty(room, np.int64), np.empty(room, np.int64)
+    starts, ends = np.empty(room, np.int32), np.empty(room, np.int32)
     rows = np.zeros(len(folded) + 1, np.int64)
     count = _scan(data, offsets, letter_table(), *command_table(), symbols, hashes, kinds, starts, ends, rows)
     return Tokens(hashes[:count], kinds[:count], starts[:count], ends[:count], rows, data)
@@ -100,6 +115,24 @@ def _mix(value: int) -> int:
     value ^= value >> SHIFT
     value *= MIX
     return value ^ (value >> SHIFT)
+
+
+@jit
+def _joined(value, packed):
+    """Take up to eight packed bytes into a hash."""
+    return (value ^ packed) * PRIME
+
+
+@jit
+def _sign(byte):
+    """Hash of a token of one byte."""
+    return _mix(_joined(SEED, np.uint64(byte)))
+
+
+@jit
+def _short(byte):
+    """Hash of a word or number of one byte, as longer ones are hashed."""
+    return _mix(_joined(SEED, np.uint64(256) | np.uint64(byte)))
 
 
 @jit
@@ -149,46 +182,57 @@ def _thousands(data, at, end):
 @jit
 def _number(data, at, end):
     """Hash of the number at `at`, without thousands marks, and the byte after it."""
-    value = SEED
     stop = _digits(data, at, end)
-    short = stop - at <= 3
-    for place in range(at, stop):
-        value = (value ^ np.uint64(data[place])) * PRIME
-    begin = _thousands(data, stop, end) if short else -1
+    begin = _thousands(data, stop, end) if stop - at <= 3 else -1
+    value, packed = _pack(data, at, stop, SEED, np.uint64(1))
     while begin >= 0:
         stop = begin + 3
-        for place in range(begin, stop):
-            value = (value ^ np.uint64(data[place])) * PRIME
+        value, packed = _pack(data, begin, stop, value, packed)
         begin = _thousands(data, stop, end)
     if stop + 1 < end and data[stop] == 46 and _is_digit(data[stop + 1]):
         after = _digits(data, stop + 1, end)
-        for place in range(stop, after):
-            value = (value ^ np.uint64(data[place])) * PRIME
+        value, packed = _pack(data, stop, after, value, packed)
         stop = after
-    return _mix(value), stop
+    return _mix(_joined(value, packed)), stop
+
+
+@jit
+def _pack(data, at, end, value, packed):
+    """Take bytes into a hash, eight at a time; `packed` holds those that wait, after a leading 1."""
+    for place in range(at, end):
+        if packed >= TOP:
+            value, packed = _joined(value, packed), np.uint64(1)
+        packed = (packed << EIGHT) | np.uint64(data[place])
+    return value, packed
 
 
 @jit
 def _word(data, at, end, letters):
     """Hash of the run of letters at `at` in lower case, the byte after it, and whether it can be a variable's name."""
-    value, begin, small = SEED, at, np.uint8(0)
+    value, packed, begin, small = SEED, np.uint64(1), at, np.uint8(0)
     while at < end:
         byte = data[at]
         if CLASSES[byte] == ALPHA:
             small |= byte & 32
-            value = (value ^ np.uint64(byte | 32)) * PRIME
+            if packed >= TOP:
+                value, packed = _joined(value, packed), np.uint64(1)
+            packed = (packed << EIGHT) | np.uint64(byte | 32)
             at += 1
         elif byte >= 128:
             point, after = _code_point(data, at, end)
             if letters[min(point, len(letters) - 1)] != LETTER:
                 break
             small = np.uint8(32)
-            for place in range(at, after):
-                value = (value ^ np.uint64(data[place])) * PRIME
+            value, packed = _pack(data, at, after, value, packed)
             at = after
         else:
             break
-    return _mix(value), at, at - begin == 1 or (small == 0 and at - begin <= CAPITALS)
+    size = at - begin
+    if size == 2 and small != 0 and data[begin] < 128:
+        short = not PAIRS[(data[begin] | 32) - 97, (data[begin + 1] | 32) - 97]
+    else:
+        short = size == 1 or (small == 0 and size <= CAPITALS)
+    return _mix(_joined(value, packed)), at, short
 
 
 @jit
@@ -197,24 +241,23 @@ def _operator(data, at, end):
     byte = data[at]
     after = data[at + 1] if at + 1 < end else np.uint8(0)
     if (byte == 60 or byte == 62 or byte == 33) and after == 61:
-        return _mix((SEED ^ np.uint64(byte)) * PRIME ^ np.uint64(61)), at + 2
+        return _sign(byte) ^ EQUALS, at + 2
     if byte == 42 and after == 42:
-        return _mix((SEED ^ np.uint64(94)) * PRIME), at + 2
+        return _sign(94), at + 2
     if byte == 61 and after == 61:
-        return _mix((SEED ^ np.uint64(61)) * PRIME), at + 2
+        return _sign(61), at + 2
     if byte == 43 or byte == 45 or byte == 42 or byte == 47 or byte == 61 or byte == 60 or byte == 62 or byte == 94:
-        return _mix((SEED ^ np.uint64(byte)) * PRIME), at + 1
+        return _sign(byte), at + 1
     return np.uint64(0), at
 
 
 @jit
 def _command_name(data, at, end):
     stop = at
-    value = SEED
     while stop < end and _is_letter(data[stop]):
-        value = (value ^ np.uint64(data[stop])) * PRIME
         stop += 1
-    return value, stop
+    value, packed = _pack(data, at, stop, SEED, np.uint64(1))
+    return _joined(value, packed), stop
 
 
 @jit
@@ -246,16 +289,58 @@ def _past_group(data, at, end):
 
 
 @jit
-def _put(count, value, kind, start, end, hashes, kinds, starts, ends):
-    hashes[count], kinds[count], starts[count], ends[count] = value, kind, start, end
-    return count + 1
+def _plain(data, at, end, letters):
+    """The token at `at` that is neither a command nor a brace: its hash, its kind, and the byte after it."""
+    what = CLASSES[data[at]]
+    if what == ALPHA:
+        value, stop, short = _word(data, at, end, letters)
+        return value, VARIABLE if short else WORD, stop
+    if what == DIGIT:
+        value, stop = _number(data, at, end)
+        return value, NUMBER, stop
+    if what == BEYOND:
+        point, after = _code_point(data, at, end)
+        letter = letters[min(point, len(letters) - 1)]
+        if letter == LETTER:
+            value, stop, short = _word(data, at, end, letters)
+            return value, VARIABLE if short else WORD, stop
+        return _sign(point), WORD if letter == HAN else NOTHING, after
+    value, stop = _operator(data, at, end)
+    if stop > at:
+        return value, OPERATOR, stop
+    return _sign(data[at]), SYMBOL, at + 1
 
 
 @jit
-def _close(count, first, right, at, hashes, kinds, starts, ends):
-    """End the group whose bracket is token `first`; one token needs no brackets: `x^{2}` is `x^2`."""
-    if count - first > 2:
-        return _put(count, right, SYMBOL, at, at + 1, hashes, kinds, starts, ends)
+def _command(data, at, end, letters, keys, actions, values):
+    """What the backslash at `at` begins: a token's hash and kind, the byte after it, and what is to be done."""
+    name, stop = _command_name(data, at + 1, end)
+    if stop == at + 1:
+        # `\{` and `\}` are set braces, `\%`, `\|` stand for themselves; `\`, `\,`, `\$` set type.
+        sign = data[stop] if stop < end else np.uint8(0)
+        real = sign == 123 or sign == 125 or sign == 124 or sign == 37
+        return _sign(sign), SYMBOL if real else NOTHING, min(stop + 1, end), SKIP
+    slot = _lookup(keys, name)
+    action = actions[slot] if slot >= 0 else np.uint8(WORDS)
+    if action == SKIP:
+        return name, NOTHING, stop, SKIP
+    if action == TEXT or action == FRACTION:
+        return name, NOTHING, _spaces(data, stop, end), action
+    if action == ENVIRONMENT:
+        return name, NOTHING, _past_group(data, stop, end), action
+    if action == BINARY:
+        return values[slot], OPERATOR, stop, action
+    if action == SIGN:
+        return values[slot], SYMBOL, stop, action
+    if action == ALIAS:
+        return values[slot], WORD, stop, action
+    value, stop, _ = _word(data, at + 1, stop, letters)
+    return value, WORD, stop, action
+
+
+@jit
+def _close(count, first, hashes, kinds, starts, ends):
+    """The number of tokens without the bracket `first`, which at most one token follows: `x^{2}` is `x^2`."""
     if count - first == 2:
         hashes[first], kinds[first] = hashes[first + 1], kinds[first + 1]
         starts[first], ends[first] = starts[first + 1], ends[first + 1]
@@ -265,115 +350,55 @@ def _close(count, first, right, at, hashes, kinds, starts, ends):
 @jit
 def _scan(data, offsets, letters, keys, actions, values, symbols, hashes, kinds, starts, ends, rows):
     """Fill the token arrays; returns how many tokens there are."""
-    opened = np.empty(DEEPEST, np.int64)
-    numerator = np.empty(DEEPEST, np.bool_)
-    stroke = _mix((SEED ^ np.uint64(47)) * PRIME)
-    left, right = _mix((SEED ^ np.uint64(40)) * PRIME), _mix((SEED ^ np.uint64(41)) * PRIME)
+    opened, numerator = np.empty(DEEPEST, np.int64), np.empty(DEEPEST, np.bool_)
+    stroke, left, right = _sign(47), _sign(40), _sign(41)
+    last_kind = SYMBOL if symbols else OPERATOR
     count = 0
     for row in range(len(offsets) - 1):
         at, end = offsets[row], offsets[row + 1]
-        depth, plain_group, fraction, single = 0, False, False, 0
+        # `single`: arguments of `\frac12` still to come, one sign each.
+        depth, as_text, over, single = 0, False, False, 0
         while at < end:
-            byte = data[at]
-            kind_of_byte = CLASSES[byte]
-            if kind_of_byte == GAP:
+            what = CLASSES[data[at]]
+            if what == GAP:
                 at += 1
                 continue
-            if single > 0 and byte > 32 and byte != 123 and byte != 92:
-                # `\frac12`: each argument is one sign.
-                if _is_letter(byte) or _is_digit(byte):
-                    value = _mix((SEED ^ np.uint64(byte | 32 if _is_letter(byte) else byte)) * PRIME)
-                    kind = VARIABLE if _is_letter(byte) else NUMBER
-                    count = _put(count, value, kind, at, at + 1, hashes, kinds, starts, ends)
-                    if single == 2:
-                        count = _put(count, stroke, OPERATOR, at, at + 1, hashes, kinds, starts, ends)
-                    single -= 1
-                    at += 1
-                    continue
-                single = 0
-            if kind_of_byte == ALPHA:
-                value, stop, short = _word(data, at, end, letters)
-                kind = VARIABLE if short else WORD
-                count = _put(count, value, kind, at, stop, hashes, kinds, starts, ends)
-                at = stop
-            elif kind_of_byte == DIGIT:
-                value, stop = _number(data, at, end)
-                count = _put(count, value, NUMBER, at, stop, hashes, kinds, starts, ends)
-                at = stop
-            elif kind_of_byte == BACKSLASH:
-                name, stop = _command_name(data, at + 1, end)
-                if stop == at + 1:
-                    # `\{` and `\}` are set braces, `\%`, `\|` stand for themselves; `\\`, `\,`, `\$` set type.
-                    sign = data[stop] if stop < end else np.uint8(0)
-                    if symbols and (sign == 123 or sign == 125 or sign == 124 or sign == 37):
-                        value = _mix((SEED ^ np.uint64(sign)) * PRIME)
-                        count = _put(count, value, SYMBOL, at, stop + 1, hashes, kinds, starts, ends)
-                    at = min(stop + 1, end)
-                    continue
-                slot = _lookup(keys, name)
-                action = actions[slot] if slot >= 0 else 0
-                if action == SKIP:
-                    at = stop
-                elif action == TEXT:
-                    plain_group = True
-                    at = _spaces(data, stop, end)
-                    plain_group = at < end and data[at] == 123
-                elif action == ENVIRONMENT:
-                    at = _past_group(data, stop, end)
-                elif action == FRACTION:
-                    at = _spaces(data, stop, end)
-                    fraction = at < end and data[at] == 123
-                    single = 0 if fraction else 2
-                else:
-                    value, kind = values[max(slot, 0)], WORD
-                    if action == BINARY or action == SIGN:
-                        kind = OPERATOR if action == BINARY else SYMBOL
-                    elif action != ALIAS:
-                        value, stop, _ = _word(data, at + 1, stop, letters)
-                    if symbols or kind != SYMBOL:
-                        count = _put(count, value, kind, at, stop, hashes, kinds, starts, ends)
-                    if single == 2:
-                        count = _put(count, stroke, OPERATOR, at, at + 1, hashes, kinds, starts, ends)
-                    single = max(single - 1, 0)
-                    at = stop
-            elif kind_of_byte == OPEN:
+            divide = False
+            if what == OPEN:
+                value, kind, stop = left, NOTHING if as_text else SYMBOL, at + 1
                 if depth < DEEPEST:
-                    opened[depth], numerator[depth] = count if symbols and not plain_group else -1, fraction
-                    if symbols and not plain_group:
-                        count = _put(count, left, SYMBOL, at, at + 1, hashes, kinds, starts, ends)
-                depth += 1
-                plain_group, fraction, single = False, False, 0
-                at += 1
-            elif kind_of_byte == CLOSE:
+                    opened[depth], numerator[depth] = count if symbols and not as_text else -1, over
+                depth, as_text, over, single = depth + 1, False, False, 0
+            elif what == CLOSE:
+                value, kind, stop = right, NOTHING, at + 1
                 depth -= 1
                 if depth >= 0 and depth < DEEPEST:
-                    if opened[depth] >= 0:
-                        count = _close(count, opened[depth], right, at, hashes, kinds, starts, ends)
-                    if numerator[depth]:
-                        count = _put(count, stroke, OPERATOR, at, at + 1, hashes, kinds, starts, ends)
+                    divide = numerator[depth]
+                    if opened[depth] >= 0 and count - opened[depth] > 2:
+                        kind = SYMBOL
+                    elif opened[depth] >= 0:
+                        count = _close(count, opened[depth], hashes, kinds, starts, ends)
                 depth = max(depth, 0)
-                at += 1
-            elif kind_of_byte == BEYOND:
-                point, after = _code_point(data, at, end)
-                letter = letters[min(point, len(letters) - 1)]
-                if letter == LETTER:
-                    value, stop, short = _word(data, at, end, letters)
-                    count = _put(count, value, VARIABLE if short else WORD, at, stop, hashes, kinds, starts, ends)
-                    at = stop
-                else:
-                    if letter == HAN:
-                        value = _mix((SEED ^ np.uint64(point)) * PRIME)
-                        count = _put(count, value, WORD, at, after, hashes, kinds, starts, ends)
-                    at = after
+            elif what == BACKSLASH:
+                value, kind, stop, action = _command(data, at, end, letters, keys, actions, values)
+                braced = stop < end and data[stop] == 123
+                as_text = action == TEXT and braced
+                over = action == FRACTION and braced
+                if action == FRACTION:
+                    single = 0 if braced else 2
+            elif single > 0 and (what == ALPHA or what == DIGIT):
+                value = _short(data[at] | 32 if what == ALPHA else data[at])
+                kind, stop = VARIABLE if what == ALPHA else NUMBER, at + 1
             else:
-                value, stop = _operator(data, at, end)
-                if stop > at:
-                    count = _put(count, value, OPERATOR, at, stop, hashes, kinds, starts, ends)
-                    at = stop
-                else:
-                    if symbols:
-                        value = _mix((SEED ^ np.uint64(byte)) * PRIME)
-                        count = _put(count, value, SYMBOL, at, at + 1, hashes, kinds, starts, ends)
-                    at += 1
+                value, kind, stop = _plain(data, at, end, letters)
+            if kind <= last_kind:
+                hashes[count], kinds[count], starts[count], ends[count] = value, kind, at, stop
+                count += 1
+                divide |= single == 2
+                single = max(single - 1, 0)
+            if divide:
+                hashes[count], kinds[count], starts[count], ends[count] = stroke, OPERATOR, at, stop
+                count += 1
+            at = stop
         rows[row + 1] = count
     return count
