@@ -127,8 +127,8 @@ def _lookup(gram, keys, numbers, bits, bit_shift, slot_shift):
 
 
 @jit
-def _different(hashes, kinds, begin, end, n, masked, seen, stamps, stamp):
-    """How many different n-grams a text has; `seen` and `stamps` are scratch, at least twice as long as the text."""
+def _different(hashes, kinds, begin, end, n, masked, seen, stamps, stamp, enough):
+    """How many different n-grams a text has, or `enough`; `seen` and `stamps` are scratch, twice as long as the text."""
     size, power, gram, count = len(seen), _power(n), np.uint64(0), 0
     shift = np.uint64(_unused_bits(size))
     for at in range(begin, end):
@@ -142,6 +142,8 @@ def _different(hashes, kinds, begin, end, n, masked, seen, stamps, stamp):
             if stamps[slot] != stamp:
                 stamps[slot], seen[slot] = stamp, gram
                 count += 1
+                if count == enough:
+                    break
     return count
 
 
@@ -150,6 +152,8 @@ def _mark(texts, row, n, masked, keys, numbers, bits, bounds, marks, mark):
     """Set `marks` of every n-gram of a text that an item has, boilerplate apart."""
     hashes, kinds, rows = texts
     begin, end = rows[row], rows[row + 1]
+    if end - begin < n:
+        return
     bit_shift, slot_shift = np.uint64(_unused_bits(len(bits) * 64)), np.uint64(_unused_bits(len(keys)))
     power, gram = _power(n), np.uint64(0)
     for at in range(begin, end):
@@ -204,14 +208,16 @@ def match(texts, known, n, masked, min_share, min_common, keys, numbers, bits, b
                         common[item] += 1
         if reached == 0:
             continue
-        most = 0
+        most, largest = 0, 0
         for place in range(reached):
-            most = max(most, common[touched[place]])
+            most, largest = max(most, common[touched[place]]), max(largest, sizes[touched[place]])
         if most < min_common:
             for place in range(reached):
                 common[touched[place]] = 0
             continue
-        own = _different(hashes, kinds, begin, end, n, masked, seen, stamps, row) - boilerplate
+        # The smaller of both sizes counts, so a text larger than every item it reaches need not be counted to its end.
+        enough = largest + boilerplate
+        own = _different(hashes, kinds, begin, end, n, masked, seen, stamps, row, enough) - boilerplate
         best, best_share, best_common = -1, 0.0, 0
         for place in range(reached):
             item = touched[place]
