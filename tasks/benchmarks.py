@@ -81,7 +81,7 @@ def _fault(draft: Draft, seen: dict[str, First]) -> tuple[str, str] | tuple[None
     if not draft.question:
         return "empty_question", draft.origin
     if draft.answer is None:
-        return "no_gold", draft.cell
+        return "no_gold", draft.cell or ""
     if draft.question in seen:
         first = seen[draft.question]
         other = "" if first.gold == draft.answer else f", whose gold is {first.gold}, not {draft.answer}"

@@ -64,8 +64,8 @@ class CleanParams(Params):
     shingle: PositiveInt = 3
     """Tokens a shingle."""
     drop_disagreeing: bool = False
-    """Reject every question of a cluster whose answers disagree, since one of them is wrong or the questions differ in a
-    word that counts; otherwise they are flagged in clusters.parquet."""
+    """Reject every question of a cluster whose answers disagree, since one of them is wrong or the questions differ in
+    a word that counts; otherwise they are flagged in clusters.parquet."""
 
 
 def rules(params: CleanParams) -> list[Rule]:

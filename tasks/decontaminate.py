@@ -1,8 +1,8 @@
 """Keep only questions that no benchmark contains.
 
-Reads CLEANED (from `clean`) and ITEM (from `benchmarks`); writes kept.parquet and rejected.parquet (CLEANED), hits.parquet
-(HIT: what every rule found, whether it drops or only reports) and manifest.json (what each rule would drop). The evidence
-of a rejection is JSON: benchmark, item, rule, the text in common, the share in common.
+Reads CLEANED (from `clean`) and ITEM (from `benchmarks`); writes kept.parquet and rejected.parquet (CLEANED),
+hits.parquet (HIT: what every rule found, whether it drops or only reports) and manifest.json (what each rule would
+drop). The evidence of a rejection is JSON: benchmark, item, rule, the text in common, the share in common.
 """
 
 from pathlib import Path
@@ -27,9 +27,9 @@ REASON = "benchmark_overlap"
 class DecontaminateParams(Params):
     """When a question counts as contained in a benchmark.
 
-    An equal text always does (the rule `whole`). The default finds copies however they are typeset, within a longer text
-    or in part (`ngram`), reworded ones (`containment`), and ones with other numbers or variables (`masked`). What each
-    finds and misses is measured by benchmarks/decontamination.py.
+    An equal text always does (the rule `whole`). The default finds copies however they are typeset, within a longer
+    text or in part (`ngram`), reworded ones (`containment`), and ones with other numbers or variables (`masked`). What
+    each finds and misses is measured by benchmarks/decontamination.py.
     """
 
     rules: Rules = (
@@ -37,14 +37,14 @@ class DecontaminateParams(Params):
         OverlapRule(name="containment", n=3, min_share=0.6, min_common=6, boilerplate_items=20),
         OverlapRule(name="masked", n=6, masked=True, min_share=0.8, boilerplate_items=3),
     )
-    """Tried in this order; of the rules that drop, the first that hits is the reason. The paper's rule, any common 8-gram,
-    is `[{name: ngram}]`."""
+    """Tried in this order; of the rules that drop, the first that hits is the reason. The paper's rule, any common
+    8-gram, is `[{name: ngram}]`."""
 
 
 class Shared(NamedTuple):
     """What every shard is matched against."""
 
-    index: Index
+    benchmark_index: Index
     benchmarks: pl.DataFrame
     """`item_id`, `benchmark`."""
 
@@ -57,8 +57,8 @@ def decide(questions: pl.DataFrame, items: pl.DataFrame, params: DecontaminatePa
 
 def match_table(questions: pl.DataFrame, shared: Shared) -> dict[str, pl.DataFrame]:
     """`rows`: the questions with `reason` and `evidence`; `hits`: all that was found (HIT)."""
-    rules = [each.rule for each in shared.index.rules]
-    hits = judged(find(questions, shared.index), shared.benchmarks, rules).select(HIT.names())
+    rules = [each.rule for each in shared.benchmark_index.rules]
+    hits = judged(find(questions, shared.benchmark_index), shared.benchmarks, rules).select(HIT.names())
     shown = rejections(hits, "question_id", REASON)
     return {"rows": questions.join(shown, on="question_id", how="left", maintain_order="left"), "hits": hits}
 
@@ -72,7 +72,7 @@ def run(decontaminate: DecontaminateParams, shards: ShardsParams, *, questions: 
     """Match every question against every item, shard by shard."""
     benchmark_items = read_table(items, ITEM)
     shared = Shared(build(benchmark_items, decontaminate.rules), benchmark_items.select("item_id", "benchmark"))
-    state = identity(__file__, params=decontaminate) + "".join(shared.index.item_ids)
+    state = identity(__file__, params=decontaminate) + "".join(shared.benchmark_index.item_ids)
     groups = row_groups(questions, CLEANED)
     done = run_shards(Work("decontaminate", out / ".shards", match_group, shared, state), groups, shards)
     counts = RuleCounts(decontaminate.rules, "question_id", "questions")

@@ -77,3 +77,14 @@ def test_a_path_replaces_the_hub_of_a_preset():
 def test_an_unknown_preset_lists_the_known():
     with pytest.raises(ValidationError, match="no preset `AIME23`; there are AIME24, MATH500"):
         BenchmarkParams(preset="AIME23")
+
+
+def test_a_benchmark_without_a_row_is_named(tmp_path):
+    (tmp_path / "g.jsonl").write_text("")
+
+    with pytest.raises(LimoError, match=r"source `x` has no rows \(params.yaml: benchmarks.suite.0\)"):
+        run(
+            BenchmarksParams(suite=(BenchmarkParams(name="x", path=str(tmp_path / "g.jsonl")),)),
+            work=tmp_path,
+            out=tmp_path / "out",
+        )

@@ -73,22 +73,22 @@ def test_without_a_boilerplate_rule_a_template_drops_its_pool():
     assert decide(pool(*clean), items(*exam), PAPER)["reason"].null_count() == 0
 
 
+COPIED = "Let $x$ and $y$ be positive reals with $x^2+y^2=34$ and $xy=15$. Find the value of $\\frac{1}{x}+1$."
+
+
 @pytest.mark.parametrize(
     "copy",
     [
-        r"Let \\( x \\) and \\(y\\) be positive reals with \\(x^{2} + y^2 = 34\\) and \\(x y = 15\\). FIND the value of \\(\\dfrac{1}{x} + \\frac1y\\)!",
-        "Let $x$ and $y$ be positive reals with $x^2+y^2=74$ and $xy=35$. Find the value of $\\frac{1}{x}+\\frac{1}{y}$.",
-        "Let $a$ and $b$ be positive reals with $a^2+b^2=34$ and $ab=15$. Find the value of $\\frac{1}{a}+\\frac{1}{b}$.",
-        "Problem 7. Solve this. Let $x$ and $y$ be positive reals with x²+y²=34 and $xy=15$. Find the value of 1/x+1/y. Why?",
+        r"Let \(x\) and \(y\) be positive reals with \(x^{2}+y^2=34\),\(xy=15\). FIND the value of \(\dfrac1x + 1\)!",
+        COPIED.replace("34", "74").replace("15", "35"),
+        COPIED.replace("x", "a").replace("y", "b").replace("frbc", "frac"),
+        f"Problem 7. Solve this. {COPIED.replace('^2', '²')} Why?",
     ],
 )
 def test_a_copy_is_found_however_it_is_written(copy):
-    item = "Let $x$ and $y$ be positive reals with $x^2+y^2=34$ and $xy=15$. Find the value of $\\frac{1}{x}+\\frac{1}{y}$."
-    other = (
-        "Let $n$ be a positive integer such that $n^2+1$ is divisible by $5$. Find the number of such $n$ below $100$."
-    )
+    other = "Let $n$ be a positive integer with $n^2+1$ divisible by $5$. Find the number of such $n$ below $100$."
 
-    assert decide(pool(copy, other), items(item), DEFAULT)["reason"].to_list() == ["benchmark_overlap", None]
+    assert decide(pool(copy, other), items(COPIED), DEFAULT)["reason"].to_list() == ["benchmark_overlap", None]
 
 
 def test_a_rule_may_only_report():

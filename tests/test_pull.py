@@ -180,3 +180,87 @@ def test_each_mistake_is_reported_once():
         "pull.sources.0.colour: unknown key",
         "pull.sources.1.limit: Input should be greater than 0 (found -1)",
     ]
+
+
+def truncated_parquet(folder):
+    pl.DataFrame({"question": ["a" * 50] * 1000, "answer": ["1"] * 1000}).write_parquet(folder / "bad.parquet")
+    whole = (folder / "bad.parquet").read_bytes()
+    (folder / "bad.parquet").write_bytes(whole[: len(whole) // 2])
+    return folder / "bad.parquet"
+
+
+def torn_page(folder):
+    """Whole at its end, so that the columns are there, but not in its middle."""
+    texts = [f"{number} {number**3}" for number in range(5000)]
+    pl.DataFrame({"question": texts, "answer": ["1"] * 5000}).write_parquet(folder / "bad.parquet")
+    whole = bytearray((folder / "bad.parquet").read_bytes())
+    whole[200:3000] = bytes(2800)
+    (folder / "bad.parquet").write_bytes(whole)
+    return folder / "bad.parquet"
+
+
+def latin_1(folder):
+    (folder / "bad.jsonl").write_bytes('{"question": "Wie groß?", "answer": "1"}\n'.encode("latin-1"))
+    return folder / "bad.jsonl"
+
+
+def latin_1_csv(folder):
+    (folder / "bad.csv").write_bytes("question,answer\nWie groß?,1\n".encode("latin-1"))
+    return folder / "bad.csv"
+
+
+def other_columns(folder):
+    return write_rows(folder, {"text": "1+1?", "gold": "2"})
+
+
+def empty_column(folder):
+    return write_rows(folder, {"question": "1+1?", "answer": None})
+
+
+def half_json(folder):
+    (folder / "bad.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n{"question": "1+2?", "ans')
+    return folder / "bad.jsonl"
+
+
+def no_rows(folder):
+    (folder / "bad.jsonl").write_text("\n")
+    return folder / "bad.jsonl"
+
+
+def write_rows(folder, *rows):
+    (folder / "bad.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    return folder / "bad.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (truncated_parquet, "bad.parquet: cannot be read"),
+        (torn_page, "bad.parquet: cannot be read"),
+        (latin_1, "bad.jsonl:1: not UTF-8 (byte 21 of the line); convert the file"),
+        (latin_1_csv, "bad.csv: cannot be read"),
+        (half_json, "bad.jsonl:2: not JSON"),
+        (no_rows, "source `bad` has no rows (params.yaml: pull.sources.1)"),
+        (other_columns, "pull.sources.1.fields.question: say which column holds it; there are text, gold"),
+        (empty_column, "source `bad` has no usable question (1 no_answer); see `pull.sources.1.fields`"),
+    ],
+)
+def test_bad_input_is_one_line_and_what_came_before_is_kept(tmp_path, make, message):
+    good = write(tmp_path / "good.jsonl", row("1+1?"))
+
+    with pytest.raises(LimoError) as error:
+        pull(tmp_path, good, {"name": "bad", "path": str(make(tmp_path))}, workers=1)
+
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_question_of_50_megabytes_is_rejected_with_its_size(tmp_path):
+    long = row("1+" * 25_000_000 + "1?")
+
+    kept, rejected, _ = pull(tmp_path, write(tmp_path / "s.jsonl", row("1+1?"), long, row("2+2?")))
+
+    assert kept["question"].to_list() == ["1+1?", "2+2?"]
+    assert rejected["reason"].to_list() == ["oversized_question"]
+    assert rejected["evidence"].to_list() == ["50000002 characters, of which the first 10000 are kept"]
+    assert rejected["origin"].to_list() == [f"{tmp_path / 's.jsonl'}:2"]

@@ -9,13 +9,13 @@ WORDS, SKIP, TEXT, ENVIRONMENT, FRACTION, ALIAS, BINARY, SIGN = range(8)
 stroke between two groups; take another name; take an operator; take a sign that n-grams leave out."""
 
 SETTING = (
-    "left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr displaystyle textstyle scriptstyle limits"
-    " nolimits quad qquad hspace vspace hfill newline par noindent rm bf it sf tt ldots dots cdots dotsc dotsb vdots ddots"
-    " nonumber hline centering item medskip smallskip bigskip allowbreak middle"
+    "left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr displaystyle textstyle scriptstyle"
+    " limits nolimits quad qquad hspace vspace hfill newline par noindent rm bf it sf tt ldots dots cdots dotsc dotsb"
+    " vdots ddots nonumber hline centering item medskip smallskip bigskip allowbreak middle"
 )
 TEXTS = (
-    "text textbf textit textrm textsf texttt textup textnormal mathrm mathbf mathit mathsf mathtt mathbb mathcal mathfrak"
-    " mathscr boldsymbol bm mbox hbox emph operatorname underline overline boxed"
+    "text textbf textit textrm textsf texttt textup textnormal mathrm mathbf mathit mathsf mathtt mathbb mathcal"
+    " mathfrak mathscr boldsymbol bm mbox hbox emph operatorname underline overline boxed"
 )
 FRACTIONS = "frac dfrac tfrac cfrac"
 ENVIRONMENTS = "begin end label tag ref"
@@ -25,8 +25,8 @@ ALIASES = {
     "land": "wedge", "lor": "vee", "degree": "circ",
 }  # fmt: skip
 OPERATORS = {
-    "cdot": "*", "times": "*", "ast": "*", "div": "/", "le": "<=", "leq": "<=", "leqslant": "<=", "ge": ">=", "geq": ">=",
-    "geqslant": ">=", "ne": "!=", "neq": "!=", "lt": "<", "gt": ">",
+    "cdot": "*", "times": "*", "ast": "*", "div": "/", "le": "<=", "leq": "<=", "leqslant": "<=", "ge": ">=",
+    "geq": ">=", "geqslant": ">=", "ne": "!=", "neq": "!=", "lt": "<", "gt": ">",
 }  # fmt: skip
 BRACKETS = {"mid": "|", "vert": "|", "lvert": "|", "rvert": "|", "lbrace": "{", "rbrace": "}", "colon": ":"}
 SLOTS = 1024
@@ -53,7 +53,8 @@ def mixed(value: int) -> int:
 
 @functools.cache
 def command_table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Open addressing over names: `keys` (uint64, 0 is empty), `actions` (uint8), `values` (uint64, the token's hash)."""
+    """Open addressing over names: `keys` (uint64, 0 is empty), `actions` (uint8), `values` (uint64, the token's
+    hash)."""
     keys, actions, values = np.zeros(SLOTS, np.uint64), np.zeros(SLOTS, np.uint8), np.zeros(SLOTS, np.uint64)
     for name, action, value in _entries():
         key = hash_name(name)

@@ -73,9 +73,9 @@ def plan(source: SourceParams, split: Split, key: str, work: Path) -> Plan:
         parts = list(pieces(made.path, made.label, work / "unpacked"))
     else:
         parts = [piece for file in files for piece in pieces(file.path, file.label, work / "unpacked")]
-    if not parts:
+    columns = list(dict.fromkeys(name for piece in _first_of_each(parts) for name in names(piece)))
+    if not columns:
         raise LimoError(f"source `{source.name}` has no rows (params.yaml: {key})")
-    columns = list(dict.fromkeys(name for label in _first_of_each(parts) for name in names(label)))
     return Plan(source, _resolve(source.fields, columns, key), files, parts)
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from tasks.pool.compiled import Array
 from tasks.pool.near import near_duplicates
 from tasks.pool.shards import Shard, ShardsParams, Work, finish, run_shards
 
@@ -22,34 +23,34 @@ PART = pl.Schema({"row": pl.Int64, "question": pl.String, "numbers": pl.UInt64, 
 class Keys(NamedTuple):
     """What the questions of the pool are compared by; one entry a question, in the pool's order."""
 
-    usable: np.ndarray
+    usable: Array
     """bool: not rejected by itself."""
-    form: np.ndarray
+    form: Array
     """uint64; 0 for a text without a token."""
-    numbers: np.ndarray
+    numbers: Array
     """uint64; 0 for a text without a number."""
-    answer: np.ndarray
+    answer: Array
     """uint64, the form of the answer."""
 
 
 class Duplicates(NamedTuple):
     """What each question of the pool repeats; one entry a question."""
 
-    of: np.ndarray
+    of: Array
     """int64: the earlier question it is like, by position; -1 when there is none."""
-    similarity: np.ndarray
+    similarity: Array
     """float64."""
-    exact: np.ndarray
+    exact: Array
     """bool: the two differ in typesetting only."""
-    agrees: np.ndarray
+    agrees: Array
     """bool: and have the same answer."""
-    root: np.ndarray
+    root: Array
     """int64: the first question of its cluster; itself when it is in none."""
-    clustered: np.ndarray
+    clustered: Array
     """bool: its cluster has two questions or more."""
-    agrees_with_root: np.ndarray
+    agrees_with_root: Array
     """bool."""
-    disputed: np.ndarray
+    disputed: Array
     """bool: in its cluster answers disagree."""
 
 
@@ -87,7 +88,7 @@ def find_duplicates(keys: Keys, texts: Iterable[pl.Series], near: PartParams, pl
     return _clusters(of, similarity, exact, keys.answer)
 
 
-def _exact(keys: Keys) -> np.ndarray:
+def _exact(keys: Keys) -> Array:
     """For each question: the first of the same form, -1 when that is itself."""
     rows = np.flatnonzero(keys.usable & (keys.form != 0))
     _, start, group = np.unique(keys.form[rows], return_index=True, return_inverse=True)
@@ -97,28 +98,26 @@ def _exact(keys: Keys) -> np.ndarray:
     return of
 
 
-def _candidates(keys: Keys, exact: np.ndarray) -> np.ndarray:
+def _candidates(keys: Keys, exact: Array) -> Array:
     """Nothing outside a block of two can be a near duplicate, which leaves little to compare.
 
-    Without any number there is too little to tell a reworded question from another one ("arrange the letters of the word
-    PROOF").
+    Without any number there is too little to tell a reworded question from another one ("arrange the letters of the
+    word PROOF").
     """
-    among = keys.usable & ~exact & (keys.numbers != 0)
+    among: Array = keys.usable & ~exact & (keys.numbers != 0)
     _, group, count = np.unique(keys.numbers[among], return_inverse=True, return_counts=True)
     among[among] = count[group] > 1
     return among
 
 
-def _here(keys: Keys, texts: Iterable[pl.Series], among: np.ndarray, near: PartParams) -> tuple[np.ndarray, ...]:
+def _here(keys: Keys, texts: Iterable[pl.Series], among: Array, near: PartParams) -> tuple[Array, ...]:
     rows = np.flatnonzero(among)
     found = near_duplicates(pl.concat(texts).gather(rows), keys.numbers[rows], keys.answer[rows], *near)
     hits = np.flatnonzero(found.of >= 0)
     return rows[hits], rows[found.of[hits]], found.similarity[hits]
 
 
-def _parts(
-    keys: Keys, texts: Iterable[pl.Series], among: np.ndarray, near: PartParams, place: Place
-) -> tuple[np.ndarray, ...]:
+def _parts(keys: Keys, texts: Iterable[pl.Series], among: Array, near: PartParams, place: Place) -> tuple[Array, ...]:
     count = int(among.sum()) // PART_ROWS + 1
     files = _write_parts(keys, texts, among, count, place.folder / "parts")
     work = Work("clean, near duplicates", place.folder / "found", compare_part, near, place.identity)
@@ -128,7 +127,7 @@ def _parts(
     return found["row"].to_numpy(), found["of"].to_numpy(), found["similarity"].to_numpy()
 
 
-def _write_parts(keys: Keys, texts: Iterable[pl.Series], among: np.ndarray, count: int, folder: Path) -> list[Path]:
+def _write_parts(keys: Keys, texts: Iterable[pl.Series], among: Array, count: int, folder: Path) -> list[Path]:
     """Spread the candidates over `count` files by their numbers."""
     from tasks.pool.tables import TableWriter
 
@@ -166,7 +165,7 @@ def compare_part(file: str, near: PartParams) -> dict[str, pl.DataFrame]:
     return {"near": pl.DataFrame({"row": rows[hits], "of": rows[found.of[hits]], "similarity": found.similarity[hits]})}
 
 
-def _clusters(of: np.ndarray, similarity: np.ndarray, exact: np.ndarray, answer: np.ndarray) -> Duplicates:
+def _clusters(of: Array, similarity: Array, exact: Array, answer: Array) -> Duplicates:
     found = of >= 0
     own = np.arange(len(of))
     root = np.where(found, of, own)

@@ -3,7 +3,8 @@
 import numpy as np
 import polars as pl
 
-from tasks.pool.grams import FACTOR, jit, whole_hashes
+from tasks.pool.compiled import Array, Number, jit
+from tasks.pool.grams import FACTOR, whole_hashes
 from tasks.pool.scan import NUMBER, scan
 
 HEADING = (
@@ -32,7 +33,7 @@ def forms(texts: pl.Series) -> pl.DataFrame:
 
 
 @jit
-def number_hashes(hashes: np.ndarray, kinds: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def number_hashes(hashes: Array, kinds: Array, rows: Array) -> Number:
     """The hash of each text's numbers in their order (uint64, one a text); 0 for a text without any."""
     out = np.zeros(len(rows) - 1, np.uint64)
     for row in range(len(rows) - 1):

@@ -18,8 +18,8 @@ ENGLISH = (
     r"|determine|then|than|from)\b"
 )
 PLAIN_ENGLISH = 3
-"""So many of them, and fastText need not be asked: of 14,176 such questions of MATH, GSM8K and AIME, all in English, it calls
-13,978 English, 1 Spanish, and is unsure of 197."""
+"""So many of them, and fastText need not be asked: of 14,176 such questions of MATH, GSM8K and AIME, all in English, it
+calls 13,978 English, 1 Spanish, and is unsure of 197."""
 
 
 def languages(texts: pl.Series) -> pl.Series:

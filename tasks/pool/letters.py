@@ -9,21 +9,24 @@ import polars as pl
 OTHER, LETTER, HAN = range(3)
 POINTS = 0x30000
 """Characters up to here are told apart; what lies beyond is no letter."""
-GREEK = (
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho varsigma sigma tau upsilon"
-    " phi chi psi omega"
-).split()
+# fmt: off
+GREEK = [
+    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi",
+    "omicron", "pi", "rho", "varsigma", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega",
+]
 SIGNS = {
-    "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "÷": "/", "⁄": "/", "∕": "/", "−": "-", "–": "-", "—": "-", "‐": "-",
-    "‑": "-", "≤": "<=", "⩽": "<=", "≥": ">=", "⩾": ">=", "≠": "!=", "√": r" \sqrt ", "∞": r" \infty ", "∈": r" \in ",
-    "∉": r" \notin ", "∠": r" \angle ", "△": r" \triangle ", "°": r"^\circ ", "…": " ", "∑": r" \sum ", "∏": r" \prod ",
-    "∫": r" \int ", "∪": r" \cup ", "∩": r" \cap ", "⊂": r" \subset ", "⊆": r" \subseteq ", "→": r" \to ", "⇒": r" \implies ",
-    "±": r" \pm ", "≈": r" \approx ", "≡": r" \equiv ", "≅": r" \cong ", "∼": r" \sim ", "⌊": r" \lfloor ", "⌋": r" \rfloor ",
-    "⌈": r" \lceil ", "⌉": r" \rceil ", "∣": "|", "∥": r" \parallel ", "⊥": r" \perp ", "∀": r" \forall ", "∃": r" \exists ",
-    "ϕ": r" \phi ", "ϵ": r" \epsilon ", "ϑ": r" \theta ", "′": "'", "″": "''",
+    "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "÷": "/", "⁄": "/", "∕": "/", "−": "-", "–": "-", "—": "-",
+    "‐": "-", "‑": "-", "≤": "<=", "⩽": "<=", "≥": ">=", "⩾": ">=", "≠": "!=", "√": r" \sqrt ", "∞": r" \infty ",
+    "∈": r" \in ", "∉": r" \notin ", "∠": r" \angle ", "△": r" \triangle ", "°": r"^\circ ", "…": " ",
+    "∑": r" \sum ", "∏": r" \prod ", "∫": r" \int ", "∪": r" \cup ", "∩": r" \cap ", "⊂": r" \subset ",
+    "⊆": r" \subseteq ", "→": r" \to ", "⇒": r" \implies ", "±": r" \pm ", "≈": r" \approx ", "≡": r" \equiv ",
+    "≅": r" \cong ", "∼": r" \sim ", "⌊": r" \lfloor ", "⌋": r" \rfloor ", "⌈": r" \lceil ", "⌉": r" \rceil ",
+    "∣": "|", "∥": r" \parallel ", "⊥": r" \perp ", "∀": r" \forall ", "∃": r" \exists ", "ϕ": r" \phi ",
+    "ϵ": r" \epsilon ", "ϑ": r" \theta ", "′": "'", "″": "''",
     # Signs without width, and the soft hyphen: nobody sees them.
     "\u200b": "", "\u200c": "", "\u200d": "", "\u200e": "", "\u200f": "", "\u2060": "", "\ufeff": "", "\u00ad": "",
-}  # fmt: skip
+}
+# fmt: on
 SUPERSCRIPTS = r"([⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
 
 

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from tasks.pool.grams import gram_hashes, jit
+from tasks.pool.compiled import Array, Number, jit
+from tasks.pool.grams import gram_hashes, whole_hashes
 from tasks.pool.scan import scan
 
 LARGE = 512
@@ -25,17 +26,36 @@ SEED = 1
 class Near(NamedTuple):
     """For each text."""
 
-    of: np.ndarray
+    of: Array
     """int64, the earlier text it is near to, by position; -1 when there is none."""
-    similarity: np.ndarray
+    similarity: Array
     """float64, the Jaccard index of their shingles."""
 
 
-def near_duplicates(texts: pl.Series, blocks: np.ndarray, answers: np.ndarray, shingle: int, threshold: float) -> Near:
+class Sets(NamedTuple):
+    """The different shingles of each text."""
+
+    values: Array
+    """uint64, those of each text ascending."""
+    bounds: Array
+    """int64, texts + 1: where each text's begin in `values`."""
+
+
+class Compared(NamedTuple):
+    """What is known of the texts while they are compared; all arrays have one entry a text."""
+
+    answers: Array
+    of: Array
+    similarity: Array
+    gone: Array
+    """bool: near a text that stays, with the same answer."""
+
+
+def near_duplicates(texts: pl.Series, blocks: Array, answers: Array, shingle: int, threshold: float) -> Near:
     """Which texts are near an earlier one that stays.
 
-    A text goes when it is near one that stays and has the same answer. Where only the answers differ it stays, and refers
-    to the first it is near to.
+    A text goes when it is near one that stays and has the same answer. Where only the answers differ it stays, and
+    refers to the first it is near to.
 
     Args:
         blocks: uint64, the block of each text.
@@ -43,49 +63,38 @@ def near_duplicates(texts: pl.Series, blocks: np.ndarray, answers: np.ndarray, s
         shingle: tokens a shingle; a shorter text is one shingle.
         threshold: smallest Jaccard index that counts.
     """
-    values, bounds = shingles(texts, shingle)
+    sets, count = shingles(texts, shingle), len(texts)
     order = np.argsort(blocks, kind="stable")
-    starts = np.flatnonzero(np.concatenate([[True], blocks[order][1:] != blocks[order][:-1]])) if len(order) else order
-    ends = np.append(starts[1:], len(order))
-    of, similarity = np.full(len(order), -1, np.int64), np.zeros(len(order))
-    gone = np.zeros(len(order), np.bool_)
+    starts = np.flatnonzero(np.concatenate([[count > 0], blocks[order][1:] != blocks[order][:-1]]))
+    ends = np.append(starts[1:], count)[: len(starts)]
+    state = Compared(answers, np.full(count, -1, np.int64), np.zeros(count), np.zeros(count, np.bool_))
     small = ends - starts < LARGE
-    _all_pairs(order, starts[small], ends[small], values, bounds, answers, threshold, of, similarity, gone)
+    _all_pairs(order, starts[small], ends[small], sets, threshold, state)
     for start, end in zip(starts[~small].tolist(), ends[~small].tolist(), strict=True):
         members = order[start:end]
-        proposed, cuts = _proposed(members, values, bounds, threshold)
-        _some_pairs(members, proposed, cuts, values, bounds, answers, threshold, of, similarity, gone)
-    return Near(of, similarity)
+        proposed, cuts = _proposed(members, sets, threshold)
+        _some_pairs(members, proposed, cuts, sets, threshold, state)
+    return Near(state.of, state.similarity)
 
 
-def shingles(texts: pl.Series, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The different shingles of each text, ascending (uint64), and where each text's begin (int64, texts + 1)."""
+def shingles(texts: pl.Series, size: int) -> Sets:
+    """The different shingles of each text: its runs of `size` tokens, or the whole of a shorter one."""
     tokens = scan(texts, symbols=True)
     rows, values = gram_hashes(tokens.hashes, tokens.kinds, tokens.rows, size, False)
-    short = np.flatnonzero((np.diff(tokens.rows) < size) & (np.diff(tokens.rows) > 0))
-    whole = [_combined(tokens.hashes[tokens.rows[row] : tokens.rows[row + 1]]) for row in short.tolist()]
+    lengths = np.diff(tokens.rows)
+    short = np.flatnonzero((lengths < size) & (lengths > 0))
     rows = np.concatenate([rows.astype(np.int64), short])
-    table = pl.DataFrame({"row": rows, "value": np.concatenate([values, np.array(whole, np.uint64)])})
-    table = table.unique().sort("row", "value")
-    bounds = np.searchsorted(table["row"].to_numpy(), np.arange(len(texts) + 1))
-    return table["value"].to_numpy(), bounds
+    values = np.concatenate([values, whole_hashes(tokens.hashes, tokens.rows)[short]])
+    table = pl.DataFrame({"row": rows, "value": values}).unique().sort("row", "value")
+    return Sets(table["value"].to_numpy(), np.searchsorted(table["row"].to_numpy(), np.arange(len(texts) + 1)))
 
 
-def _combined(hashes: np.ndarray) -> int:
-    value = 0
-    for each in hashes.tolist():
-        value = (value * 0x9E3779B97F4A7C15 + each) & 0xFFFFFFFFFFFFFFFF
-    return value
-
-
-def _proposed(
-    members: np.ndarray, values: np.ndarray, bounds: np.ndarray, threshold: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _proposed(members: Array, sets: Sets, threshold: float) -> tuple[Array, Array]:
     """For each member: the earlier ones that share a band with it, ascending, as positions among the members."""
     from rensa import RMinHash, RMinHashLSH
 
-    sets = [_as_tokens(values[bounds[row] : bounds[row + 1]]) for row in members.tolist()]
-    sketches = RMinHash.from_token_sets(sets, num_perm=PERMUTATIONS, seed=SEED)
+    tokens = [_as_tokens(sets.values[sets.bounds[row] : sets.bounds[row + 1]]) for row in members.tolist()]
+    sketches = RMinHash.from_token_sets(tokens, num_perm=PERMUTATIONS, seed=SEED)
     index = RMinHashLSH(threshold=threshold, num_perm=PERMUTATIONS, num_bands=BANDS)
     index.insert_many(sketches)
     found = [sorted(each for each in near if each < own) for own, near in enumerate(index.query_all(sketches))]
@@ -93,61 +102,55 @@ def _proposed(
     return np.array([each for near in found for each in near], np.int64), cuts
 
 
-def _as_tokens(values: np.ndarray) -> list[bytes]:
+def _as_tokens(values: Array) -> list[bytes]:
     raw = values.tobytes()
     return [raw[at : at + 8] for at in range(0, len(raw), 8)]
 
 
 @jit
-def _jaccard(values, bounds, left, right, threshold):
+def _jaccard(sets: Number, left: Number, right: Number, threshold: Number) -> Number:
     """Shared shingles over all shingles; 0 when it cannot reach the threshold."""
-    at, stop = bounds[left], bounds[left + 1]
-    other, other_stop = bounds[right], bounds[right + 1]
+    at, stop = sets.bounds[left], sets.bounds[left + 1]
+    other, other_stop = sets.bounds[right], sets.bounds[right + 1]
     one, two = stop - at, other_stop - other
     if one == 0 or two == 0 or min(one, two) < threshold * max(one, two):
         return 0.0
     common = 0
     while at < stop and other < other_stop:
-        if values[at] == values[other]:
-            common += 1
-            at += 1
-            other += 1
-        elif values[at] < values[other]:
-            at += 1
-        else:
-            other += 1
+        left_value, right_value = sets.values[at], sets.values[other]
+        common += left_value == right_value
+        at += left_value <= right_value
+        other += right_value <= left_value
     return common / (one + two - common)
 
 
 @jit
-def _compare(text, earlier, values, bounds, answers, threshold, of, similarity, gone):
+def _compare(text: Number, earlier: Number, sets: Number, threshold: Number, state: Number) -> Number:
     """Note that `text` is near `earlier`, if it is; true when `text` goes."""
-    if gone[earlier]:
+    if state.gone[earlier]:
         return False
-    share = _jaccard(values, bounds, earlier, text, threshold)
+    share = _jaccard(sets, earlier, text, threshold)
     if share < threshold:
         return False
-    same = answers[earlier] == answers[text]
-    if same or of[text] < 0:
-        of[text], similarity[text] = earlier, share
-    gone[text] = same
+    same = state.answers[earlier] == state.answers[text]
+    if same or state.of[text] < 0:
+        state.of[text], state.similarity[text] = earlier, share
+    state.gone[text] = same
     return same
 
 
 @jit
-def _all_pairs(order, starts, ends, values, bounds, answers, threshold, of, similarity, gone):
+def _all_pairs(order: Array, starts: Array, ends: Array, sets: Number, threshold: Number, state: Number) -> Number:
     for block in range(len(starts)):
         for later in range(starts[block] + 1, ends[block]):
             for earlier in range(starts[block], later):
-                text, other = order[later], order[earlier]
-                if _compare(text, other, values, bounds, answers, threshold, of, similarity, gone):
+                if _compare(order[later], order[earlier], sets, threshold, state):
                     break
 
 
 @jit
-def _some_pairs(members, proposed, cuts, values, bounds, answers, threshold, of, similarity, gone):
+def _some_pairs(members: Array, proposed: Array, cuts: Array, sets: Number, threshold: Number, state: Number) -> Number:
     for later in range(len(members)):
         for place in range(cuts[later], cuts[later + 1]):
-            other = members[proposed[place]]
-            if _compare(members[later], other, values, bounds, answers, threshold, of, similarity, gone):
+            if _compare(members[later], members[proposed[place]], sets, threshold, state):
                 break

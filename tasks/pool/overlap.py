@@ -2,10 +2,10 @@
 
 A rule says how long its n-grams are, whether numbers and variables' names count, and how much must be in common. An
 n-gram that many items share ("find the number of ordered pairs of positive") says nothing about leakage: a rule can
-leave it out as boilerplate. The share is measured on what remains, against the shorter of the two texts, so that a longer
-text around an item is found as well as a part of one (the containment of Broder, "On the resemblance and containment of
-documents", 1997). A text shorter than n tokens has no n-gram; it is compared whole, and so is every other text: an equal
-one is always a hit, of the rule `whole`.
+leave it out as boilerplate. The share is measured on what remains, against the shorter of the two texts, so that a
+longer text around an item is found as well as a part of one (the containment of Broder, "On the resemblance and
+containment of documents", 1997). A text shorter than n tokens has no n-gram; it is compared whole, and so is every
+other text: an equal one is always a hit, of the rule `whole`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,9 @@ import polars as pl
 from pydantic import AfterValidator, Field, PositiveInt
 
 from tasks.params import Params
-from tasks.pool.grams import fill_table, gram_hashes, longest_run, match, whole_hashes
+from tasks.pool.compiled import Array
+from tasks.pool.grams import Table, fill_table, gram_hashes, whole_hashes
+from tasks.pool.matching import longest_run, match
 from tasks.pool.scan import Tokens, scan
 
 WHOLE = "whole"
@@ -67,18 +69,7 @@ class RuleIndex(NamedTuple):
     """The items' n-grams under one rule."""
 
     rule: OverlapRule
-    keys: np.ndarray
-    """uint64, open addressing; 0 is empty."""
-    numbers: np.ndarray
-    """int32, the number of the n-gram in each slot."""
-    bits: np.ndarray
-    """uint64: a Bloom filter of one hash over the n-grams, which most n-grams of a text do not pass."""
-    bounds: np.ndarray
-    """int64: n-gram g stands in the items members[bounds[g]] to members[bounds[g + 1]]; in none when boilerplate."""
-    members: np.ndarray
-    """int32, items by position."""
-    sizes: np.ndarray
-    """int64, how many different n-grams that are no boilerplate each item has."""
+    table: Table
 
 
 class Index(NamedTuple):
@@ -86,9 +77,9 @@ class Index(NamedTuple):
 
     item_ids: pl.Series
     """In ascending order."""
-    wholes: np.ndarray
+    wholes: Array
     """uint64, ascending: the hash of each different whole text."""
-    whole_items: np.ndarray
+    whole_items: Array
     """int64, the first item with that text, by position."""
     rules: tuple[RuleIndex, ...]
 
@@ -114,7 +105,7 @@ def _index(tokens: Tokens, rule: OverlapRule) -> RuleIndex:
     bounds = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
     keys, numbers, bits = fill_table(grams["gram"].to_numpy(), SPARSE)
     sizes = np.bincount(members, minlength=texts)
-    return RuleIndex(rule, keys, numbers, bits, bounds, members, sizes)
+    return RuleIndex(rule, Table(keys, numbers, bits, bounds, members, sizes))
 
 
 def find(questions: pl.DataFrame, index: Index, threads: int = 1) -> pl.DataFrame:
@@ -153,7 +144,7 @@ def _find(questions: pl.DataFrame, index: Index) -> pl.DataFrame:
     rows, items = _equal(tokens, index)
     parts = [(WHOLE, rows, items, np.ones(len(rows)), [_whole_text(tokens, row) for row in rows])]
     for rule in index.rules:
-        at, best, shares = match(_arrays(tokens), _arrays(known), *_arguments(rule))
+        at, best, shares = _match(tokens, known, rule)
         parts.append((rule.rule.name, at, best, shares, _matched(tokens, known, rule, at, best)))
     hits = pl.concat(
         pl.DataFrame({"row": rows, "item": items, "share": shares, "match": texts}, schema=_HITS).with_columns(
@@ -173,7 +164,7 @@ def _find(questions: pl.DataFrame, index: Index) -> pl.DataFrame:
 _HITS = {"row": pl.Int64, "item": pl.Int64, "share": pl.Float64, "match": pl.String}
 
 
-def _equal(tokens: Tokens, index: Index) -> tuple[np.ndarray, np.ndarray]:
+def _equal(tokens: Tokens, index: Index) -> tuple[Array, Array]:
     """Texts whose tokens are those of an item: their rows, and the items."""
     hashes = whole_hashes(tokens.hashes, tokens.rows)
     if not len(index.wholes):
@@ -183,21 +174,20 @@ def _equal(tokens: Tokens, index: Index) -> tuple[np.ndarray, np.ndarray]:
     return rows, index.whole_items[place[rows]]
 
 
-def _arrays(tokens: Tokens) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _arrays(tokens: Tokens) -> tuple[Array, Array, Array]:
     return tokens.hashes, tokens.kinds, tokens.rows
 
 
-def _arguments(index: RuleIndex) -> tuple[object, ...]:
-    rule = index.rule
-    table = (index.keys, index.numbers, index.bits, index.bounds, index.members, index.sizes)
-    return (rule.n, rule.masked, rule.min_share, rule.min_common, *table)
+def _match(tokens: Tokens, known: Tokens, index: RuleIndex) -> tuple[Array, Array, Array]:
+    rule, texts = index.rule, (*_arrays(tokens), _arrays(known))
+    found: tuple[Array, Array, Array] = match(*texts, rule.n, rule.masked, rule.min_share, rule.min_common, index.table)
+    return found
 
 
-def _matched(tokens: Tokens, known: Tokens, index: RuleIndex, rows: np.ndarray, items: np.ndarray) -> list[str]:
+def _matched(tokens: Tokens, known: Tokens, index: RuleIndex, rows: Array, items: Array) -> list[str]:
     """The longest run of tokens in common with the item, as it stands in the text."""
-    rule = index.rule
-    table = (index.keys, index.numbers, index.bits, index.bounds, index.members)
-    spans = longest_run(_arrays(tokens), _arrays(known), rule.n, rule.masked, *table, rows, items)
+    rule, texts = index.rule, (*_arrays(tokens), _arrays(known))
+    spans = longest_run(*texts, rule.n, rule.masked, index.table, rows, items)
     return [tokens.text(first, last) for first, last in spans.tolist()]
 
 

@@ -1,8 +1,8 @@
 """Files in pieces that one process can hold: where each piece lies, and its rows by column.
 
-A piece is a byte range of JSON Lines, or a row range of Parquet or CSV, so that workers read their own and no row passes
-through the planner. What cannot be cut (packed JSON Lines) is unpacked into a work folder first; a JSON array is one
-piece. What is malformed is an error that names file and row.
+A piece is a byte range of JSON Lines, or a row range of Parquet or CSV, so that workers read their own and no row
+passes through the planner. What cannot be cut (packed JSON Lines) is unpacked into a work folder first; a JSON array is
+one piece. What is malformed is an error that names file and row.
 """
 
 import glob
@@ -111,7 +111,7 @@ def names(piece: Piece) -> list[str]:
     if piece.form == ".parquet":
         return list(_checked(piece, lambda: pl.read_parquet_schema(piece.path)))
     if piece.form == ".csv":
-        return _checked(piece, lambda: pl.scan_csv(piece.path, infer_schema=False).collect_schema().names())
+        return _checked(piece, lambda: _scan(Path(piece.path), piece.form).collect_schema().names())
     rows = _parsed_lines(piece, 1000) if piece.form == ".jsonl" else _parsed_array(piece)
     return list(dict.fromkeys(name for _, row in rows[:1000] for name in row))
 
@@ -149,19 +149,15 @@ def _array(path: Path, label: str) -> Piece:
     size = path.stat().st_size
     if size > MOST_JSON:
         raise LimoError(
-            f"{path}: a JSON array of {size / 2**30:.1f} GiB, which must be held whole; write it as .jsonl, one object a"
-            f" line (`jq -c '.[]' {path}`)"
+            f"{path}: a JSON array of {size / 2**30:.1f} GiB, which must be held whole; write it as .jsonl, one object"
+            f" a line (`jq -c '.[]' {path}`)"
         )
     return Piece(str(path), label, ".json", 0, size, 1)
 
 
 def _rows(path: Path, label: str, form: str) -> Iterator[Piece]:
     """Row ranges, of at most PIECE_ROWS rows and about PIECE_BYTES bytes."""
-    if form == ".parquet":
-        scan = pl.scan_parquet(path)
-    else:
-        scan = pl.scan_csv(path, infer_schema=False)
-    height = scan.select(pl.len()).collect(engine="streaming").item()
+    height = _scan(path, form).select(pl.len()).collect(engine="streaming").item()
     row_bytes = max(path.stat().st_size // max(height, 1), 1)
     step = min(PIECE_ROWS, max(PIECE_BYTES // row_bytes, 1))
     for start in range(0, height, step):
@@ -169,13 +165,15 @@ def _rows(path: Path, label: str, form: str) -> Iterator[Piece]:
 
 
 def _frame(piece: Piece, columns: Sequence[str]) -> pl.DataFrame:
-    if piece.form == ".parquet":
-        # Row by row ranges: polars then reads only the row groups they lie in.
-        scan = pl.scan_parquet(piece.path)
-    else:
-        # Everything as text: a guessed number would lose the zero of an answer such as 07.
-        scan = pl.scan_csv(piece.path, infer_schema=False)
-    return scan.select(columns).slice(piece.start, piece.stop - piece.start).collect()
+    rows = _scan(Path(piece.path), piece.form).select(columns)
+    return rows.slice(piece.start, piece.stop - piece.start).collect()
+
+
+def _scan(path: Path, form: str) -> pl.LazyFrame:
+    if form == ".parquet":
+        return pl.scan_parquet(path)
+    # Everything as text: a guessed number would lose the zero of an answer such as 07.
+    return pl.scan_csv(path, infer_schema=False)
 
 
 def _unpack(path: Path, spool: Path) -> Path:

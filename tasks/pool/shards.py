@@ -1,8 +1,8 @@
 """One function over many shards: on the cores of this machine, or on Ray Data; each finished shard is kept.
 
-What a shard gave lies in the stage's folder `.shards`, under a name made of its content, the stage's params and its code. A
-run that was killed, or stopped by a full disk or a bad row, finds what was finished and does the rest. DVC does not know
-the folder, so it does not delete it; a stage that ends well does.
+What a shard gave lies in the stage's folder `.shards`, under a name made of its content, the stage's params and its
+code. A run that was killed, or stopped by a full disk or a bad row, finds what was finished and does the rest. DVC does
+not know the folder, so it does not delete it; a stage that ends well does.
 """
 
 import hashlib
@@ -95,8 +95,8 @@ def run_shards(work: Work, shards: Sequence[Shard], params: ShardsParams) -> lis
         return list(_told(work.stage, len(shards), _beside_each_other(work, shards, workers)))
     except BrokenProcessPool:
         raise LimoError(
-            f"{work.stage}: a worker was killed (out of memory?); run it again to go on after the finished shards, with a"
-            " smaller `shards.workers` in params.yaml"
+            f"{work.stage}: a worker was killed (out of memory?); run it again to go on after the finished shards,"
+            " with a smaller `shards.workers` in params.yaml"
         ) from None
 
 

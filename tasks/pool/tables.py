@@ -22,7 +22,7 @@ class Group(NamedTuple):
     """A row group of a Parquet file."""
 
     path: str
-    index: int
+    number: int
     columns: tuple[str, ...]
 
 
@@ -49,7 +49,7 @@ def read_group(group: Group) -> pl.DataFrame:
     """The rows of a row group."""
     import pyarrow.parquet as pq
 
-    table = pq.ParquetFile(group.path).read_row_group(group.index, columns=list(group.columns))
+    table = pq.ParquetFile(group.path).read_row_group(group.number, columns=list(group.columns))
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     return frame
@@ -68,7 +68,8 @@ class TableWriter:
         self._row_group = row_group
         self._waiting: list[pl.DataFrame] = []
         self._arrow = self.schema.to_frame().to_arrow().schema
-        self._writer = pq.ParquetWriter(path, self._arrow, compression="zstd")
+        with full_disk(path):
+            self._writer = pq.ParquetWriter(path, self._arrow, compression="zstd")
 
     def add(self, rows: pl.DataFrame) -> None:
         """Append rows, whose columns are those of the schema."""
@@ -134,7 +135,8 @@ class FilterWriter:
         if not self.kept.height:
             dropped = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "it was given none"
             raise LimoError(
-                f"{self._stage}: no row is left of {taken} ({dropped}); loosen the section `{self._stage}` of params.yaml"
+                f"{self._stage}: no row is left of {taken} ({dropped}); loosen the section `{self._stage}` of"
+                " params.yaml"
             )
         counted = {"sources": self.sources, **facts}
         write_manifest(self._folder, self._stage, taken=taken, kept=self.kept.height, rejected=reasons, facts=counted)

@@ -1,9 +1,13 @@
 """A real local Ray does the same as processes of our own."""
 
+import polars as pl
 import pytest
 
+from tasks import clean, decontaminate, pull
 from tasks.errors import LimoError
+from tasks.pool import readers
 from tasks.pool.shards import ShardsParams, run_shards
+from tasks.records.benchmark import ITEM, item_id
 from tests.pool.test_shards import read, shards, work
 
 
@@ -32,3 +36,41 @@ def test_a_cluster_that_is_not_there_is_one_line(tmp_path):
         run_shards(work(tmp_path), shards(2), ShardsParams(run_on="ray", address="127.0.0.1:1"))
 
     assert "\n" not in str(error.value)
+
+
+ITEM_TEXT = "Amanda received $50 as a gift. She buys two tapes that cost $9 each. How much money has she left?"
+
+
+def pool_stages(folder, source, items, shards):
+    """The bytes of every file that the three stages of the pool write."""
+    params = pull.PullParams(sources=({"name": "s", "path": str(source)},))
+    pull.run(params, shards, work=folder / "work", out=folder / "pull")
+    kept = folder / "pull/kept.parquet"
+    clean.run(clean.CleanParams(), shards, questions=kept, out=folder / "clean")
+    kept = folder / "clean/kept.parquet"
+    rules = decontaminate.DecontaminateParams()
+    decontaminate.run(rules, shards, questions=kept, items=items, out=folder / "decontaminate")
+    files = sorted(path for path in folder.glob("*/*") if path.suffix in (".parquet", ".json"))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_the_pool_stages_write_the_same_files_on_ray(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "PIECE_BYTES", 20_000)
+    names = ["Amanda", "Josie", "Mary", "Tom"]
+    rows = [
+        {"question": ITEM_TEXT.replace("Amanda", names[n % 4]).replace("50", str(n // 4)), "answer": str(n // 4 - 18)}
+        for n in range(1000)
+    ]
+    rows += [{"question": f"How many legs have {n} cows and {n + 1} hens?", "answer": str(6 * n + 2)} for n in range(500)]
+    pl.DataFrame(rows).write_ndjson(tmp_path / "s.jsonl")
+    item = {"item_id": item_id("exam", ITEM_TEXT), "benchmark": "exam", "question": ITEM_TEXT, "gold": "32"}
+    pl.DataFrame([item | {"kind": "auto", "language": "en", "origin": "f:1"}], schema=ITEM).write_parquet(
+        tmp_path / "items.parquet"
+    )
+    files = (tmp_path / "s.jsonl", tmp_path / "items.parquet")
+
+    here = pool_stages(tmp_path / "here", *files, ShardsParams(workers=1))
+    on_ray = pool_stages(tmp_path / "ray", *files, ShardsParams(run_on="ray"))
+
+    assert len(here) == 11
+    assert on_ray == here

@@ -78,7 +78,8 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
         "from pathlib import Path\n"
         "from tasks.pool.shards import ShardsParams, run_shards\n"
         "from tests.pool.test_shards import shards, work\n"
-        f"if __name__ == '__main__':\n    run_shards(work(Path({str(tmp_path / 'w')!r}), seconds=0.2), shards(40), ShardsParams(workers=2))\n"
+        f"if __name__ == '__main__':\n    slow = work(Path({str(tmp_path / 'w')!r}), seconds=0.2)\n"
+        "    run_shards(slow, shards(40), ShardsParams(workers=2))\n"
     )
     (tmp_path / "run.py").write_text(code)
     running = subprocess.Popen(
