@@ -1,50 +1,50 @@
-"""Near-duplicate search: the stage `clean` beside datasketch, rensa and text-dedup, on the same questions.
+"""Near-duplicate search: what `clean` does beside datasketch, rensa and text-dedup, on the same questions.
 
     python -m benchmarks.near_duplicates [--data ../shared/data] [--rows 50000] [--per-kind 300]
 
 The pool is real questions and variants of them, among which copies are planted: some that say the same, and hard
 negatives, which only look it. All take word 3-shingles, 128 permutations and the threshold 0.8. The other libraries see
-the text; `clean` also sees the answer, and is timed with all else that it does to a question.
+the text; `clean` also sees the answer.
 """
 
 import argparse
-import json
 import time
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from benchmarks.near_pairs import DIFFERENT, SAME, Planted, plant_pairs
 from benchmarks.near_yardsticks import SHINGLE, THRESHOLD, Linked, Method, datasketch, rensa, text_dedup, together
 from benchmarks.pool_data import DATA, mean_chars, real_questions, variants
 from benchmarks.yardsticks import MissingPackageError
-from tasks.clean import CleanParams, decide
-from tasks.records.question import QUESTION
+from tasks.clean import CleanParams
+from tasks.pool.duplicates import Keys, PartParams, find_duplicates
+from tasks.pool.forms import forms, without_heading
 
 METHODS: dict[str, Method] = {"datasketch": datasketch, "rensa": rensa, "text-dedup": text_dedup}
-REPEATS = ("exact_duplicate", "near_duplicate")
 
 
 def ours(questions: pl.DataFrame) -> Linked:
-    """`clean` in memory, in this process: what it rejects as a repetition, with what it repeats."""
-    rows = questions.select(
-        *(pl.col(name) if name in questions.columns else pl.lit("").alias(name) for name in QUESTION.names())
-    ).cast(QUESTION)
+    """What `clean` does to find repetitions, in this process and in memory: which question repeats which."""
     params = CleanParams(near_threshold=THRESHOLD, shingle=SHINGLE)
     started = time.perf_counter()
-    decided = decide(rows, params)
+    own = forms(without_heading(questions["question"]))
+    answers = forms(questions["answer"])["form"]
+    usable = np.ones(questions.height, np.bool_)
+    keys = Keys(usable, own["form"].to_numpy(), own["numbers"].to_numpy(), answers.to_numpy())
+    near = PartParams(params.shingle, params.near_threshold)
+    found = find_duplicates(keys, [questions["question"]], near, None)
     seconds = time.perf_counter() - started
-    place = {question_id: at for at, question_id in enumerate(questions["question_id"])}
-    repeats = decided.filter(pl.col("reason").is_in(REPEATS)).select("question_id", "evidence")
-    near = {place[repeat]: {place[json.loads(evidence)["question_id"]]} for repeat, evidence in repeats.iter_rows()}
-    return Linked(near, seconds)
+    gone = np.flatnonzero((found.of >= 0) & (found.exact | found.agrees))
+    return Linked({place: {int(found.of[place])} for place in gone.tolist()}, seconds)
 
 
 def table(results: dict[str, Linked], planted: Planted) -> None:
     print("\n" + " " * 28 + "".join(f"{name:>14}" for name in results))
     rate = {name: planted.questions.height / found.seconds for name, found in results.items()}
     print(f"{'questions a second':28}" + "".join(f"{rate[name]:14,.0f}" for name in results))
-    print(f"{'ours, times as fast':28}" + "".join(f"{rate['clean'] / rate[name]:14.1f}" for name in results))
+    print(f"{'ours, times as fast':28}" + "".join(f"{rate['ours'] / rate[name]:14.1f}" for name in results))
     for title, kinds in (("found, of what is the same", SAME), ("joined, of what is not", DIFFERENT)):
         print(title)
         for kind in kinds:
@@ -67,7 +67,7 @@ def main() -> None:
     print(f"{questions.height} questions of {mean_chars(questions):.0f} characters, {len(planted.pairs)} pairs planted")
     # Numba compiles, or loads what it compiled, at the first use.
     ours(questions.head(1000))
-    results = {"clean": ours(questions)}
+    results = {"ours": ours(questions)}
     for name, method in METHODS.items():
         try:
             results[name] = method(questions["question"].to_list())

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from tasks.pool.compiled import Array
+from tasks.pool.forms import without_heading
 from tasks.pool.near import near_duplicates
 from tasks.pool.shards import Shard, ShardsParams, Work, finish, run_shards
 
@@ -112,7 +113,9 @@ def _candidates(keys: Keys, exact: Array) -> Array:
 
 def _here(keys: Keys, texts: Iterable[pl.Series], among: Array, near: PartParams) -> tuple[Array, ...]:
     rows = np.flatnonzero(among)
-    found = near_duplicates(pl.concat(texts).gather(rows), keys.numbers[rows], keys.answer[rows], *near)
+    found = near_duplicates(
+        without_heading(pl.concat(texts).gather(rows)), keys.numbers[rows], keys.answer[rows], *near
+    )
     hits = np.flatnonzero(found.of >= 0)
     return rows[hits], rows[found.of[hits]], found.similarity[hits]
 
@@ -159,7 +162,9 @@ def part_content(file: str) -> bytes:
 def compare_part(file: str, near: PartParams) -> dict[str, pl.DataFrame]:
     """The near duplicates of a part: `row`, `of`, `similarity`."""
     part = pl.read_parquet(file)
-    found = near_duplicates(part["question"], part["numbers"].to_numpy(), part["answer_form"].to_numpy(), *near)
+    found = near_duplicates(
+        without_heading(part["question"]), part["numbers"].to_numpy(), part["answer_form"].to_numpy(), *near
+    )
     hits = np.flatnonzero(found.of >= 0)
     rows = part["row"].to_numpy()
     return {"near": pl.DataFrame({"row": rows[hits], "of": rows[found.of[hits]], "similarity": found.similarity[hits]})}

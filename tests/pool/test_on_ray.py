@@ -61,7 +61,9 @@ def test_the_pool_stages_write_the_same_files_on_ray(tmp_path, monkeypatch):
         {"question": ITEM_TEXT.replace("Amanda", names[n % 4]).replace("50", str(n // 4)), "answer": str(n // 4 - 18)}
         for n in range(1000)
     ]
-    rows += [{"question": f"How many legs have {n} cows and {n + 1} hens?", "answer": str(6 * n + 2)} for n in range(500)]
+    rows += [
+        {"question": f"How many legs have {n} cows and {n + 1} hens?", "answer": str(6 * n + 2)} for n in range(500)
+    ]
     pl.DataFrame(rows).write_ndjson(tmp_path / "s.jsonl")
     item = {"item_id": item_id("exam", ITEM_TEXT), "benchmark": "exam", "question": ITEM_TEXT, "gold": "32"}
     pl.DataFrame([item | {"kind": "auto", "language": "en", "origin": "f:1"}], schema=ITEM).write_parquet(
