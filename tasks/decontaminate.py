@@ -6,14 +6,14 @@ drop). The evidence of a rejection is JSON: benchmark, item, rule, the text in c
 """
 
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple
 
 import polars as pl
-from pydantic import model_validator
 
 from tasks.files import publish, read_table
 from tasks.params import Params
-from tasks.pool.overlap import WHOLE, Index, OverlapRule, build, find
+from tasks.pool.hits import RuleCounts, judged, rejections
+from tasks.pool.overlap import Index, OverlapRule, Rules, build, find
 from tasks.pool.shards import ShardsParams, Work, finish, identity, run_shards
 from tasks.pool.tables import FilterWriter, Group, TableWriter, read_group, row_groups
 from tasks.records.benchmark import ITEM
@@ -22,7 +22,6 @@ from tasks.records.question import CLEANED
 from tasks.stage import stage_main
 
 REASON = "benchmark_overlap"
-EVIDENCE = ("benchmark", "item_id", "rule", "match", "share")
 
 
 class DecontaminateParams(Params):
@@ -33,20 +32,13 @@ class DecontaminateParams(Params):
     each finds and misses is measured by benchmarks/decontamination.py.
     """
 
-    rules: tuple[OverlapRule, ...] = (
+    rules: Rules = (
         OverlapRule(name="ngram", n=8, min_share=0.5, boilerplate_items=3),
         OverlapRule(name="containment", n=3, min_share=0.6, min_common=6, boilerplate_items=20),
         OverlapRule(name="masked", n=6, masked=True, min_share=0.8, boilerplate_items=3),
     )
     """Tried in this order; of the rules that drop, the first that hits is the reason. The paper's rule, any common
     8-gram, is `[{name: ngram}]`."""
-
-    @model_validator(mode="after")
-    def _names(self) -> Self:
-        names = [WHOLE, *(rule.name for rule in self.rules)]
-        if len(set(names)) < len(names):
-            raise ValueError(f"rules need different names, and `{WHOLE}` is taken; found {', '.join(names[1:])}")
-        return self
 
 
 class Shared(NamedTuple):
@@ -57,34 +49,6 @@ class Shared(NamedTuple):
     """`item_id`, `benchmark`."""
 
 
-class RuleCounts:
-    """What each rule hits, over all shards."""
-
-    def __init__(self, rules: tuple[OverlapRule, ...]) -> None:
-        """No hits yet."""
-        self._facts: dict[str, dict[str, Any]] = {
-            name: {"drops": drops, "questions": 0, "only_by_this_rule": 0, "benchmarks": {}}
-            for name, drops in [(WHOLE, True), *((rule.name, rule.drops) for rule in rules)]
-        }
-
-    def add(self, hits: pl.DataFrame) -> None:
-        """Count the hits (HIT) of some questions; all hits of a question are among them."""
-        alone = hits.filter(pl.len().over("question_id") == 1)["rule"].value_counts()
-        for rule, count in alone.iter_rows():
-            self._facts[rule]["only_by_this_rule"] += count
-        for rule, benchmark, count in hits.group_by("rule", "benchmark").len().iter_rows():
-            facts = self._facts[rule]
-            facts["questions"] += count
-            facts["benchmarks"][benchmark] = facts["benchmarks"].get(benchmark, 0) + count
-
-    def facts(self) -> dict[str, dict[str, Any]]:
-        """For the manifest: per rule, the benchmarks in order of name."""
-        return {
-            rule: facts | {"benchmarks": dict(sorted(facts["benchmarks"].items()))}
-            for rule, facts in self._facts.items()
-        }
-
-
 def decide(questions: pl.DataFrame, items: pl.DataFrame, params: DecontaminateParams) -> pl.DataFrame:
     """All questions, with `reason` and `evidence` where one overlaps a benchmark item."""
     tables = match_table(questions, Shared(build(items, params.rules), items.select("item_id", "benchmark")))
@@ -93,17 +57,9 @@ def decide(questions: pl.DataFrame, items: pl.DataFrame, params: DecontaminatePa
 
 def match_table(questions: pl.DataFrame, shared: Shared) -> dict[str, pl.DataFrame]:
     """`rows`: the questions with `reason` and `evidence`; `hits`: all that was found (HIT)."""
-    drops = {WHOLE: True} | {each.rule.name: each.rule.drops for each in shared.benchmark_index.rules}
-    hits = find(questions, shared.benchmark_index).join(shared.benchmarks, on="item_id", maintain_order="left")
-    hits = hits.with_columns(drops=pl.col("rule").replace_strict(drops, return_dtype=pl.Boolean)).select(HIT.names())
-    first = hits.filter("drops").unique("question_id", keep="first", maintain_order=True)
-    shown = first.select(
-        "question_id",
-        pl.lit(REASON).alias("reason"),
-        pl.struct(pl.col("share").round(3) if name == "share" else name for name in EVIDENCE)
-        .struct.json_encode()
-        .alias("evidence"),
-    )
+    rules = [each.rule for each in shared.benchmark_index.rules]
+    hits = judged(find(questions, shared.benchmark_index), shared.benchmarks, rules).select(HIT.names())
+    shown = rejections(hits, "question_id", REASON)
     return {"rows": questions.join(shown, on="question_id", how="left", maintain_order="left"), "hits": hits}
 
 
@@ -119,7 +75,7 @@ def run(decontaminate: DecontaminateParams, shards: ShardsParams, *, questions: 
     state = identity(__file__, params=decontaminate) + "".join(shared.benchmark_index.item_ids)
     groups = row_groups(questions, CLEANED)
     done = run_shards(Work("decontaminate", out / ".shards", match_group, shared, state), groups, shards)
-    counts = RuleCounts(decontaminate.rules)
+    counts = RuleCounts(decontaminate.rules, "question_id", "questions")
     with publish(out) as folder, FilterWriter(folder, "decontaminate", CLEANED) as writer:
         found = TableWriter(folder / "hits.parquet", HIT)
         for shard in done:

@@ -1,7 +1,11 @@
 """Select the training samples: the best chain of every question, ranked, and the top of that ranking.
 
-Reads scored chains (SCORED); writes `kept.parquet` (SAMPLE, rank 1 first) and `rejected.parquet` (SCORED, reason,
-evidence). The paper trains on 800 of them: that few suffice is what it is about.
+Reads scored chains (SCORED) and benchmark items (ITEM); writes `kept.parquet` (SAMPLE, rank 1 first),
+`rejected.parquet` (SCORED, reason, evidence) and `leaks.parquet` (LEAK: what every rule found, whether it drops or only
+reports). The paper trains on 800 of them: that few suffice is what it is about.
+
+A teacher may recite a benchmark item while it reasons on another question, which `decontaminate` cannot have seen.
+Such a chain goes before the best of each question is taken, so that the next best one takes its place.
 """
 
 import time
@@ -15,9 +19,15 @@ from tasks.errors import LimoError
 from tasks.files import publish, read_table
 from tasks.manifest import write_filter
 from tasks.params import Params
+from tasks.pool.hits import RuleCounts, judged, rejections
+from tasks.pool.overlap import OverlapRule, Rules, build, find
+from tasks.records.benchmark import ITEM
 from tasks.records.chain import SCORED
 from tasks.records.ids import content_id
+from tasks.records.overlap import LEAK
 from tasks.stage import stage_main
+
+LEAKED = "benchmark_leak"
 
 
 class SelectParams(Params):
@@ -31,10 +41,42 @@ class SelectParams(Params):
     """`domain`: domains take turns, the best of each first, until the count is reached. Paper (v3): none."""
     seed: int = 0
     """Of the order `random`."""
+    leaks: Rules = (OverlapRule(name="ngram", n=8, min_share=0.5, min_common=3, boilerplate_items=3),)
+    """When a chain counts as containing a benchmark item, in the terms of `decontaminate.rules`; an empty list: never.
+
+    What a chain shares with an item by quoting its own question does not count: `decontaminate` has let that pass. A
+    chain equal to an item always counts. An item of fewer than n + min_common - 1 tokens (10) is not found inside a
+    chain: a long chain holds such words by chance. The paper does not say that it looks for leaks in chains."""
 
 
-def select_samples(chains: pl.DataFrame, params: SelectParams) -> pl.DataFrame:
-    """Every chain (SCORED), the best first, with `rank` (null: not selected), `reason` and `evidence`."""
+def find_leaks(chains: pl.DataFrame, items: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    """What every chain (`chain_id`, `question_id`, `question`, `text`) holds of a benchmark item (LEAK).
+
+    At most one hit a chain and rule: the item that most of stands in it. N-grams that stand in the chain's own question
+    are left out of what they share, so that the share is what the chain adds to its question.
+    """
+    if not rules:
+        return LEAK.to_frame()
+    texts = chains.select(question_id="chain_id", question="text", known="question")
+    found = find(texts, build(items, rules), threads=pl.thread_pool_size()).rename({"question_id": "chain_id"})
+    leaks = judged(found, items, rules)
+    named = leaks.join(chains.select("chain_id", "question_id"), on="chain_id", how="left", maintain_order="left")
+    return named.select(LEAK.names())
+
+
+def select_samples(chains: pl.DataFrame, params: SelectParams, leaks: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Every chain (SCORED), the best first, with `rank` (null: not selected), `reason` and `evidence`.
+
+    Args:
+        leaks: what stands in the chains of benchmark items (LEAK); chains with a hit that drops come last.
+    """
+    told = rejections(LEAK.to_frame() if leaks is None else leaks, "chain_id", LEAKED)
+    leaked = chains.join(told, on="chain_id", maintain_order="left").with_columns(rank=pl.lit(None, pl.Int64))
+    ranked = _ranked(chains.join(told, on="chain_id", how="anti", maintain_order="left"), params)
+    return pl.concat([ranked, leaked.select(ranked.columns)])
+
+
+def _ranked(chains: pl.DataFrame, params: SelectParams) -> pl.DataFrame:
     ordered = chains.with_columns(_key=_key(chains, params)).sort("_key", "chain_id")
     ordered = ordered.with_columns(_best=pl.col("chain_id").first().over("question_id", order_by=["_key", "chain_id"]))
     ordered = ordered.with_columns(_is_best=pl.col("chain_id") == pl.col("_best"))
@@ -90,16 +132,19 @@ def _evidence(params: SelectParams) -> pl.Expr:
     )
 
 
-def run(select: SelectParams, *, chains: Path, out: Path) -> None:
-    """Select from the scored chains of a Parquet file."""
+def run(select: SelectParams, *, chains: Path, items: Path, out: Path) -> None:
+    """Select from the scored chains of a Parquet file those that hold no benchmark item of another."""
     started = time.monotonic()
     scored = read_table(chains, SCORED)
     twice = scored.filter(pl.col("chain_id").is_duplicated())
     if not twice.is_empty():
         raise LimoError(f"{chains}: chain {twice['chain_id'][0]} is there twice; run `dvc repro -f -s reason`")
-    decided = select_samples(scored, select)
-    facts = _facts(decided, select) | {"seconds": round(time.monotonic() - started, 3)}
+    leaks = find_leaks(scored, read_table(items, ITEM), select.leaks)
+    decided = select_samples(scored, select, leaks)
+    facts = _facts(decided, select) | {"leaks": _leak_facts(leaks, select.leaks)}
+    facts |= {"seconds": round(time.monotonic() - started, 3)}
     with publish(out) as part:
+        leaks.write_parquet(part / "leaks.parquet")
         write_filter(part, "select", decided, facts)
 
 
@@ -112,6 +157,13 @@ def _facts(decided: pl.DataFrame, params: SelectParams) -> dict[str, Any]:
         "teachers": _counted(kept["teacher"]),
         "domains": _counted(kept["domain"].fill_null("(none)")),
     }
+
+
+def _leak_facts(leaks: pl.DataFrame, rules: Rules) -> dict[str, Any]:
+    """What each rule finds in how many chains, by benchmark; nothing where no rule looks."""
+    counts = RuleCounts(rules, "chain_id", "chains")
+    counts.add(leaks)
+    return counts.facts() if rules else {}
 
 
 def _counted(values: pl.Series) -> dict[str, int]:

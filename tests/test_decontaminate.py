@@ -103,7 +103,7 @@ def test_a_rule_may_only_report():
 def test_rules_have_different_names():
     rule = {"name": "ngram"}
     assert section_errors("d", {"rules": [rule, rule]}, DecontaminateParams) == [
-        "d: rules need different names, and `whole` is taken; found ngram, ngram"
+        "d.rules: rules need different names, and `whole` is taken; found ngram, ngram"
     ]
 
 

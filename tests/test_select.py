@@ -1,10 +1,16 @@
+import json
+
 import polars as pl
 import pytest
 
 from tasks.errors import LimoError
 from tasks.files import read_json, read_table
+from tasks.params import section_errors
+from tasks.pool.overlap import OverlapRule
+from tasks.records.benchmark import ITEM, item_id
 from tasks.records.chain import SAMPLE, SCORED
-from tasks.select import SelectParams, run, select_samples
+from tasks.records.overlap import LEAK
+from tasks.select import SelectParams, find_leaks, run, select_samples
 
 
 def make_scored(*rows):
@@ -61,17 +67,140 @@ def test_random_order_depends_on_the_seed_and_not_on_the_order_of_rows():
     assert draws[0] != draws[2]
 
 
+ITEM_TEXT = "Let $x$ and $y$ be real numbers with $x^2+y^2=25$ and $xy=12$. Find the largest value of $\\frac{x}{y}$."
+REFORMATTED = (
+    r"let \( x \), \( y \) be real numbers with \( x^{2} + y^{2} = 25 \) and \(xy = 12\), largest value of \dfrac xy"
+)
+TWIN = "Let $x$ and $y$ be real numbers with $x^2+y^2=25$ and $x+y=7$. What is the product $xy$ of both?"
+LEAKY = f"Add both. This is like the known one, {REFORMATTED}, whose answer is 4/3. So \\boxed{{7}}."
+PLAIN = "Add both numbers, three and four, one after the other, which makes seven. So \\boxed{7}."
+
+
+def make_items(*questions):
+    given = {"benchmark": "exam", "gold": "4/3", "kind": "auto", "language": "en", "origin": "f:1"}
+    return pl.DataFrame([given | {"item_id": item_id("exam", text), "question": text} for text in questions], ITEM)
+
+
+def with_texts(chains, questions, texts):
+    columns = {"question": questions, "text": texts}
+    return chains.with_columns(pl.Series(name, values, pl.String) for name, values in columns.items())
+
+
+def run_select(folder, chains, items, params):
+    chains.write_parquet(folder / "chains.parquet")
+    items.write_parquet(folder / "items.parquet")
+    run(params, chains=folder / "chains.parquet", items=folder / "items.parquet", out=folder / "select")
+    return folder / "select"
+
+
+def test_a_chain_that_holds_a_benchmark_item_makes_way_for_the_next_best_of_its_question(tmp_path):
+    chains = with_texts(make_scored(*CHAINS), ["What is 3 + 4?"] * 5, [LEAKY, *[PLAIN] * 4])
+
+    out = run_select(tmp_path, chains, make_items(ITEM_TEXT), SelectParams())
+
+    assert read_table(out / "kept.parquet", SAMPLE).select("rank", "chain_id").rows() == [
+        (1, "c_c"),
+        (2, "c_b"),
+        (3, "c_e"),
+    ]
+    leak = pl.read_parquet(out / "leaks.parquet").row(0, named=True)
+    assert leak == {
+        "chain_id": "c_a",
+        "question_id": "q_1",
+        "rule": "ngram",
+        "benchmark": "exam",
+        "item_id": item_id("exam", ITEM_TEXT),
+        "match": r"y \) be real numbers with \( x^{2} + y^{2} = 25 \) and \(xy = 12",
+        "share": leak["share"],
+        "drops": True,
+    }
+    rejected = pl.read_parquet(out / "rejected.parquet").filter(reason="benchmark_leak").row(0, named=True)
+    assert (rejected["chain_id"], rejected["rank"]) == ("c_a", None)
+    told = {name: leak[name] for name in ("benchmark", "item_id", "rule", "match")}
+    assert json.loads(rejected["evidence"]) == told | {"share": round(leak["share"], 3)}
+    manifest = read_json(out / "manifest.json")
+    assert manifest["rejected"] == {"benchmark_leak": 1, "not_best_of_question": 1}
+    assert manifest["facts"]["leaks"]["ngram"] == {
+        "drops": True,
+        "chains": 1,
+        "only_by_this_rule": 1,
+        "benchmarks": {"exam": 1},
+    }
+
+
+def test_a_chain_may_quote_its_own_question_however_much_of_an_item_that_shares():
+    chains = make_scored(("c_1", "q_1", 0.9), ("c_2", "q_1", 0.8), ("c_3", "q_2", 0.7))
+    quote = f"We are asked: {TWIN} " + PLAIN
+    chains = with_texts(chains, [TWIN, TWIN, "What is 3 + 4?"], [quote, quote + LEAKY, quote])
+
+    leaks = find_leaks(chains, make_items(ITEM_TEXT), (OverlapRule(name="any"),))
+
+    # The second adds the rest of the item to the quotation; the third quotes a question that is not its own.
+    assert leaks["chain_id"].to_list() == ["c_2", "c_3"]
+    assert leaks["match"].to_list() == [
+        r"+ y^{2} = 25 \) and \(xy = 12",
+        "Let $x$ and $y$ be real numbers with $x^2+y^2=25$ and",
+    ]
+
+
+def test_without_a_leak_nothing_changes(tmp_path):
+    chains = with_texts(make_scored(*CHAINS), ["What is 3 + 4?"] * 5, [PLAIN] * 5)
+
+    out = run_select(tmp_path, chains, make_items(ITEM_TEXT, "What is 3 + 4?"), SelectParams())
+
+    decided = select_samples(chains, SelectParams())
+    assert pl.read_parquet(out / "kept.parquet").equals(
+        decided.filter(pl.col("reason").is_null()).select(SAMPLE.names())
+    )
+    assert pl.read_parquet(out / "rejected.parquet").equals(decided.filter(pl.col("reason").is_not_null()))
+    assert pl.read_parquet_schema(out / "leaks.parquet") == LEAK
+    assert read_json(out / "manifest.json")["facts"]["leaks"]["ngram"]["chains"] == 0
+
+
+def test_words_that_a_chain_holds_by_chance_are_no_leak():
+    short, half = r"Evaluate $(1+2i)6-3i$.", "Let $x$ and $y$ be real numbers with $x^2+y^2=25$."
+    chains = make_scored(("c_1", "q_1", 0.9), ("c_2", "q_1", 0.8), ("c_3", "q_1", 0.7))
+    chains = with_texts(chains, ["What?"] * 3, [f"{PLAIN} Then (1+2i)6 - 3i is 9i + 6.", half + PLAIN * 3, short])
+
+    leaks = find_leaks(chains, make_items(short, ITEM_TEXT), SelectParams().leaks)
+
+    assert leaks.select("chain_id", "rule").rows() == [("c_3", "whole")]
+
+
+def test_a_rule_may_only_report_and_without_rules_nothing_is_looked_for(tmp_path):
+    chains = with_texts(make_scored(*CHAINS), ["What is 3 + 4?"] * 5, [LEAKY] * 5)
+    told = SelectParams(leaks=(OverlapRule(name="ngram", drops=False),))
+
+    reported = run_select(tmp_path, chains, make_items(ITEM_TEXT), told)
+    assert pl.read_parquet(reported / "kept.parquet")["chain_id"].to_list() == ["c_a", "c_c", "c_e"]
+    assert pl.read_parquet(reported / "leaks.parquet")["drops"].to_list() == [False] * 5
+    ignored = run_select(tmp_path, chains, make_items(ITEM_TEXT), SelectParams(leaks=()))
+    assert pl.read_parquet(ignored / "kept.parquet")["chain_id"].to_list() == ["c_a", "c_c", "c_e"]
+    assert pl.read_parquet(ignored / "leaks.parquet").equals(LEAK.to_frame())
+
+
+def test_when_every_chain_leaks_the_reason_is_told(tmp_path):
+    chains = with_texts(make_scored(*CHAINS), ["What is 3 + 4?"] * 5, [LEAKY] * 5)
+    with pytest.raises(LimoError, match=r"select: no row is left of 5 \(5 benchmark_leak\)"):
+        run_select(tmp_path, chains, make_items(ITEM_TEXT), SelectParams())
+
+
+def test_leak_rules_have_different_names():
+    rule = {"name": "ngram"}
+    assert section_errors("select", {"leaks": [rule, rule]}, SelectParams) == [
+        "select.leaks: rules need different names, and `whole` is taken; found ngram, ngram"
+    ]
+
+
 def test_too_few_are_all_kept_and_the_shortfall_is_told(tmp_path):
-    make_scored(*CHAINS).write_parquet(tmp_path / "chains.parquet")
-    run(SelectParams(count=10), chains=tmp_path / "chains.parquet", out=tmp_path / "select")
-    manifest = read_json(tmp_path / "select" / "manifest.json")
+    out = run_select(tmp_path, make_scored(*CHAINS), make_items(ITEM_TEXT), SelectParams(count=10))
+    manifest = read_json(out / "manifest.json")
     assert (manifest["taken"], manifest["kept"]) == (5, 3)
     assert manifest["rejected"] == {"not_best_of_question": 2}
     assert manifest["facts"]["short_by"] == 7
-    assert read_table(tmp_path / "select" / "kept.parquet", SAMPLE)["rank"].to_list() == [1, 2, 3]
+    assert read_table(out / "kept.parquet", SAMPLE)["rank"].to_list() == [1, 2, 3]
 
 
 def test_a_chain_that_is_there_twice_is_named(tmp_path):
-    make_scored(CHAINS[0], CHAINS[0]).write_parquet(tmp_path / "chains.parquet")
     with pytest.raises(LimoError, match="chain c_a is there twice"):
-        run(SelectParams(), chains=tmp_path / "chains.parquet", out=tmp_path / "select")
+        run_select(tmp_path, make_scored(CHAINS[0], CHAINS[0]), make_items(ITEM_TEXT), SelectParams())

@@ -11,6 +11,7 @@ def match(
     hashes: Array,
     kinds: Array,
     rows: Array,
+    known: Number,
     n: Number,
     masked: Number,
     min_share: Number,
@@ -22,6 +23,7 @@ def match(
     Of items with an equal share the one with more n-grams in common wins, then the first.
 
     Args:
+        known: hashes, kinds and rows of as many texts: an n-gram of a text's known text is not in common.
         table: a `Table`.
     """
     texts = len(rows) - 1
@@ -32,12 +34,16 @@ def match(
     found = 0
     for row in range(texts):
         begin, end = rows[row], rows[row + 1]
+        # As if the text had been read up to here: an n-gram counts the first time that it is met.
+        _mark(known, row, n, masked, table, last_row, row)
         reached, boilerplate = _count(hashes, kinds, begin, end, n, masked, table, row, last_row, common, touched)
-        most = 0
+        most, largest = 0, 0
         for place in range(reached):
-            most = max(most, common[touched[place]])
+            most, largest = max(most, common[touched[place]]), max(largest, table.sizes[touched[place]])
         if most >= min_common:
-            own = _different(hashes, kinds, begin, end, n, masked, seen, stamps, row) - boilerplate
+            # The smaller of both sizes counts, so a text larger than every item it reaches is not counted to its end.
+            enough = largest + boilerplate
+            own = _different(hashes, kinds, begin, end, n, masked, seen, stamps, row, enough) - boilerplate
             item, share = _best(touched[:reached], common, own, table.sizes, min_share, min_common)
             if item >= 0:
                 at_rows[found], items[found], shares[found] = row, item, share
@@ -45,6 +51,24 @@ def match(
         for place in range(reached):
             common[touched[place]] = 0
     return at_rows[:found], items[:found], shares[:found]
+
+
+@jit
+def _mark(texts: Number, row: Number, n: Number, masked: Number, table: Number, marks: Array, mark: Number) -> None:
+    """Set `marks` of every n-gram of a text that stands in an item and is no boilerplate."""
+    hashes, kinds, rows = texts
+    begin, end = rows[row], rows[row + 1]
+    if end - begin < n:
+        return
+    bit_shift = np.uint64(unused_bits(len(table.bits) * 64))
+    slot_shift = np.uint64(unused_bits(len(table.keys)))
+    gram, power = np.uint64(0), power_of(n)
+    for at in range(begin, end):
+        gram = roll(gram, hashes, kinds, at, begin, n, masked, power)
+        if at - begin >= n - 1:
+            number = look_up(nonzero(gram), table, bit_shift, slot_shift)
+            if number >= 0 and table.bounds[number] < table.bounds[number + 1]:
+                marks[number] = mark
 
 
 @jit
@@ -108,9 +132,9 @@ def _scratch(rows: Array) -> Number:
 @jit
 def _different(
     hashes: Array, kinds: Array, begin: Number, end: Number, n: Number, masked: Number, seen: Array, stamps: Array,
-    stamp: Number,
+    stamp: Number, enough: Number,
 ) -> Number:  # fmt: skip
-    """How many different n-grams a text has."""
+    """How many different n-grams a text has, or `enough`."""
     size, power, gram, count = len(seen), power_of(n), np.uint64(0), 0
     shift = np.uint64(unused_bits(size))
     for at in range(begin, end):
@@ -123,27 +147,32 @@ def _different(
         if stamps[slot] != stamp:
             stamps[slot], seen[slot] = stamp, gram
             count += 1
+            if count == enough:
+                break
     return count
 
 
 @jit
 def longest_run(
-    hashes: Array, kinds: Array, rows: Array, n: Number, masked: Number, table: Number, at_rows: Array, items: Array
-) -> Number:
+    hashes: Array, kinds: Array, rows: Array, known: Number, n: Number, masked: Number, table: Number, at_rows: Array,
+    items: Array,
+) -> Number:  # fmt: skip
     """For each hit: the first and the last token (int64, hits x 2) of the longest run in common with the item."""
     spans = np.zeros((len(at_rows), 2), np.int64)
+    last_hit = np.full(len(table.bounds), -1, np.int64)
     bit_shift = np.uint64(unused_bits(len(table.bits) * 64))
     slot_shift = np.uint64(unused_bits(len(table.keys)))
     power = power_of(n)
     for hit in range(len(at_rows)):
         begin, end = rows[at_rows[hit]], rows[at_rows[hit] + 1]
+        _mark(known, at_rows[hit], n, masked, table, last_hit, hit)
         gram, first, longest = np.uint64(0), -1, -1
         for at in range(begin, end):
             gram = roll(gram, hashes, kinds, at, begin, n, masked, power)
             if at - begin < n - 1:
                 continue
             number = look_up(nonzero(gram), table, bit_shift, slot_shift)
-            if number < 0 or not _has(table, number, items[hit]):
+            if number < 0 or last_hit[number] == hit or not _has(table, number, items[hit]):
                 first = -1
                 continue
             if first < 0:

@@ -8,13 +8,13 @@ containment of documents", 1997). A text shorter than n tokens has no n-gram; it
 other text: an equal one is always a hit, of the rule `whole`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import polars as pl
-from pydantic import Field, PositiveInt
+from pydantic import AfterValidator, Field, PositiveInt
 
 from tasks.params import Params
 from tasks.pool.compiled import Array
@@ -25,6 +25,9 @@ from tasks.pool.scan import Tokens, scan
 WHOLE = "whole"
 CHUNK = 32_768
 """Texts scanned at a time: their tokens take some 30 MB."""
+CHUNK_BYTES = 1 << 24
+"""The most bytes of text scanned at a time, give or take one text: of long texts there are fewer in a chunk."""
+KNOWN = "known"
 SPARSE = 16
 """Bits of the first filter, and slots of the table, per n-gram: 16 and 4."""
 FOUND = pl.Schema(
@@ -48,7 +51,18 @@ class OverlapRule(Params):
     """An n-gram that stands in more benchmark items than this is no evidence; null: every n-gram is. Questions made
     from templates need it: all of them share their wording."""
     drops: bool = True
-    """Whether a hit rejects the question, or is only reported."""
+    """Whether a hit rejects the text, or is only reported."""
+
+
+def _named(rules: tuple[OverlapRule, ...]) -> tuple[OverlapRule, ...]:
+    names = [WHOLE, *(rule.name for rule in rules)]
+    if len(set(names)) < len(names):
+        raise ValueError(f"rules need different names, and `{WHOLE}` is taken; found {', '.join(names[1:])}")
+    return rules
+
+
+Rules = Annotated[tuple[OverlapRule, ...], AfterValidator(_named)]
+"""Rules of one pass, each with a name of its own."""
 
 
 class RuleIndex(NamedTuple):
@@ -101,9 +115,12 @@ def find(questions: pl.DataFrame, index: Index, threads: int = 1) -> pl.DataFram
     rules, `whole` first.
 
     Args:
+        questions: may have a text `known` too: what the question shares with an item counts only where it does not
+            stand in that text.
         threads: the compiled parts run beside each other.
     """
-    chunks = list(questions.select("question_id", "question").iter_slices(CHUNK))
+    columns = ["question_id", "question", *([KNOWN] if KNOWN in questions.columns else [])]
+    chunks = _chunks(questions.select(columns))
     if threads == 1:
         found = [_find(chunk, index) for chunk in chunks]
     else:
@@ -112,13 +129,23 @@ def find(questions: pl.DataFrame, index: Index, threads: int = 1) -> pl.DataFram
     return pl.concat([FOUND.to_frame(), *found])
 
 
+def _chunks(questions: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    size = pl.col("question").cast(pl.String).str.len_bytes().fill_null(0).cast(pl.Int64)
+    place = questions.select(bytes=size.cum_sum() // CHUNK_BYTES, texts=pl.int_range(pl.len()) // CHUNK)
+    first = 0
+    for length in place.to_struct().rle().struct.field("len"):
+        yield questions.slice(first, length)
+        first += length
+
+
 def _find(questions: pl.DataFrame, index: Index) -> pl.DataFrame:
     tokens = scan(questions["question"])
+    known = scan(questions[KNOWN]) if KNOWN in questions.columns else scan(pl.repeat("", len(questions), eager=True))
     rows, items = _equal(tokens, index)
     parts = [(WHOLE, rows, items, np.ones(len(rows)), [_whole_text(tokens, row) for row in rows])]
     for rule in index.rules:
-        at, best, shares = _match(tokens, rule)
-        parts.append((rule.rule.name, at, best, shares, _matched(tokens, rule, at, best)))
+        at, best, shares = _match(tokens, known, rule)
+        parts.append((rule.rule.name, at, best, shares, _matched(tokens, known, rule, at, best)))
     hits = pl.concat(
         pl.DataFrame({"row": rows, "item": items, "share": shares, "match": texts}, schema=_HITS).with_columns(
             rule=pl.lit(name), order=pl.lit(order)
@@ -147,15 +174,19 @@ def _equal(tokens: Tokens, index: Index) -> tuple[Array, Array]:
     return rows, index.whole_items[place[rows]]
 
 
-def _match(tokens: Tokens, index: RuleIndex) -> tuple[Array, Array, Array]:
-    rule, texts = index.rule, (tokens.hashes, tokens.kinds, tokens.rows)
+def _arrays(tokens: Tokens) -> tuple[Array, Array, Array]:
+    return tokens.hashes, tokens.kinds, tokens.rows
+
+
+def _match(tokens: Tokens, known: Tokens, index: RuleIndex) -> tuple[Array, Array, Array]:
+    rule, texts = index.rule, (*_arrays(tokens), _arrays(known))
     found: tuple[Array, Array, Array] = match(*texts, rule.n, rule.masked, rule.min_share, rule.min_common, index.table)
     return found
 
 
-def _matched(tokens: Tokens, index: RuleIndex, rows: Array, items: Array) -> list[str]:
+def _matched(tokens: Tokens, known: Tokens, index: RuleIndex, rows: Array, items: Array) -> list[str]:
     """The longest run of tokens in common with the item, as it stands in the text."""
-    rule, texts = index.rule, (tokens.hashes, tokens.kinds, tokens.rows)
+    rule, texts = index.rule, (*_arrays(tokens), _arrays(known))
     spans = longest_run(*texts, rule.n, rule.masked, index.table, rows, items)
     return [tokens.text(first, last) for first, last in spans.tolist()]
 

@@ -112,14 +112,28 @@ def test_the_match_is_the_longest_run_as_it_stands():
     assert hits([text], [ITEM])["q0"]["match"] == "Let $x$ and $y$ be real numbers with $x^2+y^2=25"
 
 
+def test_what_stands_in_the_known_text_is_not_in_common():
+    half, rest = "Let $x$ and $y$ be real numbers with $x^2+y^2=25$", " and $xy=12$. Find the largest value of $x-y$."
+    questions = table("question_id", [ITEM, ITEM, half]).with_columns(known=pl.Series([half, None, ITEM]))
+
+    rows = find(questions, build(table("item_id", [ITEM]), [OverlapRule(name="ngram")])).filter(rule="ngram").to_dicts()
+
+    # 12 of the 22 n-grams do not lie in the first half.
+    assert [(row["question_id"], round(row["share"], 3)) for row in rows] == [("q0", 0.545), ("q1", 1.0)]
+    assert rows[0]["match"].endswith(rest.removesuffix("$."))
+    assert not rows[0]["match"].startswith("Let")
+
+
 def test_threads_and_chunks_make_no_difference(monkeypatch):
     questions = table("question_id", [f"{ITEM} {number}" if number % 3 else str(number) for number in range(100)])
     index = build(table("item_id", [ITEM, SHORT]), [OverlapRule(name="ngram")])
     whole = find(questions, index)
-    monkeypatch.setattr("tasks.pool.overlap.CHUNK", 7)
-
     assert whole.height == 66
+
+    monkeypatch.setattr("tasks.pool.overlap.CHUNK", 7)
     assert find(questions, index, threads=2).equals(whole)
+    monkeypatch.setattr("tasks.pool.overlap.CHUNK_BYTES", 250)
+    assert find(questions, index).equals(whole)
 
 
 def test_no_items_no_hits():
