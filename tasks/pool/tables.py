@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 import polars as pl
 
 from tasks.errors import LimoError
@@ -66,7 +67,8 @@ class TableWriter:
         self.height = 0
         self._path = path
         self._row_group = row_group
-        self._waiting: list[pl.DataFrame] = []
+        # As Arrow, which holds just these rows: a few rows that polars filters out keep all text they were read with.
+        self._waiting: list[Any] = []
         self._arrow = self.schema.to_frame().to_arrow().schema
         with full_disk(path):
             self._writer = pq.ParquetWriter(path, self._arrow, compression="zstd")
@@ -74,8 +76,8 @@ class TableWriter:
     def add(self, rows: pl.DataFrame) -> None:
         """Append rows, whose columns are those of the schema."""
         self.height += rows.height
-        self._waiting.append(rows.select(self.schema.names()))
-        if sum(frame.height for frame in self._waiting) >= self._row_group:
+        self._waiting.append(rows.select(self.schema.names()).to_arrow().cast(self._arrow))
+        if sum(table.num_rows for table in self._waiting) >= self._row_group:
             self._write(last=False)
 
     def close(self) -> None:
@@ -85,13 +87,16 @@ class TableWriter:
             self._writer.close()
 
     def _write(self, last: bool) -> None:
-        rows = pl.concat(self._waiting) if self._waiting else self.schema.to_frame()
-        while rows.height >= self._row_group or (last and rows.height):
+        import pyarrow as pa
+
+        rows = pa.concat_tables(self._waiting) if self._waiting else self._arrow.empty_table()
+        while rows.num_rows >= self._row_group or (last and rows.num_rows):
             with full_disk(self._path):
-                table = rows.head(self._row_group).rechunk().to_arrow().cast(self._arrow)
-                self._writer.write_table(table, row_group_size=self._row_group)
+                group = rows.slice(0, self._row_group).combine_chunks()
+                self._writer.write_table(group, row_group_size=self._row_group)
             rows = rows.slice(self._row_group)
-        self._waiting = [rows] if rows.height else []
+        # A copy, so that the rows already written are let go.
+        self._waiting = [rows.take(np.arange(rows.num_rows))] if rows.num_rows else []
 
 
 class FilterWriter:
