@@ -40,8 +40,10 @@ def fold(texts: pl.Series) -> pl.Series:
         return texts
     some = texts.filter(beyond)
     # Superscripts first: the normal form would turn x² into x2.
-    some = some.str.replace_all(SUPERSCRIPTS, "^$1").str.replace_many(_replacements())
-    some = some.str.normalize("NFKC").str.replace_many(_replacements()).str.to_lowercase()
+    some = some.str.replace_all(SUPERSCRIPTS, "^$1").str.replace_many(_replacements()).str.normalize("NFKC")
+    # The normal form of a letter in a mathematical alphabet is a plain one, which may have to be replaced in its turn.
+    left = some.str.len_bytes() != some.str.len_chars()
+    some = some.scatter(left.arg_true(), some.filter(left).str.replace_many(_replacements())).str.to_lowercase()
     return texts.scatter(beyond.arg_true(), some)
 
 

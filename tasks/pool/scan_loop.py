@@ -10,6 +10,7 @@ from tasks.pool.tokens import (
     BACKSLASH,
     BEYOND,
     CLASSES,
+    CLASSES_BUT_SYMBOLS,
     CLOSE,
     DIGIT,
     GAP,
@@ -17,6 +18,7 @@ from tasks.pool.tokens import (
     NUMBER,
     OPEN,
     OPERATOR,
+    OPERATOR_SIGN,
     SYMBOL,
     VARIABLE,
     WORD,
@@ -63,12 +65,13 @@ def _past_group(data: Array, at: Number, end: Number) -> Number:
 
 
 @jit
-def _plain(data: Array, at: Number, end: Number, letters: Array) -> Number:
+def _plain(what: Number, data: Array, at: Number, end: Number, letters: Array) -> Number:
     """The token at `at` that is neither a command nor a brace: its hash, its kind, and the byte after it."""
-    what = CLASSES[data[at]]
     if what == ALPHA:
         value, stop, short = read_word(data, at, end, letters)
         return value, VARIABLE if short else WORD, stop
+    if what == OPERATOR_SIGN:
+        return read_operator(data, at, end)
     if what == DIGIT:
         value, stop = read_number(data, at, end)
         return value, NUMBER, stop
@@ -79,9 +82,6 @@ def _plain(data: Array, at: Number, end: Number, letters: Array) -> Number:
             value, stop, short = read_word(data, at, end, letters)
             return value, VARIABLE if short else WORD, stop
         return hash_sign(point), WORD if letter == HAN else NOTHING, after
-    value, stop = read_operator(data, at, end)
-    if stop > at:
-        return value, OPERATOR, stop
     return hash_sign(data[at]), SYMBOL, at + 1
 
 
@@ -116,11 +116,18 @@ def _command(
 
 @jit
 def _close(count: Number, first: Number, hashes: Array, kinds: Array, starts: Array, ends: Array) -> Number:
-    """The number of tokens without the bracket `first`, which at most one token follows: `x^{2}` is `x^2`."""
+    """End a group that the bracket `first` opened (-1: none): how many tokens there are, and the kind of what ends it.
+
+    At most one token needs no brackets: `x^{2}` is `x^2`.
+    """
+    if first < 0:
+        return count, NOTHING
+    if count - first > 2:
+        return count, SYMBOL
     if count - first == 2:
         hashes[first], kinds[first] = hashes[first + 1], kinds[first + 1]
         starts[first], ends[first] = starts[first + 1], ends[first + 1]
-    return count - 1
+    return count - 1, NOTHING
 
 
 @jit
@@ -141,6 +148,7 @@ def scan_texts(
     """Fill the token arrays; returns how many tokens there are."""
     opened, numerator = np.empty(DEEPEST, np.int64), np.empty(DEEPEST, np.bool_)
     stroke, left, right = hash_sign(47), hash_sign(40), hash_sign(41)
+    classes = CLASSES if symbols else CLASSES_BUT_SYMBOLS
     last_kind = SYMBOL if symbols else OPERATOR
     count = 0
     for row in range(len(offsets) - 1):
@@ -148,7 +156,7 @@ def scan_texts(
         # `single`: arguments of `\frac12` still to come, one sign each.
         depth, as_text, over, single = 0, False, False, 0
         while at < end:
-            what = CLASSES[data[at]]
+            what = classes[data[at]]
             if what == GAP:
                 at += 1
                 continue
@@ -159,15 +167,12 @@ def scan_texts(
                     opened[depth], numerator[depth] = count if symbols and not as_text else -1, over
                 depth, as_text, over, single = depth + 1, False, False, 0
             elif what == CLOSE:
-                value, kind, stop = right, NOTHING, at + 1
                 depth -= 1
+                kind = NOTHING
                 if depth >= 0 and depth < DEEPEST:
                     divide = numerator[depth]
-                    if opened[depth] >= 0 and count - opened[depth] > 2:
-                        kind = SYMBOL
-                    elif opened[depth] >= 0:
-                        count = _close(count, opened[depth], hashes, kinds, starts, ends)
-                depth = max(depth, 0)
+                    count, kind = _close(count, opened[depth], hashes, kinds, starts, ends)
+                value, stop, depth = right, at + 1, max(depth, 0)
             elif what == BACKSLASH:
                 value, kind, stop, action = _command(data, at, end, letters, keys, actions, values)
                 braced = stop < end and data[stop] == 123
@@ -179,7 +184,7 @@ def scan_texts(
                 value = hash_short(data[at] | 32 if what == ALPHA else data[at])
                 kind, stop = VARIABLE if what == ALPHA else NUMBER, at + 1
             else:
-                value, kind, stop = _plain(data, at, end, letters)
+                value, kind, stop = _plain(what, data, at, end, letters)
             if kind <= last_kind:
                 hashes[count], kinds[count], starts[count], ends[count] = value, kind, at, stop
                 count += 1

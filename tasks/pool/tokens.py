@@ -20,7 +20,7 @@ EQUALS = np.uint64(0x2545F4914F6CDD1D)
 """What turns the hash of `<` into that of `<=`."""
 CAPITALS = 4
 
-GAP, ALPHA, DIGIT, SIGN_OR_OPERATOR, BACKSLASH, OPEN, CLOSE, BEYOND = range(8)
+GAP, ALPHA, DIGIT, OPERATOR_SIGN, SYMBOL_SIGN, BACKSLASH, OPEN, CLOSE, BEYOND = range(9)
 """What a byte can begin."""
 
 
@@ -29,7 +29,8 @@ def _byte_classes() -> np.ndarray:
     for characters, kind in (
         ("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", ALPHA),
         ("0123456789", DIGIT),
-        ("+-*/=<>^!#%():@[]|", SIGN_OR_OPERATOR),
+        ("+-*/=<>^!", OPERATOR_SIGN),
+        ("#%():@[]|", SYMBOL_SIGN),
         ("\\", BACKSLASH),
         ("{", OPEN),
         ("}", CLOSE),
@@ -40,6 +41,7 @@ def _byte_classes() -> np.ndarray:
 
 
 CLASSES = _byte_classes()
+CLASSES_BUT_SYMBOLS = np.where(CLASSES == SYMBOL_SIGN, GAP, CLASSES).astype(np.uint8)
 TWO_LETTERS = [
     "am",
     "an",
@@ -216,18 +218,14 @@ def read_word(data: Array, at: Number, end: Number, letters: Array) -> Number:
 
 @jit
 def read_operator(data: Array, at: Number, end: Number) -> Number:
-    """Hash of the operator at `at` and the byte after it; `**` is `^`, `==` is `=`; 0 when there is none."""
+    """Hash of the operator at `at`, its kind, and the byte after it; `**` is `^`, `==` is `=`, `!` a symbol."""
     byte = data[at]
     after = data[at + 1] if at + 1 < end else np.uint8(0)
-    if (byte == 60 or byte == 62 or byte == 33) and after == 61:
-        return hash_sign(byte) ^ EQUALS, at + 2
-    if byte == 42 and after == 42:
-        return hash_sign(94), at + 2
-    if byte == 61 and after == 61:
-        return hash_sign(61), at + 2
-    if byte == 43 or byte == 45 or byte == 42 or byte == 47 or byte == 61 or byte == 60 or byte == 62 or byte == 94:
-        return hash_sign(byte), at + 1
-    return np.uint64(0), at
+    if after == 61 and (byte == 60 or byte == 62 or byte == 33):
+        return hash_sign(byte) ^ EQUALS, OPERATOR, at + 2
+    if after == byte and (byte == 42 or byte == 61):
+        return hash_sign(94 if byte == 42 else 61), OPERATOR, at + 2
+    return hash_sign(byte), SYMBOL if byte == 33 else OPERATOR, at + 1
 
 
 @jit
