@@ -34,8 +34,8 @@ class DecontaminateParams(Params):
 
     rules: Rules = (
         OverlapRule(name="ngram", n=8, min_share=0.5, boilerplate_items=3),
-        OverlapRule(name="containment", n=3, min_share=0.6, min_common=6, boilerplate_items=20),
-        OverlapRule(name="masked", n=6, masked=True, min_share=0.8, boilerplate_items=3),
+        OverlapRule(name="containment", n=3, min_share=0.6, min_common=6, boilerplate_items=12),
+        OverlapRule(name="masked", n=6, masked=True, min_share=0.8, min_common=2, boilerplate_items=3),
     )
     """Tried in this order; of the rules that drop, the first that hits is the reason. The paper's rule, any common
     8-gram, is `[{name: ngram}]`."""

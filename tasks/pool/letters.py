@@ -6,7 +6,9 @@ import unicodedata
 import numpy as np
 import polars as pl
 
-OTHER, LETTER, HAN = range(3)
+from tasks.pool.compiled import Array
+
+OTHER, HAN = range(2)
 POINTS = 0x30000
 """Characters up to here are told apart; what lies beyond is no letter."""
 # fmt: off
@@ -31,19 +33,20 @@ SUPERSCRIPTS = r"([⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
 
 
 def fold(texts: pl.Series) -> pl.Series:
-    """The texts with signs beyond ASCII replaced by what stands for them in LaTeX or ASCII, and in lower case.
+    """The texts with signs beyond ASCII replaced by what stands for them in LaTeX or ASCII.
 
-    Texts in ASCII are left as they are: the scanner lowers their case itself.
+    Texts in ASCII are left as they are. Case stays: the scanner tells names in capitals by it.
     """
     beyond = texts.str.len_bytes() != texts.str.len_chars()
     if not beyond.any():
         return texts
     some = texts.filter(beyond)
     # Superscripts first: the normal form would turn x² into x2.
-    some = some.str.replace_all(SUPERSCRIPTS, "^$1").str.replace_many(_replacements()).str.normalize("NFKC")
-    # The normal form of a letter in a mathematical alphabet is a plain one, which may have to be replaced in its turn.
+    some = some.str.replace_all(SUPERSCRIPTS, "^$1").str.replace_many(_replacements())
     left = some.str.len_bytes() != some.str.len_chars()
-    some = some.scatter(left.arg_true(), some.filter(left).str.replace_many(_replacements())).str.to_lowercase()
+    # The normal form of a letter in a mathematical alphabet is a plain one, which may have to be replaced in its turn.
+    normal = some.filter(left).str.normalize("NFKC").str.replace_many(_replacements())
+    some = some.scatter(left.arg_true(), normal)
     return texts.scatter(beyond.arg_true(), some)
 
 
@@ -55,12 +58,16 @@ def _replacements() -> dict[str, str]:
 
 
 @functools.cache
-def letter_table() -> np.ndarray:
-    """For every character: LETTER (part of a word), HAN (a word by itself) or OTHER; uint8, the last for all beyond."""
-    table = np.zeros(POINTS + 1, np.uint8)
-    for point in range(POINTS):
+def letter_table() -> Array:
+    """For every character: OTHER, HAN (a word by itself), or its lower case (part of a word).
+
+    int32; the last entry stands for all characters beyond.
+    """
+    table = np.zeros(POINTS + 1, np.int32)
+    for point in range(128, POINTS):
         if unicodedata.category(chr(point))[0] in "LMN":
-            table[point] = HAN if _is_han(point) else LETTER
+            low = chr(point).lower()
+            table[point] = HAN if _is_han(point) else ord(low) if len(low) == 1 else point
     return table
 
 

@@ -8,6 +8,7 @@ containment of documents", 1997). A text shorter than n tokens has no n-gram; it
 other text: an equal one is always a hit, of the rule `whole`.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, NamedTuple
@@ -20,7 +21,7 @@ from tasks.params import Params
 from tasks.pool.compiled import Array
 from tasks.pool.grams import Table, fill_table, gram_hashes, whole_hashes
 from tasks.pool.matching import longest_run, match
-from tasks.pool.scan import Tokens, scan
+from tasks.pool.scan import Scratch, Tokens, scan
 
 WHOLE = "whole"
 CHUNK = 32_768
@@ -120,12 +121,9 @@ def find(questions: pl.DataFrame, index: Index, threads: int = 1) -> pl.DataFram
         threads: the compiled parts run beside each other.
     """
     columns = ["question_id", "question", *([KNOWN] if KNOWN in questions.columns else [])]
-    chunks = _chunks(questions.select(columns))
-    if threads == 1:
-        found = [_find(chunk, index) for chunk in chunks]
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            found = list(pool.map(lambda chunk: _find(chunk, index), chunks))
+    chunks, own = _chunks(questions.select(columns)), threading.local()
+    with ThreadPoolExecutor(threads, initializer=lambda: setattr(own, "scratch", Scratch())) as pool:
+        found = list(pool.map(lambda chunk: _find(chunk, index, own.scratch), chunks))
     return pl.concat([FOUND.to_frame(), *found])
 
 
@@ -138,8 +136,8 @@ def _chunks(questions: pl.DataFrame) -> Iterator[pl.DataFrame]:
         first += length
 
 
-def _find(questions: pl.DataFrame, index: Index) -> pl.DataFrame:
-    tokens = scan(questions["question"])
+def _find(questions: pl.DataFrame, index: Index, scratch: Scratch) -> pl.DataFrame:
+    tokens = scan(questions["question"], scratch=scratch)
     known = scan(questions[KNOWN]) if KNOWN in questions.columns else scan(pl.repeat("", len(questions), eager=True))
     rows, items = _equal(tokens, index)
     parts = [(WHOLE, rows, items, np.ones(len(rows)), [_whole_text(tokens, row) for row in rows])]

@@ -19,7 +19,7 @@ from tasks.pool.letters import fold, letter_table
 from tasks.pool.scan_loop import scan_texts
 from tasks.pool.tokens import NOTHING, NUMBER, OPERATOR, SYMBOL, VARIABLE, WORD
 
-__all__ = ["NOTHING", "NUMBER", "OPERATOR", "SYMBOL", "VARIABLE", "WORD", "Tokens", "scan"]
+__all__ = ["NOTHING", "NUMBER", "OPERATOR", "SYMBOL", "VARIABLE", "WORD", "Scratch", "Tokens", "scan"]
 
 
 class Tokens(NamedTuple):
@@ -43,11 +43,26 @@ class Tokens(NamedTuple):
         return self.data[self.starts[first] : self.ends[last]].tobytes().decode("utf-8", "replace")
 
 
-def scan(texts: pl.Series, symbols: bool = False) -> Tokens:
+class Scratch:
+    """Memory that one scan after another may use, so that it is not asked for anew each time."""
+
+    def __init__(self) -> None:
+        """Nothing is held yet."""
+        self._arrays: tuple[Array, ...] = ()
+
+    def arrays(self, room: int) -> tuple[Array, ...]:
+        """Hashes, kinds, starts and ends, with room for so many tokens."""
+        if not self._arrays or len(self._arrays[0]) < room:
+            self._arrays = tuple(np.empty(room, kind) for kind in (np.uint64, np.uint8, np.int32, np.int32))
+        return self._arrays
+
+
+def scan(texts: pl.Series, symbols: bool = False, scratch: Scratch | None = None) -> Tokens:
     """The tokens of every text; a null is an empty text.
 
     Args:
         symbols: with brackets and other signs, or without.
+        scratch: where the tokens are put; they are lost with the next scan that is given the same.
     """
     import pyarrow as pa
 
@@ -58,8 +73,7 @@ def scan(texts: pl.Series, symbols: bool = False) -> Tokens:
     size = int(offsets[-1] - offsets[0]) if len(offsets) else 0
     # No token is shorter than a byte, and a fraction's stroke and a bracket are the only ones without one of their own.
     room = size + size // 2 + len(folded) + 8
-    hashes, kinds = np.empty(room, np.uint64), np.empty(room, np.uint8)
-    starts, ends = np.empty(room, np.int32), np.empty(room, np.int32)
+    hashes, kinds, starts, ends = (scratch or Scratch()).arrays(room)
     rows = np.zeros(len(folded) + 1, np.int64)
     count = scan_texts(data, offsets, letter_table(), *command_table(), symbols, hashes, kinds, starts, ends, rows)
     return Tokens(hashes[:count], kinds[:count], starts[:count], ends[:count], rows, data)

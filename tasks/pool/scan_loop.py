@@ -4,7 +4,7 @@ import numpy as np
 
 from tasks.pool.commands import ALIAS, BINARY, ENVIRONMENT, FRACTION, SIGN, SKIP, TEXT, WORDS
 from tasks.pool.compiled import Array, Number, jit
-from tasks.pool.letters import HAN, LETTER
+from tasks.pool.letters import HAN
 from tasks.pool.tokens import (
     ALPHA,
     BACKSLASH,
@@ -78,7 +78,7 @@ def _plain(what: Number, data: Array, at: Number, end: Number, letters: Array) -
     if what == BEYOND:
         point, after = code_point(data, at, end)
         letter = letters[min(point, len(letters) - 1)]
-        if letter == LETTER:
+        if letter > HAN:
             value, stop, short = read_word(data, at, end, letters)
             return value, VARIABLE if short else WORD, stop
         return hash_sign(point), WORD if letter == HAN else NOTHING, after
@@ -90,13 +90,16 @@ def _command(
     data: Array, at: Number, end: Number, letters: Array, keys: Array, actions: Array, values: Array
 ) -> Number:
     """What the backslash at `at` begins: a token's hash and kind, the byte after it, and what is to be done."""
-    name, stop = read_name(data, at + 1, end)
+    name, stop = read_name(data, at + 1, end, np.uint8(0))
     if stop == at + 1:
         # `\{` and `\}` are set braces, `\%`, `\|` stand for themselves; `\`, `\,`, `\$` set type.
         sign = data[stop] if stop < end else np.uint8(0)
         real = sign == 123 or sign == 125 or sign == 124 or sign == 37
         return hash_sign(sign), SYMBOL if real else NOTHING, min(stop + 1, end), SKIP
     slot = _lookup(keys, name)
+    if slot < 0:
+        # A text in capitals throughout has `\FRAC`.
+        slot = _lookup(keys, read_name(data, at + 1, end, np.uint8(32))[0])
     action = actions[slot] if slot >= 0 else np.uint8(WORDS)
     if action == SKIP:
         return name, NOTHING, stop, SKIP

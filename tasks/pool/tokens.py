@@ -6,7 +6,7 @@ A hash takes eight bytes at a time, packed into one number, and is spread over a
 import numpy as np
 
 from tasks.pool.compiled import Array, Number, jit
-from tasks.pool.letters import LETTER
+from tasks.pool.letters import HAN
 
 WORD, VARIABLE, NUMBER, OPERATOR, SYMBOL, NOTHING = range(6)
 """Kinds of token: a word; one letter, `xy`, or up to four capitals as in `triangle ABC`; a number; one of `+-*/=<>^` or
@@ -14,7 +14,7 @@ a relation such as `<=`; brackets and other signs, which n-grams leave out."""
 
 SEED, PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x9FB21C651E98DF25)
 MIX = np.uint64(0xFF51AFD7ED558CCD)
-SHIFT, EIGHT = np.uint64(32), np.uint64(8)
+SHIFT, SIXTEEN, EIGHT, NONE, BYTE = (np.uint64(number) for number in (32, 16, 8, 0, 255))
 TOP = np.uint64(1 << 56)
 EQUALS = np.uint64(0x2545F4914F6CDD1D)
 """What turns the hash of `<` into that of `<=`."""
@@ -201,10 +201,15 @@ def read_word(data: Array, at: Number, end: Number, letters: Array) -> Number:
             at += 1
         elif byte >= 128:
             point, after = code_point(data, at, end)
-            if letters[min(point, len(letters) - 1)] != LETTER:
+            low = np.uint64(letters[min(point, len(letters) - 1)])
+            if low <= HAN:
                 break
             small = np.uint8(32)
-            value, packed = pack(data, at, after, value, packed)
+            # Three bytes hold any character.
+            for shift in (SIXTEEN, EIGHT, NONE):
+                if packed >= TOP:
+                    value, packed = join(value, packed), np.uint64(1)
+                packed = (packed << EIGHT) | ((low >> shift) & BYTE)
             at = after
         else:
             break
@@ -229,10 +234,16 @@ def read_operator(data: Array, at: Number, end: Number) -> Number:
 
 
 @jit
-def read_name(data: Array, at: Number, end: Number) -> Number:
-    """Hash of the command's name at `at`, as `commands.hash_name` forms it, and the byte after it."""
-    stop = at
-    while stop < end and is_letter(data[stop]):
-        stop += 1
-    value, packed = pack(data, at, stop, SEED, np.uint64(1))
-    return join(value, packed), stop
+def read_name(data: Array, at: Number, end: Number, low: Number) -> Number:
+    """Hash of the command's name at `at`, as `commands.hash_name` forms it, and the byte after it.
+
+    Args:
+        low: 32 to take capitals as small letters, else 0.
+    """
+    value, packed = SEED, np.uint64(1)
+    while at < end and is_letter(data[at]):
+        if packed >= TOP:
+            value, packed = join(value, packed), np.uint64(1)
+        packed = (packed << EIGHT) | np.uint64(data[at] | low)
+        at += 1
+    return join(value, packed), at

@@ -41,6 +41,8 @@ def tokens(text, symbols=False):
         ("Let’s find\u200b it", "let's find it"),
         (r"\sqrt2", "√2"),
         (r"\$5", "5"),
+        ("ÉTÉ à Ürümqi", "été À ürümqi"),
+        (r"\Rightarrow ’", "⇒"),
     ],
 )
 def test_typesetting_makes_no_difference(one, other):
@@ -106,3 +108,11 @@ def test_a_slice_of_a_column_is_read_by_itself():
 
     assert scan(column.slice(1, 2)).hashes.tolist() == hashes("beta") + hashes("gamma")
     assert scan(column.slice(3)).hashes.tolist() == hashes("delta π")
+
+
+@pytest.mark.parametrize("text", ["triangle ABC", "Ann’s triangle ABC", "三角形ABC"])
+def test_capitals_are_names_whatever_stands_beside_them(text):
+    found = scan(pl.Series([text]))
+
+    assert found.kinds[-1] == VARIABLE
+    assert found.hashes[-1] == scan(pl.Series(["abc"])).hashes[0]
