@@ -18,7 +18,7 @@ from tasks.pool.duplicates import Duplicates, Keys, PartParams, Place, find_dupl
 from tasks.pool.forms import forms, without_heading
 from tasks.pool.language import languages
 from tasks.pool.rules import Rule, judge, with_marks
-from tasks.pool.shards import ShardsParams, Work, finish, identity, run_shards
+from tasks.pool.shards import ShardsParams, Work, alone, identity, run_shards
 from tasks.pool.tables import FilterWriter, Group, TableWriter, read_group, row_groups
 from tasks.records.cluster import CLUSTER, cluster_id
 from tasks.records.question import CLEANED, QUESTION
@@ -139,9 +139,11 @@ def settle(judged: pl.DataFrame, found: Duplicates, start: int, ids: np.ndarray,
     gone = (of >= 0) & (found.exact[rows] | found.agrees[rows])
     kept_id = pl.Series([_id(ids[at]) if at >= 0 else None for at in of.tolist()], dtype=pl.String)
     root = [cluster_id(_id(ids[at])) for at in found.root[rows].tolist()]
-    shown = pl.struct(
+    like = pl.struct(
         question_id=kept_id, similarity=pl.Series(found.similarity[rows].round(3)), cluster_id=pl.Series(root)
     ).struct.json_encode()
+    alone = pl.struct(cluster_id=pl.Series(root)).struct.json_encode()
+    shown = pl.when(kept_id.is_not_null()).then(like).otherwise(alone)
     kind = pl.when(pl.Series(found.exact[rows])).then(pl.lit("exact_duplicate")).otherwise(pl.lit("near_duplicate"))
     return judged.with_columns(
         reason=pl.when(pl.Series(gone))
@@ -178,22 +180,21 @@ def _id(number: int) -> str:
 
 def run(clean: CleanParams, shards: ShardsParams, *, questions: Path, out: Path) -> None:
     """Judge every question, shard by shard; then compare them all."""
-    state = identity(__file__, params=clean)
-    groups = row_groups(questions, QUESTION)
-    done = run_shards(Work("clean", out / ".shards", look_at_group, clean, state), groups, shards)
-    files = [shard / "rows.parquet" for shard in done]
-    found, ids = compare(files, clean, shards, out / ".near", state)
-    with publish(out) as folder, FilterWriter(folder, "clean", CLEANED) as writer:
-        clusters, start = TableWriter(folder / "clusters.parquet", CLUSTER), 0
-        for file in files:
-            judged = pl.read_parquet(file)
-            writer.add(settle(judged, found, start, ids, clean))
-            clusters.add(cluster_rows(judged, found, start, ids))
-            start += judged.height
-        clusters.close()
-        writer.close(_facts(found, clusters))
-    finish(out / ".shards")
-    finish(out / ".near")
+    with alone(out):
+        state = identity(__file__, params=clean)
+        groups = row_groups(questions, QUESTION)
+        done = run_shards(Work("clean", out / ".shards", look_at_group, clean, state), groups, shards)
+        files = [shard / "rows.parquet" for shard in done]
+        found, ids = compare(files, clean, shards, out / ".near", state)
+        with publish(out) as folder, FilterWriter(folder, "clean", CLEANED) as writer:
+            clusters, start = TableWriter(folder / "clusters.parquet", CLUSTER), 0
+            for file in files:
+                judged = pl.read_parquet(file)
+                writer.add(settle(judged, found, start, ids, clean))
+                clusters.add(cluster_rows(judged, found, start, ids))
+                start += judged.height
+            clusters.close()
+            writer.close(_facts(found, clusters))
 
 
 def compare(

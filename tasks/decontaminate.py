@@ -14,7 +14,7 @@ from tasks.files import publish, read_table
 from tasks.params import Params
 from tasks.pool.hits import RuleCounts, judged, rejections
 from tasks.pool.overlap import Index, OverlapRule, Rules, build, find
-from tasks.pool.shards import ShardsParams, Work, finish, identity, run_shards
+from tasks.pool.shards import ShardsParams, Work, alone, identity, run_shards
 from tasks.pool.tables import FilterWriter, Group, TableWriter, read_group, row_groups
 from tasks.records.benchmark import ITEM
 from tasks.records.overlap import HIT
@@ -70,22 +70,22 @@ def match_group(group: Group, shared: Shared) -> dict[str, pl.DataFrame]:
 
 def run(decontaminate: DecontaminateParams, shards: ShardsParams, *, questions: Path, items: Path, out: Path) -> None:
     """Match every question against every item, shard by shard."""
-    benchmark_items = read_table(items, ITEM)
-    shared = Shared(build(benchmark_items, decontaminate.rules), benchmark_items.select("item_id", "benchmark"))
-    state = identity(__file__, params=decontaminate) + "".join(shared.benchmark_index.item_ids)
-    groups = row_groups(questions, CLEANED)
-    done = run_shards(Work("decontaminate", out / ".shards", match_group, shared, state), groups, shards)
-    counts = RuleCounts(decontaminate.rules, "question_id", "questions")
-    with publish(out) as folder, FilterWriter(folder, "decontaminate", CLEANED) as writer:
-        found = TableWriter(folder / "hits.parquet", HIT)
-        for shard in done:
-            hits = pl.read_parquet(shard / "hits.parquet")
-            counts.add(hits)
-            found.add(hits)
-            writer.add(pl.read_parquet(shard / "rows.parquet"))
-        found.close()
-        writer.close({"items": benchmark_items.height, "rules": counts.facts()})
-    finish(out / ".shards")
+    with alone(out):
+        benchmark_items = read_table(items, ITEM)
+        shared = Shared(build(benchmark_items, decontaminate.rules), benchmark_items.select("item_id", "benchmark"))
+        state = identity(__file__, params=decontaminate) + "".join(shared.benchmark_index.item_ids)
+        groups = row_groups(questions, CLEANED)
+        done = run_shards(Work("decontaminate", out / ".shards", match_group, shared, state), groups, shards)
+        counts = RuleCounts(decontaminate.rules, "question_id", "questions")
+        with publish(out) as folder, FilterWriter(folder, "decontaminate", CLEANED) as writer:
+            found = TableWriter(folder / "hits.parquet", HIT)
+            for shard in done:
+                hits = pl.read_parquet(shard / "hits.parquet")
+                counts.add(hits)
+                found.add(hits)
+                writer.add(pl.read_parquet(shard / "rows.parquet"))
+            found.close()
+            writer.close({"items": benchmark_items.height, "rules": counts.facts()})
 
 
 if __name__ == "__main__":

@@ -76,6 +76,19 @@ def full_disk(path: Path) -> Iterator[None]:
         raise
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it.
+
+    Raises:
+        LimoError: it cannot be made, or the disk is full.
+    """
+    with full_disk(path):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+            raise LimoError(f"{path}: this folder cannot be made ({error.strerror}: {error.filename})") from None
+
+
 @contextmanager
 def publish(out: Path) -> Iterator[Path]:
     """A scratch folder whose entries move into `out` when the block ends well, the manifest last.
@@ -84,11 +97,12 @@ def publish(out: Path) -> Iterator[Path]:
     """
     scratch = out / ".part"
     shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
+    make_folder(scratch)
     try:
-        yield scratch
-        for entry in sorted(scratch.iterdir(), key=lambda path: (path.name == MANIFEST, path.name)):
-            _replace(entry, out / entry.name)
+        with full_disk(out):
+            yield scratch
+            for entry in sorted(scratch.iterdir(), key=lambda path: (path.name == MANIFEST, path.name)):
+                _replace(entry, out / entry.name)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         if not any(out.iterdir()):

@@ -18,7 +18,7 @@ from tasks.params import Params
 from tasks.pool.drafts import Plan, draft, lot, plan, repeated_id
 from tasks.pool.fetch import source_facts
 from tasks.pool.readers import Piece, piece_content
-from tasks.pool.shards import Shard, ShardsParams, Work, finish, identity, run_shards
+from tasks.pool.shards import Shard, ShardsParams, Work, alone, identity, run_shards
 from tasks.pool.source import Fields, SourceParams, check_names
 from tasks.pool.tables import FilterWriter
 from tasks.records.question import QUESTION, question_id
@@ -148,22 +148,22 @@ def merge(shards: list[Path], settled: Settled, writer: FilterWriter) -> None:
 
 def run(pull: PullParams, shards: ShardsParams, *, work: Path, out: Path) -> None:
     """Read every source, in order."""
-    planned = [plan(source, "pool", f"pull.sources.{at}", work) for at, source in enumerate(pull.sources)]
-    pieces = [SourcePiece(piece, p.source, p.fields) for p in planned for piece in p.pieces]
-    doing = Work("pull", out / ".shards", do_piece, None, identity(__file__))
-    done = run_shards(doing, [Shard(piece, source_piece_content) for piece in pieces], shards)
-    with publish(out) as folder, FilterWriter(folder, "pull", QUESTION) as writer:
-        facts = {}
-        for index, each in enumerate(planned):
-            mine, done = done[: len(each.pieces)], done[len(each.pieces) :]
-            settled = settle(each.source, mine)
-            merge(mine, settled, writer)
-            counts = writer.sources.get(each.source.name, {})
-            if not counts.get("kept"):
-                raise _nothing_kept(each.source, index, counts)
-            facts[each.source.name] = _facts(each, settled, counts)
-        writer.close({"sources": facts})
-    finish(out / ".shards")
+    with alone(out):
+        planned = [plan(source, "pool", f"pull.sources.{at}", work) for at, source in enumerate(pull.sources)]
+        pieces = [SourcePiece(piece, p.source, p.fields) for p in planned for piece in p.pieces]
+        doing = Work("pull", out / ".shards", do_piece, None, identity(__file__))
+        done = run_shards(doing, [Shard(piece, source_piece_content) for piece in pieces], shards)
+        with publish(out) as folder, FilterWriter(folder, "pull", QUESTION) as writer:
+            facts = {}
+            for index, each in enumerate(planned):
+                mine, done = done[: len(each.pieces)], done[len(each.pieces) :]
+                settled = settle(each.source, mine)
+                merge(mine, settled, writer)
+                counts = writer.sources.get(each.source.name, {})
+                if not counts.get("kept"):
+                    raise _nothing_kept(each.source, index, counts)
+                facts[each.source.name] = _facts(each, settled, counts)
+            writer.close({"sources": facts})
 
 
 def _nothing_kept(source: SourceParams, index: int, counts: dict[str, int]) -> LimoError:

@@ -6,6 +6,7 @@ params.yaml with the parameter's name; each keyword-only parameter is a `Path`, 
 
 import argparse
 import ctypes
+import importlib
 import inspect
 import os
 import signal
@@ -24,6 +25,7 @@ PR_SET_PDEATHSIG = 1
 def stage_main(run: Callable[..., None]) -> None:
     """Run a stage from the command line; exits with 0, or with 2 after one line on stderr for a `LimoError`."""
     die_with_parent()
+    run = _by_its_name(run)
     parameters = inspect.signature(run).parameters.values()
     types = typing.get_type_hints(run)
     parser = argparse.ArgumentParser(description=inspect.getdoc(inspect.getmodule(run)), allow_abbrev=False)
@@ -36,6 +38,15 @@ def stage_main(run: Callable[..., None]) -> None:
     with one_line_errors():
         sections = [load_section(path, p.name, types[p.name]) for p in parameters if p.kind is not p.KEYWORD_ONLY]
         run(*sections, **options)
+
+
+def _by_its_name(run: Callable[..., None]) -> Callable[..., None]:
+    """`run` of the module under its own name: what was defined in `__main__` cannot be sent to another process."""
+    spec = sys.modules["__main__"].__spec__
+    if run.__module__ != "__main__" or spec is None:
+        return run
+    named: Callable[..., None] = getattr(importlib.import_module(spec.name), run.__name__)
+    return named
 
 
 @contextmanager

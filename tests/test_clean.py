@@ -124,6 +124,17 @@ def test_where_a_question_stood_is_no_part_of_it():
     assert reasons(*questions) == [None] + ["exact_duplicate"] * 3
 
 
+def test_a_copy_of_a_question_that_went_points_at_the_one_that_stays():
+    first = make_question(TRAIN, "32")
+    near = make_question(TRAIN.replace("Amanda", "Josie"), "32")
+    copy = make_question(TRAIN.replace("Amanda", "Josie").replace("?", "  ?"), "32", source="b")
+
+    decided = decide(table(first, near, copy), CleanParams())
+
+    assert decided["reason"].to_list() == [None, "near_duplicate", "exact_duplicate"]
+    assert {json.loads(evidence)["question_id"] for evidence in decided["evidence"][1:]} == {first.question_id}
+
+
 def test_other_answers_are_flagged_or_dropped(tmp_path):
     first, second, third = (
         make_question(TRAIN, "32"),

@@ -9,7 +9,7 @@ from tasks.errors import LimoError
 from tasks.params import section_errors
 from tasks.pool import readers
 from tasks.pool.drafts import DRAFT
-from tasks.pool.shards import ShardsParams
+from tasks.pool.shards import ShardsParams, alone
 from tasks.pool.source import SourceParams
 from tasks.pull import PullParams, decide, run
 from tasks.records.question import QUESTION, question_id
@@ -84,10 +84,10 @@ def test_a_bad_row_stops_the_stage_and_what_was_done_is_not_done_again(tmp_path,
 
     with pytest.raises(LimoError, match=r"s.jsonl:901: not JSON"):
         pull(tmp_path, source)
-    before = {part.name: part.stat().st_mtime_ns for part in (tmp_path / "out/.shards").iterdir()}
+    before = {part.name: part.stat().st_mtime_ns for part in (tmp_path / "out/.shards").glob("0*")}
     path.write_text("\n".join(rows))
     finished = []
-    monkeypatch.setattr("tasks.pull.finish", lambda folder: finished.extend(folder.iterdir()))
+    monkeypatch.setattr("tasks.pool.shards.finish", lambda folder: finished.extend(folder.glob("0*")))
     kept, _, _ = pull(tmp_path, source)
 
     assert len(before) > 5
@@ -110,7 +110,7 @@ def test_a_full_disk_is_one_line_and_earlier_shards_are_kept(tmp_path, monkeypat
         pull(tmp_path, source, workers=1)
 
     assert "\n" not in str(error.value)
-    assert len([part for part in (tmp_path / "out/.shards").iterdir() if not part.name.endswith(".part")]) == 5
+    assert len(list((tmp_path / "out/.shards").glob("0*"))) == 5
     monkeypatch.undo()
     assert pull(tmp_path, source)[0].height == 1000
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
@@ -180,6 +180,26 @@ def test_each_mistake_is_reported_once():
         "pull.sources.0.colour: unknown key",
         "pull.sources.1.limit: Input should be greater than 0 (found -1)",
     ]
+
+
+def test_a_file_of_a_glob_without_the_columns_is_named(tmp_path):
+    pl.DataFrame([row("1+1?")]).write_parquet(tmp_path / "m1.parquet")
+    pl.DataFrame([{"text": "1+2?", "gold": "3"}]).write_parquet(tmp_path / "m2.parquet")
+
+    with pytest.raises(LimoError, match=r"m2.parquet: has no column question, answer, which other files of source `m`"):
+        pull(tmp_path, {"name": "m", "path": str(tmp_path / "m*.parquet")})
+
+
+def test_a_second_run_is_kept_out(tmp_path):
+    with alone(tmp_path / "out"), pytest.raises(LimoError, match=r"out: another run is writing here"):
+        pull(tmp_path, write(tmp_path / "s.jsonl", row("1+1?")))
+
+
+def test_an_out_below_a_file_is_one_line(tmp_path):
+    (tmp_path / "out").write_text("")
+
+    with pytest.raises(LimoError, match=r"this folder cannot be made"):
+        pull(tmp_path, write(tmp_path / "s.jsonl", row("1+1?")))
 
 
 def truncated_parquet(folder):

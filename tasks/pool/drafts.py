@@ -93,6 +93,12 @@ def draft(piece: Piece, source: SourceParams, fields: Fields) -> pl.DataFrame:
     wanted = [fields.question, fields.answer, fields.domain, fields.level, fields.id, fields.choice]
     here = set(names(piece)) if piece.form in (".parquet", ".csv") else None
     columns = [name for name in dict.fromkeys([*wanted, *fields.distractors]) if name and (not here or name in here)]
+    lacking = [name for name in (fields.question, fields.answer, fields.id) if name and here and name not in here]
+    if lacking:
+        raise LimoError(
+            f"{piece.path}: has no column {', '.join(lacking)}, which other files of source `{source.name}` have; leave"
+            " it out, or make it a source of its own"
+        )
     cells = read(piece, columns)
     rows = [_row(piece, cells, at, source, fields) for at in range(len(cells.numbers))]
     return pl.DataFrame(rows, schema=DRAFT, orient="row")

@@ -171,8 +171,12 @@ def compare_part(file: str, near: PartParams) -> dict[str, pl.DataFrame]:
 
 
 def _clusters(of: Array, similarity: Array, exact: Array, answer: Array) -> Duplicates:
-    found = of >= 0
-    own = np.arange(len(of))
+    found, own = of >= 0, np.arange(len(of))
+    agrees = answer == answer[np.where(found, of, own)]
+    gone = found & (exact | agrees)
+    while (found & gone[of]).any():
+        # What goes for an earlier question goes for the one that stays.
+        of = np.where(found & gone[of], of[of], of)
     root = np.where(found, of, own)
     while True:
         # What a question is like may itself be like an earlier one, which stays for its other answer.
@@ -186,5 +190,4 @@ def _clusters(of: Array, similarity: Array, exact: Array, answer: Array) -> Dupl
     disputed = np.zeros(len(of), np.bool_)
     disputed[root[~agrees_with_root]] = True
     disputed = disputed[root]
-    agrees = answer == answer[np.where(found, of, own)]
     return Duplicates(of, similarity, exact, agrees, root, clustered, agrees_with_root, disputed)

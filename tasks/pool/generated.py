@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import NamedTuple
 
 from tasks.errors import LimoError
 from tasks.families import Split, problems
+from tasks.files import full_disk, make_folder
 from tasks.pool.source import SourceParams
 
 
@@ -42,10 +44,10 @@ def write_made(source: SourceParams, split: Split, key: str, folder: Path) -> Ma
         questions = _from_reasoning_gym(source, split, key)
     else:
         return None
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     name = hashlib.blake2b(f"{split}:{source.model_dump_json()}".encode(), digest_size=8).hexdigest()
-    path, part = folder / f"{name}.jsonl", folder / f"{name}.part"
-    with part.open("w", encoding="utf-8") as sink:
+    path, part = folder / f"{name}.jsonl", folder / f"{name}.{uuid.uuid4().hex[:12]}.part"
+    with full_disk(part), part.open("w", encoding="utf-8") as sink:
         sink.writelines(json.dumps(question._asdict()) + "\n" for question in questions)
     part.replace(path)
     return Made(path, label)

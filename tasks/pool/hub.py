@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tasks.errors import LimoError
+from tasks.files import make_folder, one_line, read_json, write_json
 from tasks.pool.blobs import SHA256_DIGITS, Told, fill_cache
-from tasks.pool.digests import Recorded, SourceFile, read_record, record_path, sha256_of, write_record
+from tasks.pool.digests import Recorded, SourceFile, read_record, record_path, sha256_of, short_hash, write_record
 from tasks.pool.source import HubFiles
 
+SHARD = re.compile(r"-(\d{4,6})-of-(\d{4,6})\b")
 DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -50,6 +52,7 @@ def fetch(hub: HubFiles, key: str, downloads: Path) -> list[SourceFile]:
     matching = [file for file in names if fnmatch(file, hub.file)]
     if not matching:
         raise LimoError(f"{_name(hub)}: no file matches `{hub.file}` (params.yaml: {key}.file)")
+    _check_whole(hub, key, matching, listing.problem, downloads)
     return [_verified(hub, file, names[file], listing.files.get(file), downloads) for file in matching]
 
 
@@ -96,6 +99,35 @@ def _snapshot(hub: HubFiles, key: str, problem: Exception | None) -> Path:
             f"{_name(hub)}: cannot be had ({reason}); needs a way to the Hugging Face hub (HF_ENDPOINT for a mirror, "
             f"HF_TOKEN for a gated data set) or the files in its cache; or give a local `path` (params.yaml: {key})"
         ) from None
+
+
+def _check_whole(hub: HubFiles, key: str, files: list[str], problem: Exception | None, downloads: Path) -> None:
+    """Without word from the hub, the cache must have all the files that the hub once listed, or that their names count.
+
+    Raises:
+        LimoError: files are missing.
+    """
+    record = downloads / "digests" / f"{short_hash(f'list:{_name(hub)}/{hub.file}')}.json"
+    if problem is None:
+        make_folder(record.parent)
+        write_json(record, files)
+        return
+    wanted = set(read_json(record)) if record.exists() else {name for file in files for name in _numbered(file)}
+    missing = sorted(wanted - set(files))
+    if missing:
+        raise LimoError(
+            f"{_name(hub)}: the cache lacks {len(missing)} of {len(wanted)} files, such as {missing[0]}, and the hub"
+            f" does not answer ({one_line(problem)}); pull once with a way to it (params.yaml: {key})"
+        )
+
+
+def _numbered(file: str) -> list[str]:
+    """All names of a set such as `train-00001-of-00005.parquet`; the name itself when it is of none."""
+    found = SHARD.search(file)
+    if found is None:
+        return [file]
+    width, count = len(found[1]), int(found[2])
+    return [f"{file[: found.start(1)]}{number:0{width}}{file[found.end(1) :]}" for number in range(count)]
 
 
 def _verified(hub: HubFiles, file: str, path: Path, told: Told | None, downloads: Path) -> SourceFile:

@@ -21,6 +21,8 @@ PERMUTATIONS = 128
 BANDS = 32
 """Of 4 rows: a pair with Jaccard index 0.7 is proposed with probability 0.9998."""
 SEED = 1
+SLICE = 512
+"""Texts of a large block that are compared at a time."""
 
 
 class Near(NamedTuple):
@@ -71,9 +73,7 @@ def near_duplicates(texts: pl.Series, blocks: Array, answers: Array, shingle: in
     small = ends - starts < LARGE
     _all_pairs(order, starts[small], ends[small], sets, threshold, state)
     for start, end in zip(starts[~small].tolist(), ends[~small].tolist(), strict=True):
-        members = order[start:end]
-        proposed, cuts = _proposed(members, sets, threshold)
-        _some_pairs(members, proposed, cuts, sets, threshold, state)
+        _large_block(order[start:end], sets, threshold, state)
     return Near(state.of, state.similarity)
 
 
@@ -89,17 +89,22 @@ def shingles(texts: pl.Series, size: int) -> Sets:
     return Sets(table["value"].to_numpy(), np.searchsorted(table["row"].to_numpy(), np.arange(len(texts) + 1)))
 
 
-def _proposed(members: Array, sets: Sets, threshold: float) -> tuple[Array, Array]:
-    """For each member: the earlier ones that share a band with it, ascending, as positions among the members."""
+def _large_block(members: Array, sets: Sets, threshold: float, state: Compared) -> None:
+    """Compare a block slice by slice with those before that stay, so that a thousand alike texts are no million
+    pairs."""
     from rensa import RMinHash, RMinHashLSH
 
-    tokens = [_as_tokens(sets.values[sets.bounds[row] : sets.bounds[row + 1]]) for row in members.tolist()]
-    sketches = RMinHash.from_token_sets(tokens, num_perm=PERMUTATIONS, seed=SEED)
     index = RMinHashLSH(threshold=threshold, num_perm=PERMUTATIONS, num_bands=BANDS)
-    index.insert_many(sketches)
-    found = [sorted(each for each in near if each < own) for own, near in enumerate(index.query_all(sketches))]
-    cuts = np.concatenate([[0], np.cumsum([len(near) for near in found])]).astype(np.int64)
-    return np.array([each for near in found for each in near], np.int64), cuts
+    for start in range(0, len(members), SLICE):
+        own = members[start : start + SLICE]
+        tokens = [_as_tokens(sets.values[sets.bounds[row] : sets.bounds[row + 1]]) for row in own.tolist()]
+        sketches = RMinHash.from_token_sets(tokens, num_perm=PERMUTATIONS, seed=SEED)
+        before = [sorted(near) for near in index.query_all(sketches)]
+        cuts = np.concatenate([[0], np.cumsum([len(near) for near in before])]).astype(np.int64)
+        proposed = np.array([each for near in before for each in near], np.int64)
+        _some_pairs(members, start, proposed, cuts, sets, threshold, state)
+        stay = np.flatnonzero(~state.gone[own]).tolist()
+        index.insert_pairs([(start + at, sketches[at]) for at in stay])
 
 
 def _as_tokens(values: Array) -> list[bytes]:
@@ -149,8 +154,18 @@ def _all_pairs(order: Array, starts: Array, ends: Array, sets: Number, threshold
 
 
 @jit
-def _some_pairs(members: Array, proposed: Array, cuts: Array, sets: Number, threshold: Number, state: Number) -> Number:
-    for later in range(len(members)):
-        for place in range(cuts[later], cuts[later + 1]):
-            if _compare(members[later], members[proposed[place]], sets, threshold, state):
+def _some_pairs(
+    members: Array, start: Number, proposed: Array, cuts: Array, sets: Number, threshold: Number, state: Number
+) -> Number:
+    """Compare a slice of a block, from `start` on: each text with those proposed, then with those before in the
+    slice."""
+    for at in range(len(cuts) - 1):
+        text, goes = members[start + at], False
+        for place in range(cuts[at], cuts[at + 1]):
+            goes = _compare(text, members[proposed[place]], sets, threshold, state)
+            if goes:
                 break
+        for earlier in range(start, start + at):
+            if goes:
+                break
+            goes = _compare(text, members[earlier], sets, threshold, state)

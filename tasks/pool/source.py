@@ -13,7 +13,7 @@ from tasks.pool.presets import POOL, fill_in
 
 FORMS = ("path", "hub", "url", "family", "reasoning_gym")
 BELONGS_TO = {"levels": ("family",), "count": ("family", "reasoning_gym"), "config": ("reasoning_gym",)}
-SUFFIX = re.compile(r"\.(json|jsonl|csv|parquet)(\.gz|\.zst)?$", re.IGNORECASE)
+SUFFIX = re.compile(r"\.((json|jsonl|csv)(\.gz|\.zst)?|parquet)$", re.IGNORECASE)
 NEEDS = {"family": ("levels", "count"), "reasoning_gym": ("count",)}
 
 
@@ -41,7 +41,7 @@ class UrlFile(Params):
     def _plain(cls, url: str) -> str:
         parts = urlsplit(url)
         if not SUFFIX.search(parts.path):
-            raise ValueError("its path must end in .json, .jsonl, .csv or .parquet (also .gz, .zst)")
+            raise ValueError("its path must end in .json, .jsonl, .csv (also .gz, .zst) or .parquet")
         if parts.username or parts.password:
             # The url stands in the origin of every question.
             raise ValueError("leave name and password out of the url; ~/.netrc or the store's own settings hold them")

@@ -10,12 +10,15 @@ import numpy as np
 import polars as pl
 
 from tasks.errors import LimoError
-from tasks.files import check_table, full_disk
+from tasks.files import check_table, full_disk, one_line
 from tasks.manifest import count_sources, write_manifest
+from tasks.pool.compiled import Array
 from tasks.pool.shards import Shard
 
 ROW_GROUP = 65_536
 """Rows; the same whatever the shards were, so that equal tables are equal files."""
+GROUP_BYTES = 64 << 20
+"""Of questions, with which a row group is closed even if it has fewer rows: a worker holds one at a time."""
 WHY = {"reason": pl.String(), "evidence": pl.String()}
 
 
@@ -37,6 +40,8 @@ def row_groups(path: Path, schema: Mapping[str, Any]) -> list[Shard]:
 
     check_table(path, schema)
     count = pq.ParquetFile(path).num_row_groups
+    if not count:
+        raise LimoError(f"{path}: has no rows; run the stage that writes it again, with other params")
     return [Shard(Group(str(path), index, tuple(schema)), group_content) for index in range(count)]
 
 
@@ -50,7 +55,12 @@ def read_group(group: Group) -> pl.DataFrame:
     """The rows of a row group."""
     import pyarrow.parquet as pq
 
-    table = pq.ParquetFile(group.path).read_row_group(group.number, columns=list(group.columns))
+    try:
+        table = pq.ParquetFile(group.path).read_row_group(group.number, columns=list(group.columns))
+    except OSError as error:
+        raise LimoError(
+            f"{group.path}: torn ({one_line(error)}); delete it and rerun the stage that writes it"
+        ) from None
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     return frame
@@ -77,8 +87,7 @@ class TableWriter:
         """Append rows, whose columns are those of the schema."""
         self.height += rows.height
         self._waiting.append(rows.select(self.schema.names()).to_arrow().cast(self._arrow))
-        if sum(table.num_rows for table in self._waiting) >= self._row_group:
-            self._write(last=False)
+        self._write(last=False)
 
     def close(self) -> None:
         """Write what waits."""
@@ -89,14 +98,32 @@ class TableWriter:
     def _write(self, last: bool) -> None:
         import pyarrow as pa
 
+        if not last and self._size(self._waiting) is None:
+            return
         rows = pa.concat_tables(self._waiting) if self._waiting else self._arrow.empty_table()
-        while rows.num_rows >= self._row_group or (last and rows.num_rows):
+        while size := self._size([rows]) or (rows.num_rows if last else 0):
             with full_disk(self._path):
-                group = rows.slice(0, self._row_group).combine_chunks()
-                self._writer.write_table(group, row_group_size=self._row_group)
-            rows = rows.slice(self._row_group)
+                self._writer.write_table(rows.slice(0, size).combine_chunks(), row_group_size=size)
+            rows = rows.slice(size)
         # A copy, so that the rows already written are let go.
         self._waiting = [rows.take(np.arange(rows.num_rows))] if rows.num_rows else []
+
+    def _size(self, tables: list[Any]) -> int | None:
+        """Rows of the next row group; None while there are too few for one, and too little text."""
+        lengths = np.concatenate([np.zeros(0, np.int64), *(_text_bytes(table) for table in tables)])
+        enough = int(np.searchsorted(np.cumsum(lengths), GROUP_BYTES)) + 1
+        size = min(enough, self._row_group)
+        return size if size <= len(lengths) else None
+
+
+def _text_bytes(table: Any) -> Array:
+    """Bytes of each row's question."""
+    import pyarrow.compute as pc
+
+    if "question" not in table.column_names:
+        return np.zeros(table.num_rows, np.int64)
+    lengths: Array = pc.fill_null(pc.binary_length(table["question"]), 0).to_numpy().astype(np.int64)
+    return lengths
 
 
 class FilterWriter:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -170,3 +171,27 @@ def test_files_put_into_the_cache_by_hand_are_held_against_the_record(tmp_path):
     assert fetch(None, tmp_path, HF_HUB_OFFLINE="1")[0].startswith(f"hub:some/set@{REVISION}/data/train-0.jsonl 3 ")
     path.write_text("{ }\n")
     assert "changed under the pinned revision" in fetch(None, tmp_path, HF_HUB_OFFLINE="1")[0]
+
+
+def test_a_cache_that_lacks_files_is_not_taken_for_the_whole(hub, tmp_path):
+    fetch(hub, tmp_path)
+    cached(tmp_path, "data/train-0.jsonl").unlink()
+
+    (message,) = fetch(None, tmp_path, HF_HUB_OFFLINE="1")
+
+    assert "cannot be had" in message
+
+
+def test_a_cache_filled_by_other_means_must_have_all_that_was_listed_or_is_numbered(hub, tmp_path):
+    fetch(hub, tmp_path)
+    shutil.rmtree(tmp_path / "hf")
+    for name in ("train-0.jsonl", "part-00000-of-00003.jsonl"):
+        file = cached(tmp_path, f"data/{name}")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(FILES["data/train-0.jsonl"])
+
+    (listed,) = fetch(None, tmp_path, HF_HUB_OFFLINE="1")
+    (numbered,) = fetch(None, tmp_path, file="data/part-*", HF_HUB_OFFLINE="1")
+
+    assert "the cache lacks 1 of 2 files, such as data/train-1.jsonl" in listed
+    assert "the cache lacks 2 of 3 files, such as data/part-00001-of-00003.jsonl" in numbered

@@ -22,6 +22,7 @@ def way(request, monkeypatch):
     """Large blocks are compared another way, with the same result."""
     if request.param == "proposed pairs":
         monkeypatch.setattr(module, "LARGE", 2)
+        monkeypatch.setattr(module, "SLICE", 2)
 
 
 def test_a_changed_word_is_near_and_another_text_is_not():
@@ -61,3 +62,11 @@ def test_shingles_are_different_and_ascend():
 
     assert bounds.tolist() == [0, 3, 3, 4]
     assert (np.diff(values[:3].astype(object)) > 0).all()
+
+
+def test_a_large_block_of_alike_texts_is_one_cluster():
+    texts = [LONG.replace("minute", f"name{number}") for number in range(40)]
+
+    found = near(texts)
+
+    assert [(later, of) for later, of, _ in found] == [(later, 0) for later in range(1, 40)]

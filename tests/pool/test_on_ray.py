@@ -1,5 +1,9 @@
 """A real local Ray does the same as processes of our own."""
 
+import json
+import subprocess
+import sys
+
 import polars as pl
 import pytest
 
@@ -76,3 +80,16 @@ def test_the_pool_stages_write_the_same_files_on_ray(tmp_path, monkeypatch):
 
     assert len(here) == 11
     assert on_ray == here
+
+
+def test_a_stage_runs_on_ray_from_its_command_line(tmp_path):
+    (tmp_path / "s.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
+    source = {"name": "s", "path": str(tmp_path / "s.jsonl")}
+    (tmp_path / "params.yaml").write_text(json.dumps({"pull": {"sources": [source]}, "shards": {"run_on": "ray"}}))
+    folders = ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]
+
+    command = [sys.executable, "-m", "tasks.pull", "--params", str(tmp_path / "params.yaml"), *folders]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+    assert done.returncode == 0, done.stderr
+    assert pl.read_parquet(tmp_path / "out/kept.parquet")["question"].to_list() == ["1+1?"]

@@ -65,6 +65,13 @@ def test_a_last_line_without_an_end_is_read(tmp_path):
     assert values(path) == [{"q": 1}, {"q": 2}]
 
 
+def test_blank_lines_and_marks_before_the_first_row_are_passed_over(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf\n" + b"\n" * 2000 + b'{"q": 1}\n')
+
+    assert rows(path) == [(2002, {"q": 1})]
+
+
 def test_long_numbers_and_a_byte_order_mark_are_taken(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"q": 123456789012345678901234567890}\n{"q": NaN}\n')
@@ -128,6 +135,13 @@ def test_csv_keeps_leading_zeros(tmp_path):
         ("a.jsonl.gz", gzip.compress(b'{"q": 1}\n' * 1000)[:40], "cannot be read"),
         ("a.parquet", b"PAR1 torn", "cannot be read"),
         ("a.csv", b"q,a\ncaf\xe9,1\n", "cannot be read"),
+        ("a.csv", b"q,a\n" + b"x,1\n" * 20 + b'5" of wood,2\n' + b"y,3\n" * 50, "a.csv"),
+        ("a.csv", b"q,a\n" + b"x,1\n" * 20 + b'"5 of wood,2\n' + b"y,3\n" * 50, "a.csv"),
+        ("a.jsonl.gz", gzip.compress(b'{"q": 1}\n' * 1000)[:20] + bytes(30), "cannot be read"),
+        ("a.json.gz", gzip.compress(b'[{"q": 1}]' * 1000)[:20] + bytes(30), "cannot be read"),
+        ("a.jsonl", b'{"q": ["\\ud800"]}\n', "a.jsonl:1: holds half a character"),
+        ("a.json", b'[{"q": ["\\ud800"]}]', "a.json:1: holds half a character"),
+        ("a.parquet.gz", b"x", "Parquet is packed inside; unpack the file"),
         ("a.txt", b"", "unknown format `.txt`"),
     ],
 )

@@ -10,7 +10,7 @@ from tasks.pool.source import SourceParams
         ({}, "give exactly one of path, hub, url, family, reasoning_gym, not none"),
         ({"path": "a.json", "family": "days"}, "not path and family"),
         ({"path": "a.json", "url": {"url": "https://x.org/a.json"}}, "not path and url"),
-        ({"url": {"url": "https://x.org/a.txt"}}, "its path must end in .json, .jsonl, .csv or .parquet"),
+        ({"url": {"url": "https://x.org/a.txt"}}, "its path must end in .json, .jsonl, .csv"),
         ({"url": {"url": "https://x.org/?file=a.json"}}, "its path must end in"),
         ({"url": {"url": "https://me:secret@x.org/a.json"}}, "leave name and password out of the url"),
         ({"url": {"url": "x.org/a.json"}}, "url.url"),

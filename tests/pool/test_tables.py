@@ -36,7 +36,8 @@ def test_an_empty_table_has_its_columns(tmp_path):
     TableWriter(tmp_path / "t.parquet", SCHEMA).close()
 
     assert pl.read_parquet(tmp_path / "t.parquet").schema == SCHEMA
-    assert sum(read_group(shard.what).height for shard in row_groups(tmp_path / "t.parquet", SCHEMA)) == 0
+    with pytest.raises(LimoError, match=r"t.parquet: has no rows"):
+        row_groups(tmp_path / "t.parquet", SCHEMA)
 
 
 def test_a_filter_counts_per_source_and_reason(tmp_path):
@@ -71,3 +72,29 @@ def test_a_full_disk_is_one_line(tmp_path):
 
 def test_the_row_group_of_written_tables_is_fixed():
     assert tables.ROW_GROUP == 65_536
+
+
+def test_a_table_torn_in_its_middle_is_one_line(tmp_path):
+    table = pl.DataFrame({"source": [f"{number**3}" for number in range(5000)], "number": range(5000)}, schema=SCHEMA)
+    table.write_parquet(tmp_path / "t.parquet")
+    whole = bytearray((tmp_path / "t.parquet").read_bytes())
+    whole[100:5000] = bytes(4900)
+    (tmp_path / "t.parquet").write_bytes(whole)
+
+    with pytest.raises(LimoError, match=r"t.parquet: torn"):
+        [read_group(shard.what) for shard in row_groups(tmp_path / "t.parquet", SCHEMA)]
+
+
+@pytest.mark.parametrize("cuts", [(0, 40), (0, 3, 17, 40)])
+def test_a_row_group_is_closed_by_its_text_too(tmp_path, monkeypatch, cuts):
+    monkeypatch.setattr(tables, "GROUP_BYTES", 100)
+    schema = {"question": pl.String()}
+    texts = pl.DataFrame({"question": ["x" * 30] * 20 + ["y" * 300] * 2 + ["z"] * 18}, schema=schema)
+    writer = TableWriter(tmp_path / "t.parquet", schema, row_group=16)
+    for start, stop in itertools.pairwise(cuts):
+        writer.add(texts[start:stop])
+    writer.close()
+
+    groups = [read_group(shard.what).height for shard in row_groups(tmp_path / "t.parquet", schema)]
+    assert groups == [4] * 5 + [1, 1, 16, 2]
+    assert pl.read_parquet(tmp_path / "t.parquet").equals(texts)
