@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -31,7 +32,8 @@ class VllmEngine:
             try:
                 from vllm import LLM
 
-                self._llm = LLM(str(folder), **_settings(params))
+                with _without_llvmlite():
+                    self._llm = LLM(str(folder), **_settings(params))
             except Exception as error:
                 # vLLM's errors have many types; all mean that this model does not run with these params.
                 reason = " ".join(str(error).split())[:300]
@@ -138,6 +140,21 @@ def _log_into(log: Path) -> None:
     config = log.with_suffix(".logging.json")
     write_json(config, settings)
     os.environ["VLLM_LOGGING_CONFIG_PATH"] = str(config.absolute())
+
+
+@contextmanager
+def _without_llvmlite() -> Iterator[None]:
+    """Hide a module of llvmlite while vLLM starts, where numba has loaded it.
+
+    vLLM's CPU engine reads the `__dict__` of everything that any loaded module names, and fails on llvmlite's library
+    object, which answers every name with a function.
+    """
+    hidden = sys.modules.pop("llvmlite.binding.ffi", None)
+    try:
+        yield
+    finally:
+        if hidden is not None:
+            sys.modules["llvmlite.binding.ffi"] = hidden
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Real vLLM on a shipped model, in one engine for the whole file: starting it is most of the time."""
 
+import importlib
+
 import pytest
 
 from tasks.engines.groups import Group
@@ -25,6 +27,8 @@ def log(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def engine(log):
+    # What the pool stages load must not hinder vLLM in the same process.
+    importlib.import_module("tasks.pool.scan")
     engine = VllmEngine(MODEL, PARAMS, log)
     yield engine
     engine.close()
