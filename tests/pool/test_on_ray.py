@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import polars as pl
 import pytest
@@ -15,19 +16,26 @@ from tasks.records.benchmark import ITEM, item_id
 from tests.pool.test_shards import read, shards, work
 
 
-def test_ray_writes_the_same_tables_and_goes_on_where_it_was(tmp_path):
+@contextmanager
+def cluster():
+    """A Ray of this machine, for several runs: starting it takes most of the time."""
     import ray
 
-    here = run_shards(work(tmp_path / "here"), shards(6), ShardsParams(workers=1))
-    on_ray = ShardsParams(run_on="ray")
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def test_ray_writes_the_same_tables_and_goes_on_where_it_was(tmp_path):
+    here = run_shards(work(tmp_path / "here"), shards(6), ShardsParams(workers=1))
+    on_ray = ShardsParams(run_on="ray")
+    with cluster():
         with pytest.raises(LimoError, match=r"^row 3: is bad$"):
             run_shards(work(tmp_path / "ray", bad=3), shards(6), on_ray)
         before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "ray").iterdir()}
         there = run_shards(work(tmp_path / "ray"), shards(6), on_ray)
-    finally:
-        ray.shutdown()
 
     assert [path.name for path in there] == [path.name for path in here]
     assert read(there).drop("process").equals(read(here).drop("process"))
@@ -76,7 +84,8 @@ def test_the_pool_stages_write_the_same_files_on_ray(tmp_path, monkeypatch):
     files = (tmp_path / "s.jsonl", tmp_path / "items.parquet")
 
     here = pool_stages(tmp_path / "here", *files, ShardsParams(workers=1))
-    on_ray = pool_stages(tmp_path / "ray", *files, ShardsParams(run_on="ray"))
+    with cluster():
+        on_ray = pool_stages(tmp_path / "ray", *files, ShardsParams(run_on="ray"))
 
     assert len(here) == 11
     assert on_ray == here
