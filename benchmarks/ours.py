@@ -19,7 +19,7 @@ from typing import NamedTuple
 import polars as pl
 
 from tasks.decontaminate import DecontaminateParams
-from tasks.pool.overlap import build, find
+from tasks.pool.overlap import OverlapRule, build, find
 
 
 class Found(NamedTuple):
@@ -29,9 +29,9 @@ class Found(NamedTuple):
     seconds: float
 
 
-def search(questions: pl.DataFrame, items: pl.DataFrame, threads: int) -> Found:
-    """All hits of the rules that `decontaminate` has by default."""
-    rules = DecontaminateParams().rules
+def search(questions: pl.DataFrame, items: pl.DataFrame, threads: int, published: bool = False) -> Found:
+    """All hits of the rules that `decontaminate` has by default; of the `published` rule, any common 8-gram, alone."""
+    rules = (OverlapRule(name="ngram"),) if published else DecontaminateParams().rules
     # Numba compiles, or loads what it compiled, at the first use of each function.
     find(questions.head(threads), build(items.head(1), rules), threads)
     started = time.perf_counter()
@@ -39,7 +39,7 @@ def search(questions: pl.DataFrame, items: pl.DataFrame, threads: int) -> Found:
     return Found(hits, time.perf_counter() - started)
 
 
-def in_a_process(questions: pl.DataFrame, items: pl.DataFrame, threads: int) -> Found:
+def in_a_process(questions: pl.DataFrame, items: pl.DataFrame, threads: int, published: bool = False) -> Found:
     """`search` in a child process that has `threads` threads, all libraries included."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -47,6 +47,7 @@ def in_a_process(questions: pl.DataFrame, items: pl.DataFrame, threads: int) -> 
         items.write_parquet(folder / "items.parquet")
         files = [f"--{each}={folder / each}.parquet" for each in ("questions", "items", "hits")]
         command = [sys.executable, "-m", "benchmarks.ours", *files, f"--threads={threads}"]
+        command += ["--published"] if published else []
         limits = {name: str(threads) for name in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS")}
         printed = subprocess.run(command, env=os.environ | limits, stdout=subprocess.PIPE, check=True, text=True).stdout
         return Found(pl.read_parquet(folder / "hits.parquet"), json.loads(printed)["seconds"])
@@ -57,8 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in ("questions", "items", "hits"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--published", action="store_true", help="any common 8-gram, alone")
     options = parser.parse_args(arguments)
-    found = search(pl.read_parquet(options.questions), pl.read_parquet(options.items), options.threads)
+    found = search(
+        pl.read_parquet(options.questions), pl.read_parquet(options.items), options.threads, options.published
+    )
     found.hits.write_parquet(options.hits)
     print(json.dumps({"seconds": found.seconds}))
 
