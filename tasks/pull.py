@@ -17,7 +17,8 @@ from tasks.files import publish
 from tasks.params import Params
 from tasks.pool.drafts import Plan, draft, lot, plan, repeated_id
 from tasks.pool.fetch import source_facts
-from tasks.pool.readers import Piece, piece_content
+from tasks.pool.piece import Piece
+from tasks.pool.readers import piece_content
 from tasks.pool.shards import Shard, ShardsParams, Work, alone, identity, run_shards
 from tasks.pool.source import Fields, SourceParams, check_names
 from tasks.pool.tables import FilterWriter

@@ -19,7 +19,8 @@ from tasks.families import Split
 from tasks.pool.answers import as_text, final_answer
 from tasks.pool.fetch import SourceFile, fetch_files
 from tasks.pool.generated import write_made
-from tasks.pool.readers import Columns, Piece, names, pieces, read
+from tasks.pool.piece import Piece
+from tasks.pool.readers import Columns, names, pieces, read
 from tasks.pool.source import Fields, SourceParams
 
 GUESSES = {

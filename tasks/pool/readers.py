@@ -5,11 +5,8 @@ passes through the planner. What cannot be cut (packed JSON Lines) is unpacked i
 one piece. What is malformed is an error that names file and row.
 """
 
-import codecs
 import glob
-import gzip
 import hashlib
-import json
 import mmap
 import os
 import shutil
@@ -17,13 +14,14 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
-import msgspec
 import polars as pl
 
 from tasks.errors import LimoError
-from tasks.files import full_disk, make_folder, one_line
+from tasks.files import full_disk, make_folder
+from tasks.pool.json_rows import open_packed, parsed_array, parsed_lines
+from tasks.pool.piece import Piece, unreadable
 
 T = TypeVar("T")
 PACKED = (".gz", ".zst")
@@ -32,23 +30,6 @@ PIECE_BYTES = 16 << 20
 PIECE_ROWS = 65_536
 MOST_JSON = 1 << 30
 """A JSON array is held whole, which takes several times its size."""
-
-
-class Piece(NamedTuple):
-    """A part of a file."""
-
-    path: str
-    label: str
-    """What its rows are called in origins and messages: `label:number`."""
-    form: str
-    """`.jsonl`, `.json`, `.csv` or `.parquet`."""
-    start: int
-    stop: int
-    """Bytes of .jsonl, rows of the others."""
-    first: int
-    """The number of its first row, or line, counted from 1."""
-    last: bool = False
-    """Nothing of the file comes after it."""
 
 
 class Columns(NamedTuple):
@@ -97,7 +78,7 @@ def pieces(path: Path, label: str, spool: Path) -> Iterator[Piece]:
         else:
             yield from _rows(path, label, form)
     except (OSError, EOFError, zlib.error, pl.exceptions.PolarsError) as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
 
 
 def piece_content(piece: Piece) -> bytes:
@@ -119,7 +100,7 @@ def names(piece: Piece) -> list[str]:
         return list(_checked(piece, lambda: pl.read_parquet_schema(piece.path)))
     if piece.form == ".csv":
         return _checked(piece, lambda: _scan(Path(piece.path), piece.form).collect_schema().names())
-    rows = _parsed_lines(piece, 1000) if piece.form == ".jsonl" else _parsed_array(piece)
+    rows = parsed_lines(piece, 1000) if piece.form == ".jsonl" else parsed_array(piece)
     return list(dict.fromkeys(name for _, row in rows[:1000] for name in row))
 
 
@@ -133,7 +114,7 @@ def read(piece: Piece, columns: Sequence[str]) -> Columns:
         frame = _checked(piece, lambda: _frame(piece, columns))
         numbers = list(range(piece.first, piece.first + frame.height))
         return Columns({name: frame[name].to_list() for name in columns}, numbers)
-    rows = _parsed_lines(piece) if piece.form == ".jsonl" else _parsed_array(piece)
+    rows = parsed_lines(piece) if piece.form == ".jsonl" else parsed_array(piece)
     return Columns({name: [row.get(name) for _, row in rows] for name in columns}, [number for number, _ in rows])
 
 
@@ -200,7 +181,7 @@ def _unpack(path: Path, spool: Path) -> Path:
         make_folder(spool)
         part = spool / f"{name}.{uuid.uuid4().hex[:12]}.part"
         try:
-            with full_disk(part), _open(path) as source, part.open("wb") as sink:
+            with full_disk(part), open_packed(path) as source, part.open("wb") as sink:
                 shutil.copyfileobj(source, sink, 1 << 20)
                 part.replace(target)
         finally:
@@ -208,82 +189,8 @@ def _unpack(path: Path, spool: Path) -> Path:
     return target
 
 
-def _open(path: Path) -> IO[bytes]:
-    if path.suffix == ".gz":
-        return cast(IO[bytes], gzip.open(path))
-    if path.suffix == ".zst":
-        import io
-
-        import pyarrow
-
-        return io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"))
-    return path.open("rb")
-
-
-def _parsed_lines(piece: Piece, most: int | None = None) -> list[tuple[int, dict[str, Any]]]:
-    with open(piece.path, "rb") as handle:
-        handle.seek(piece.start)
-        lines = handle.read(piece.stop - piece.start).split(b"\n")
-    decode = msgspec.json.Decoder(dict[str, Any]).decode
-    rows: list[tuple[int, dict[str, Any]]] = []
-    for number, line in enumerate(lines, piece.first):
-        if len(rows) == most:
-            break
-        try:
-            rows.append((number, decode(line)))
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            if line.removeprefix(codecs.BOM_UTF8).strip():
-                rows.append((number, _slowly(line, f"{piece.label}:{number}")))
-    return rows
-
-
-def _slowly(line: bytes, where: str) -> dict[str, Any]:
-    """What the fast decoder refuses, which the standard one may take (a byte order mark, NaN); else the reason."""
-    try:
-        return _as_object(json.loads(line.decode("utf-8-sig")), where)
-    except UnicodeDecodeError as error:
-        raise LimoError(f"{where}: not UTF-8 (byte {error.start} of the line); convert the file") from None
-    except json.JSONDecodeError as error:
-        raise LimoError(f"{where}: not JSON ({error.msg}, column {error.colno}); mend or remove the line") from None
-    except (ValueError, RecursionError) as error:
-        raise LimoError(f"{where}: cannot be read ({error}); mend or remove the line") from None
-
-
-def _parsed_array(piece: Piece) -> list[tuple[int, dict[str, Any]]]:
-    path = piece.path
-    try:
-        with _open(Path(path)) as handle:
-            values = json.loads(handle.read().decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise LimoError(f"{path}: not UTF-8 (byte {error.start}); convert it") from None
-    except json.JSONDecodeError as error:
-        hint = "; if it has one object a line, call it .jsonl" if error.msg == "Extra data" else ""
-        raise LimoError(f"{path}:{error.lineno}: not JSON ({error.msg}, column {error.colno}){hint}") from None
-    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
-        raise _unreadable(Path(path), error) from None
-    if not isinstance(values, list):
-        raise LimoError(f"{path}: must be a JSON array of objects, found {type(values).__name__}")
-    return [(number, _as_object(value, f"{path}:{number}")) for number, value in enumerate(values, 1)]
-
-
-def _as_object(value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise LimoError(f"{where}: must be an object with named fields, found {type(value).__name__}")
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise LimoError(
-            f"{where}: holds half a character (a lone surrogate such as \\ud800); mend or remove the row"
-        ) from None
-    return value
-
-
 def _checked(piece: Piece, read: Callable[[], T]) -> T:
     try:
         return read()
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise _unreadable(Path(piece.path), error) from None
-
-
-def _unreadable(path: Path, error: Exception) -> LimoError:
-    return LimoError(f"{path}: cannot be read ({one_line(error)}); is it whole? Fetch or write it again")
+        raise unreadable(Path(piece.path), error) from None
