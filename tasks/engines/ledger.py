@@ -9,7 +9,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -49,9 +49,9 @@ class Ledger:
             found = pl.concat([_matching([path], wanted) for path in segments if _sound(path, whole=True)] or [_NONE])
         return {row["response_id"]: Response(**row) for row in reversed(found.to_dicts())}
 
-    def add(self, response: Response) -> None:
-        """Take a finished response; it is on disk after the next flush."""
-        self._waiting.append(response)
+    def add(self, responses: Sequence[Response]) -> None:
+        """Take finished responses; they are on disk after the next flush."""
+        self._waiting += responses
         self.flush_if_due()
 
     def flush_if_due(self) -> None:

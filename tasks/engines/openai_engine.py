@@ -5,7 +5,7 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
@@ -58,9 +58,15 @@ class OpenAIEngine:
         limits = httpx.Limits(max_connections=self._places, max_keepalive_connections=self._places)
         return httpx.AsyncClient(timeout=self._timeout, limits=limits)
 
-    def submit(self, request: Request) -> None:
-        """Send a request, in the background."""
-        self._flying[request.response_id] = asyncio.run_coroutine_threadsafe(self._answer(request), self._loop)
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Nothing yet."""
+        return {}
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        """Send requests, in the background."""
+        for request in requests:
+            self._flying[request.response_id] = asyncio.run_coroutine_threadsafe(self._answer(request), self._loop)
 
     def finished(self, seconds: float) -> list[Response]:
         """Wait for the first response, up to `seconds`, and take all that are there.

@@ -12,6 +12,12 @@ SYSTEM = "Please reason step by step, and put your final answer within \\boxed{}
 class EngineModelParams(Params):
     """What the engine does otherwise for one model; null: as for the others."""
 
+    kind: Literal["vllm", "openai", "ray"] | None = None
+    """What generates."""
+    base_urls: tuple[str, ...] | None = None
+    """For `openai`: the servers of this model."""
+    data_parallel: int | None = Field(default=None, ge=1)
+    """Copies of the model."""
     tensor_parallel: int | None = Field(default=None, ge=1)
     """GPUs that share the model; they must divide its attention heads."""
     max_model_len: int | None = Field(default=None, ge=1)
@@ -27,22 +33,34 @@ class EngineParams(Params):
     that are there are used as they are. Delete the model's folder in artifacts/ledger to draw them anew.
     """
 
-    kind: Literal["vllm", "openai"] = "vllm"
-    """`vllm`: vLLM in this process; `openai`: servers at `base_urls` that speak OpenAI's completions protocol."""
+    kind: Literal["vllm", "openai", "ray"] = "vllm"
+    """`vllm`: vLLM on this machine; `ray`: vLLM on Ray actors, on one machine or many; `openai`: servers at
+    `base_urls` that speak OpenAI's completions protocol."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
     """Type of weights and activations; `auto` is the checkpoint's own. Paper: bfloat16."""
     max_model_len: int | None = Field(default=None, ge=1)
-    """Longest prompt plus response, tokens; null: the model's own limit. Paper: up to 32,768 new tokens."""
+    """Longest prompt plus response, tokens; null: the model's own limit, or what the KV cache holds if that is less.
+    Paper: up to 32,768 new tokens."""
     max_num_seqs: int = Field(default=256, ge=1)
-    """Responses decoded together in one step. Not stated in the paper."""
+    """Responses decoded together in one step, in each copy of the model. Halved where memory runs out. Not stated in
+    the paper."""
     in_flight: int | None = Field(default=None, ge=1)
-    """Responses handed to the engine at once; null: a quarter more than `max_num_seqs`, so that it never idles."""
+    """Responses handed to the engine at once; null: for each copy of the model a quarter more than `max_num_seqs`, so
+    that it never idles."""
+    data_parallel: int = Field(default=1, ge=1)
+    """Copies of the model side by side, each on `tensor_parallel` GPUs (on a CPU: on its share of the cores). The
+    samples of one prompt go to the same copy, which computes the prompt once."""
     tensor_parallel: int = Field(default=1, ge=1)
     """GPUs that share one copy of the model. A 32B model in bfloat16 takes two of 80 GB, better four."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
     """Share of each GPU's memory that vLLM takes for weights and KV cache."""
     kv_cache_gib: float | None = Field(default=None, gt=0)
-    """KV cache, GiB; null: what `gpu_memory_utilization` leaves. State it on a CPU, whose share is of main memory."""
+    """KV cache of each copy of the model, GiB; null: on a GPU what `gpu_memory_utilization` leaves, on a CPU what
+    `max_num_seqs` responses need, up to a share of the free memory."""
+    logprobs: bool = True
+    """Keep the sum of each response's log-probabilities in the ledger."""
+    ray_address: str | None = None
+    """For `ray`: HOST:PORT of the cluster's head; null starts Ray on this machine."""
     models: dict[str, EngineModelParams] = Field(default_factory=dict)
     """What single models need otherwise, by their names under base.models (`trained` for the trained one)."""
     base_urls: tuple[str, ...] = ()
@@ -50,15 +68,21 @@ class EngineParams(Params):
     params.yaml (`vllm serve PATH --served-model-name NAME`)."""
     timeout_seconds: float = Field(default=3600, gt=0)
     """For `openai`: longest wait for one response."""
+    patience_seconds: float = Field(default=600, gt=0)
+    """For `openai`: how long no server may answer before the stage gives up."""
     flush_seconds: float = Field(default=30, gt=0)
-    """Finished responses are on disk after at most this many seconds."""
+    """Finished responses are in a synced segment of the ledger after at most this many seconds; in its journal, which
+    outlives the process but not a power cut, they are at once."""
     flush_responses: int = Field(default=512, ge=1)
     """... or once this many wait to be written."""
 
     @model_validator(mode="after")
     def _servers_named(self) -> Self:
-        if self.kind == "openai" and not self.base_urls:
-            raise ValueError("kind `openai` needs at least one URL in base_urls")
+        for name in ["", *self.models]:
+            mine = self.of(name)
+            if mine.kind == "openai" and not mine.base_urls:
+                where = f" for the model `{name}`" if name else ""
+                raise ValueError(f"kind `openai` needs at least one URL in base_urls{where}")
         return self
 
     def of(self, model: str) -> Self:
@@ -69,7 +93,8 @@ class EngineParams(Params):
     @property
     def places(self) -> int:
         """Responses handed to the engine at once."""
-        return self.in_flight or self.max_num_seqs + -(-self.max_num_seqs // 4)
+        each = self.max_num_seqs + -(-self.max_num_seqs // 4)
+        return self.in_flight or each * max(self.data_parallel, len(self.base_urls) if self.kind == "openai" else 1)
 
 
 class ChatParams(Params):
@@ -92,6 +117,11 @@ class SamplingParams(Params):
     """Longest response, tokens. Paper: 32,768."""
     stop: tuple[str, ...] = ()
     """Texts that end a response, beside the model's own end token. Paper: none."""
+    loop_tokens: int = Field(default=0, ge=0)
+    """Stop a response whose last tokens repeat one pattern of up to this many tokens; 0: never. Paper: never. A response
+    so stopped is recorded as `loop`."""
+    loop_repeats: int = Field(default=8, ge=2)
+    """How often the pattern must stand there in a row."""
     seed: int = Field(default=0, ge=0)
     """Base seed: each sample's own seed is made of it, the prompt and the sample's index."""
 

@@ -1,14 +1,14 @@
 """What an engine is: requests in, finished responses out, in whatever order they finish."""
 
 import json
-from collections.abc import Collection
-from typing import NamedTuple, Protocol
+import time
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
 
 from tasks.engines.params import SamplingParams
 from tasks.records.ids import content_id
 from tasks.records.response import Response
-
-"""The finish reason of a prompt that leaves no room for a response: it was not sent, and is not in the ledger."""
 
 
 class Request(NamedTuple):
@@ -29,8 +29,17 @@ class Request(NamedTuple):
         digest = content_id("seed", self.sampling.seed, self.prompt, self.sample_index)
         return int(digest[-8:], 16) >> 1
 
-    def finish(self, text: str, reason: str, n_prompt_tokens: int, n_tokens: int, seconds: float) -> Response:
-        """The record of this request's response."""
+    def finish(
+        self,
+        text: str,
+        reason: str,
+        n_prompt_tokens: int,
+        n_tokens: int,
+        seconds: float,
+        logprob_sum: float | None = None,
+        engine: str = "",
+    ) -> Response:
+        """The record of this request's response, which finished just now."""
         return Response(
             response_id=self.response_id,
             model_id=self.model_id,
@@ -43,14 +52,21 @@ class Request(NamedTuple):
             n_prompt_tokens=n_prompt_tokens,
             n_tokens=n_tokens,
             seconds=seconds,
+            logprob_sum=logprob_sum,
+            engine=engine,
+            finished_at=round(time.time(), 3),
         )
 
 
 class Engine(Protocol):
     """Generates responses. Not thread-safe: one sampler drives it."""
 
-    def submit(self, request: Request) -> None:
-        """Hand over a request; returns at once."""
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What it runs with, and what happened to it, for the manifest: seconds to start, context, restarts."""
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        """Hand over requests; returns at once. The samples of one prompt come one after the other."""
 
     def finished(self, seconds: float) -> list[Response]:
         """The responses that finished since the last call; waits for the first, but no longer than about `seconds`."""
@@ -68,9 +84,12 @@ def make_request(model_id: str, prompt: str, sampling: SamplingParams, sample_in
     return Request(model_id, prompt, sampling, sample_index, content_id("r", *parts))
 
 
+@lru_cache(maxsize=1024)
 def canonical(sampling: SamplingParams) -> str:
     """Sampling parameters as canonical JSON, without the seed and, when greedy, without what has no effect then."""
     ignored = {"seed", "top_p", "top_k"} if sampling.temperature == 0 else {"seed"}
+    if sampling.loop_tokens == 0:
+        ignored |= {"loop_tokens", "loop_repeats"}
     return json.dumps(sampling.model_dump(exclude=ignored), sort_keys=True, separators=(",", ":"))
 
 

@@ -69,12 +69,9 @@ def sample(
 def _generate(run: "_Run", engine: Engine, ledger: Ledger, places: int, progress: Progress) -> None:
     progress.start(run.known)
     while not run.done:
-        for request in run.next_requests(places):
-            engine.submit(request)
+        engine.submit(list(run.next_requests(places)))
         responses = engine.finished(POLL_SECONDS)
-        for response in responses:
-            if response.finish_reason != TOO_LONG:
-                ledger.add(response)
+        ledger.add([response for response in responses if response.finish_reason != TOO_LONG])
         ledger.flush_if_due()
         engine.cancel(run.take(responses))
         if progress.due():

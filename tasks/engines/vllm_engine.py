@@ -4,7 +4,7 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,17 @@ class VllmEngine:
         self._flying: dict[str, tuple[Request, float]] = {}
         self._refused: list[Response] = []
 
-    def submit(self, request: Request) -> None:
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Nothing yet."""
+        return {}
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        """Queue requests."""
+        for request in requests:
+            self._submit(request)
+
+    def _submit(self, request: Request) -> None:
         """Queue a request. The prompt's tokens are made here: its template holds any start token already."""
         tokens = self._tokenizer.encode(request.prompt, add_special_tokens=False)
         if len(tokens) >= self._room:

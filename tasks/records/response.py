@@ -21,11 +21,17 @@ class Response(BaseModel):
     sample_index: int
     text: str
     finish_reason: str
-    """`stop`, or `length` when it ran into max_tokens or the context."""
+    """`stop`; `length` when it ran into max_tokens or the context; `loop` when it was stopped for repeating itself."""
     n_prompt_tokens: int
     n_tokens: int
     seconds: float
     """From submission to the last token, queueing included."""
+    logprob_sum: float | None = None
+    """Sum of the log-probabilities of its tokens, natural logarithm, before temperature; null: not asked for."""
+    engine: str = ""
+    """What generated it: library, version, device, type, such as `vllm 0.32.0 cpu bfloat16`."""
+    finished_at: float = 0.0
+    """When it finished, Unix seconds."""
 
 
 RESPONSE = pl.Schema(
@@ -41,8 +47,14 @@ RESPONSE = pl.Schema(
         "n_prompt_tokens": pl.Int64,
         "n_tokens": pl.Int64,
         "seconds": pl.Float64,
+        "logprob_sum": pl.Float64,
+        "engine": pl.String,
+        "finished_at": pl.Float64,
     }
 )
+
+LOOP = "loop"
+"""The finish reason of a response that was stopped for repeating itself."""
 
 ATTEMPT = pl.Schema(
     {

@@ -17,7 +17,7 @@ def respond(index, text="seven", prompt="3 + 4?"):
 def write(folder, responses, **settings):
     with Ledger(folder, "m_a", **settings) as ledger:
         for response in responses:
-            ledger.add(response)
+            ledger.add([response])
 
 
 def segments(folder):
@@ -44,22 +44,22 @@ def test_each_model_has_its_own_responses(tmp_path):
 
 def test_flushes_after_so_many_responses_before_it_is_closed(tmp_path):
     ledger = Ledger(tmp_path, "m_a", flush_responses=2, flush_seconds=1000)
-    ledger.add(respond(0))
+    ledger.add([respond(0)])
     assert segments(tmp_path) == []
-    ledger.add(respond(1))
+    ledger.add([respond(1)])
     assert [pl.read_parquet_schema(path) for path in segments(tmp_path)] == [RESPONSE]
 
 
 def test_flushes_after_so_many_seconds(tmp_path):
     ledger = Ledger(tmp_path, "m_a", flush_responses=1000, flush_seconds=0)
-    ledger.add(respond(0))
+    ledger.add([respond(0)])
     assert len(segments(tmp_path)) == 1
 
 
 def test_an_exception_loses_nothing(tmp_path):
     try:
         with Ledger(tmp_path, "m_a") as ledger:
-            ledger.add(respond(0))
+            ledger.add([respond(0)])
             raise KeyboardInterrupt
     except KeyboardInterrupt:
         pass

@@ -97,7 +97,7 @@ def ask(prompt="3 + 4?", index=0, **sampling):
 
 def finish(engine, *requests):
     for request in requests:
-        engine.submit(request)
+        engine.submit([request])
     found = {}
     while len(found) < len(requests):
         found |= {response.response_id: response for response in engine.finished(5)}
@@ -107,7 +107,8 @@ def finish(engine, *requests):
 def test_the_prompt_goes_as_it_stands_with_its_own_seed(start, connect):
     server, request = start(), ask(top_k=5, stop=("\n\n",))
     response = finish(connect(server.url), request)[0]
-    assert response == request.finish(f"3 + 4? {request.own_seed}", "stop", 3, 2, response.seconds)
+    expected = request.finish(f"3 + 4? {request.own_seed}", "stop", 3, 2, response.seconds)
+    assert response == expected.model_copy(update={"finished_at": response.finished_at})
     sent = server.asked[0]
     assert (sent["model"], sent["prompt"], sent["max_tokens"], sent["top_k"], sent["stop"]) == (
         "strong",
@@ -159,7 +160,7 @@ def test_a_response_gets_the_room_there_is(start, connect):
 
 def test_a_refused_request_is_one_line(start, connect):
     engine = connect(start(failures=[404]).url)
-    engine.submit(ask())
+    engine.submit([ask()])
     with pytest.raises(LimoError, match="HTTP 404: .*try later"):
         engine.finished(5)
 
@@ -167,8 +168,8 @@ def test_a_refused_request_is_one_line(start, connect):
 def test_cancelled_requests_never_come(start, connect):
     engine = connect(start(pause=0.3).url)
     dropped, kept = ask(index=1), ask(index=2)
-    engine.submit(dropped)
-    engine.submit(kept)
+    engine.submit([dropped])
+    engine.submit([kept])
     engine.cancel([dropped.response_id])
     assert [response.response_id for response in engine.finished(5)] == [kept.response_id]
     assert engine.finished(0.5) == []

@@ -29,10 +29,13 @@ class ScriptedEngine:
         self.most_in_flight = 0
         self.closed = False
 
-    def submit(self, request):
-        assert request.response_id not in self.flying
-        self.flying[request.response_id] = request
-        self.asked.append(request.response_id)
+    facts = {}
+
+    def submit(self, requests):
+        for request in requests:
+            assert request.response_id not in self.flying
+            self.flying[request.response_id] = request
+            self.asked.append(request.response_id)
         self.most_in_flight = max(self.most_in_flight, len(self.flying))
 
     def finished(self, seconds):

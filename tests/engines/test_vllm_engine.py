@@ -40,8 +40,7 @@ def render():
 
 
 def finish(engine, requests):
-    for request in requests:
-        engine.submit(request)
+    engine.submit(requests)
     found = {}
     while len(found) < len(requests):
         found |= {response.response_id: response for response in engine.finished(1.0)}
@@ -74,8 +73,7 @@ def test_a_prompt_too_long_is_not_sent(engine, render):
 
 def test_cancelled_requests_never_come(engine, render):
     dropped, kept = (make_request("m_a", render("Count."), SAMPLING, index) for index in (7, 8))
-    engine.submit(dropped)
-    engine.submit(kept)
+    engine.submit([dropped, kept])
     engine.cancel([dropped.response_id])
     found = []
     while not found:
