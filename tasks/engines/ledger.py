@@ -9,7 +9,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -48,6 +48,12 @@ class Ledger:
         except (pl.exceptions.PolarsError, OSError):
             found = pl.concat([_matching([path], wanted) for path in segments if _sound(path, whole=True)] or [_NONE])
         return {row["response_id"]: Response(**row) for row in reversed(found.to_dicts())}
+
+    def scan(self, wanted: pl.DataFrame, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Rows of `wanted` (response_id and more) with `columns` of what is there, the oldest first."""
+        for path in [path for path in sorted(self._folder.glob("*.parquet")) if _sound(path)]:
+            rows = pl.scan_parquet(path).select("response_id", *columns)
+            yield rows.join(wanted.lazy(), on="response_id", maintain_order="left").collect()
 
     def add(self, responses: Sequence[Response]) -> None:
         """Take finished responses; they are on disk after the next flush."""
