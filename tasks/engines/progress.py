@@ -148,8 +148,8 @@ class Progress:
         """
         now = self._clock()
         self._pace.see(now, known, tokens)
-        counts = {"state": RUNNING, "decided": decided, "responses": known, "tokens": tokens}
-        self._state = self._state._replace(**counts, tokens_saved=saved, responses_left_at_most=left)
+        self._state = self._state._replace(state=RUNNING, decided=decided, responses=known, tokens=tokens)
+        self._state = self._state._replace(tokens_saved=saved, responses_left_at_most=left)
         if self._shown.due(now - self._began) or now >= self._due_file:
             self._tell(now)
 
