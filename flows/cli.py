@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flows import check as checks
-from flows import dag, profiles, summary
+from flows import dag, profiles, running, summary
 from flows.needs import NeedsParams, lacks
 from tasks.errors import LimoError
 from tasks.params import read_tree
@@ -56,7 +56,7 @@ def use(
 
 @app.command()
 def status() -> None:
-    """Which stages are up to date, and what each kept and dropped."""
+    """Which stages are up to date, what each kept and dropped, and how far those are that sample now."""
     out_of_date = dag.changed()
     rows = {row["stage"]: row for row in summary.stage_rows()}
     empty = {"taken": "", "kept": "", "rejected": ""}
@@ -65,6 +65,8 @@ def status() -> None:
         for name in dag.upstream()
     ]
     print(summary.render(summary.table(shown, "Stages")), end="")
+    for line in running.lines():
+        print(line)
 
 
 @app.command()
