@@ -31,7 +31,16 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from benchmarks.difficulty import LIKE, SOLVED_OF_8, expected_ratio, of_8
+from benchmarks.difficulty import (
+    DEFAULT_LEVELS,
+    LIKE,
+    PUBLISHED_LEVELS,
+    PUBLISHED_TEMPERATURE,
+    SOLVED_OF_8,
+    expected_ratio,
+    make_questions,
+    of_8,
+)
 from tasks import band, screen
 from tasks.engines.attempts import Attempts, attempt
 from tasks.engines.environment import set_environment
@@ -39,17 +48,12 @@ from tasks.engines.launch import open_engine
 from tasks.engines.outcomes import Rule, never
 from tasks.engines.params import ChatParams, EngineParams, SamplingParams
 from tasks.engines.protocol import Engine, make_request
-from tasks.families import problems
 from tasks.models.digest import describe
 from tasks.params import load_section
 from tasks.records.model import Model
-from tasks.records.question import QUESTION, question_id
 
 PARAMS = Path("params.yaml")
 RESULTS = Path("benchmarks/results/adaptive.json")
-FAMILIES = ("buttons", "days", "remainders")
-PUBLISHED_LEVELS, PUBLISHED_TEMPERATURE = (1, 2, 2, 3, 4, 4), 0.3
-DEFAULT_LEVELS = tuple(range(2, 11))
 WARM_UP_SECONDS = 600.0
 
 
@@ -79,17 +83,6 @@ class Outcome(NamedTuple):
     start_seconds: float
     solved: list[int]
     decided: pl.DataFrame
-
-
-def make_questions(count: int, levels: Sequence[int], seed: int) -> pl.DataFrame:
-    """So many questions (QUESTION), the families and levels in turn."""
-    rows = []
-    for number, family in enumerate(FAMILIES):
-        mine = count // len(FAMILIES) + (number < count % len(FAMILIES))
-        for one in problems(family, mine, seed, levels, "pool"):
-            row = {"question_id": question_id(family, one.question), "source": family, "question": one.question}
-            rows.append(row | {"answer": one.answer, "domain": family, "level": str(one.level), "origin": ""})
-    return pl.DataFrame(rows, schema=QUESTION)
 
 
 def cases(count: int, default_count: int) -> list[Case]:
@@ -214,8 +207,10 @@ def compare(case: Case, engine: EngineParams, chat: ChatParams) -> dict[str, Any
         f"decisions {'identical' if same else 'DIFFERENT'}"
     )
     _print_difficulty(full.solved, case.samples)
-    rows = {name: _numbers(one) for name, one in (("full", full), ("adaptive", adaptive))}
-    return {"stage": case.stage, "pool": case.pool, "identical": same, "ratios": ratios, **rows}
+    facts = {"stage": case.stage, "pool": case.pool, "identical": same, "ratios": ratios}
+    for name, one in (("full", full), ("adaptive", adaptive)):
+        facts[name] = {key: value for key, value in one._asdict().items() if key not in ("decided", "solved")}
+    return facts
 
 
 def _print_difficulty(solved: list[int], samples: int) -> None:
@@ -226,10 +221,6 @@ def _print_difficulty(solved: list[int], samples: int) -> None:
 
 def _shares(shares: Sequence[float]) -> str:
     return " ".join(f"{share:5.1f}" for share in shares)
-
-
-def _numbers(one: Outcome) -> dict[str, Any]:
-    return {name: value for name, value in one._asdict().items() if name not in ("decided", "solved")}
 
 
 def main() -> None:

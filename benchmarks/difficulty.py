@@ -13,6 +13,12 @@ candidates, screened by a 7B model and sampled 32 times by DeepSeek-R1-Distill-Q
 
 from collections.abc import Callable, Mapping, Sequence
 
+import polars as pl
+from scipy.stats import hypergeom
+
+from tasks.families import problems
+from tasks.records.question import QUESTION, question_id
+
 SOLVED_OF_8: Mapping[str, tuple[float, ...]] = {
     "SwS-3B": (32.2, 11.0, 6.9, 5.6, 5.0, 4.9, 5.3, 7.1, 22.0),
     "SwS-7B": (23.3, 9.9, 7.1, 6.0, 5.6, 5.6, 6.1, 7.9, 28.6),
@@ -20,6 +26,23 @@ SOLVED_OF_8: Mapping[str, tuple[float, ...]] = {
 }
 LIKE = "SwS-32B"
 """The strongest of them: what the benchmark's pool is made to look like."""
+
+FAMILIES = ("buttons", "days", "remainders")
+PUBLISHED_LEVELS, PUBLISHED_TEMPERATURE = (1, 2, 2, 3, 4, 4), 0.3
+"""Levels and temperature at which the shipped model `strong` comes near it; at 1.0 it solves nothing always."""
+DEFAULT_LEVELS = tuple(range(2, 11))
+"""Those of params.yaml."""
+
+
+def make_questions(count: int, levels: Sequence[int], seed: int) -> pl.DataFrame:
+    """So many questions (QUESTION), the families and levels in turn."""
+    rows = []
+    for number, family in enumerate(FAMILIES):
+        mine = count // len(FAMILIES) + (number < count % len(FAMILIES))
+        for one in problems(family, mine, seed, levels, "pool"):
+            row = {"question_id": question_id(family, one.question), "source": family, "question": one.question}
+            rows.append(row | {"answer": one.answer, "domain": family, "level": str(one.level), "origin": ""})
+    return pl.DataFrame(rows, schema=QUESTION)
 
 
 def expected_samples(rate: float, samples: int, certain: Callable[[int, int], bool]) -> float:
@@ -55,6 +78,4 @@ def of_8(solved: Sequence[int], samples: int) -> list[float]:
 
 def _chance(number: int, solved: int, samples: int) -> float:
     """Chance that `number` of 8 drawn without replacement are right: hypergeometric."""
-    from scipy.stats import hypergeom
-
     return float(hypergeom.pmf(number, samples, solved, 8))

@@ -117,6 +117,7 @@ class Progress:
         self._clock, self._pace = clock, Pace()
         self._file = None if folder is None else folder / file_name(name)
         self._began = clock()
+        self._sampling_since: float | None = None
         now = time.time()
         self._state = State(name, STARTING, groups, 0, 0, 0, 0, 0.0, 0, None, None, now, now, os.getpid())
         self._shown: _Terminal | _Lines = _Terminal(self._state) if sys.stderr.isatty() else _Lines()
@@ -147,10 +148,12 @@ class Progress:
             left: responses that may still be needed, at most.
         """
         now = self._clock()
+        if self._sampling_since is None:
+            self._sampling_since = now
         self._pace.see(now, known, tokens)
         self._state = self._state._replace(state=RUNNING, decided=decided, responses=known, tokens=tokens)
         self._state = self._state._replace(tokens_saved=saved, responses_left_at_most=left)
-        if self._shown.due(now - self._began) or now >= self._due_file:
+        if self._shown.due(self._sampled(now)) or now >= self._due_file:
             self._tell(now)
 
     def close(self, outcome: str = "done") -> None:
@@ -159,11 +162,16 @@ class Progress:
             return
         self._closed = True
         now = self._clock()
-        speed = self._state.tokens / (now - self._began) if now > self._began else 0.0
+        sampled = self._sampled(now)
+        speed = round(self._state.tokens / sampled, 1) if sampled else 0.0
         self._state = self._state._replace(state=outcome, tokens_per_second=speed, eta_seconds=None)
-        self._state = self._state._replace(updated=self._state.started + now - self._began)
+        self._state = self._state._replace(updated=round(self._state.started + now - self._began, 3))
         self._write()
         self._shown.close(self._state)
+
+    def _sampled(self, now: float) -> float:
+        """Seconds since sampling began; the engine's start is no part of them."""
+        return 0.0 if self._sampling_since is None else now - self._sampling_since
 
     def _tell(self, now: float) -> None:
         state = self._state
@@ -174,8 +182,8 @@ class Progress:
         self._state = state._replace(
             tokens_per_second=round(tokens, 1), eta_seconds=eta, updated=round(state.started + now - self._began, 3)
         )
-        if self._shown.due(now - self._began):
-            self._shown.show(self._state, now - self._began)
+        if self._shown.due(self._sampled(now)):
+            self._shown.show(self._state, self._sampled(now))
         if now >= self._due_file:
             self._due_file = now + FILE_SECONDS
             self._write()

@@ -89,6 +89,7 @@ def test_before_anything_comes_the_time_left_is_unknown(open_progress, clock, to
 def test_a_log_gets_a_line_after_five_seconds_then_every_thirty_and_one_at_the_end(open_progress, clock, capsys):
     with open_progress("band", 200) as progress:
         progress.start(0, 0)
+        clock.now += 90  # The engine starts.
         run(progress, clock, 4, 10)
         assert capsys.readouterr().err == ""
         run(progress, clock, 2, 10)
@@ -99,6 +100,8 @@ def test_a_log_gets_a_line_after_five_seconds_then_every_thirty_and_one_at_the_e
         assert "tokens/s, 70 tokens saved, at most" in second
     (last,) = capsys.readouterr().err.splitlines()
     assert last.endswith("done")
+    # 60 s of 500 tokens a second counted from none; the start of the engine does not lower the speed.
+    assert "455 tokens/s" in last
 
 
 def test_the_file_is_written_at_most_once_a_second(open_progress, clock, told):
