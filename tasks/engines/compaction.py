@@ -85,7 +85,7 @@ def compact(folder: Path, segment_bytes: int = SEGMENT_BYTES) -> Compacted:
         while True:
             try:
                 return _compact(folder, segment_bytes)._replace(before=len(before))
-            except _Torn as torn:
+            except _TornInRunError as torn:
                 set_aside(torn.path, str(torn))
 
 
@@ -192,7 +192,7 @@ def _require_same(scratch: Path, written: list[pl.Series]) -> None:
         raise LimoError(f"{scratch}: not read back as it was written; check this disk. The segments stay as they are")
 
 
-class _Torn(Exception):
+class _TornInRunError(Exception):
     """A segment that turned out to be torn."""
 
     def __init__(self, path: Path, problem: str) -> None:
@@ -206,4 +206,4 @@ def _sound(path: Path) -> Iterator[Segment]:
         with Segment(path) as segment:
             yield segment
     except TornError as error:
-        raise _Torn(path, str(error)) from None
+        raise _TornInRunError(path, str(error)) from None
