@@ -66,6 +66,7 @@ def _generate(
     run: Run, open_engine: Callable[[], Engine], ledger: Ledger, places: int, shown: Progress
 ) -> dict[str, object]:
     """Draw what is missing; returns what the engine says of itself."""
+    ledger.reserve()
     engine = open_engine()
     try:
         while not run.done:
