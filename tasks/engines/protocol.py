@@ -80,8 +80,13 @@ class Engine(Protocol):
 
 def make_request(model_id: str, prompt: str, sampling: SamplingParams, sample_index: int) -> Request:
     """A request with its id: the hash of model, prompt, sampling parameters, seed and sample index."""
-    parts = (model_id, prompt, canonical(sampling), base_seed(sampling), sample_index)
-    return Request(model_id, prompt, sampling, sample_index, content_id("r", *parts))
+    key = response_id(model_id, prompt, canonical(sampling), base_seed(sampling), sample_index)
+    return Request(model_id, prompt, sampling, sample_index, key)
+
+
+def response_id(model_id: str, prompt: str, sampling: str, seed: int, sample_index: int) -> str:
+    """The id of a response: the hash of all that decides it, `sampling` as canonical JSON."""
+    return content_id("r", model_id, prompt, sampling, seed, sample_index)
 
 
 @lru_cache(maxsize=1024)
