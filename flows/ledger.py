@@ -42,7 +42,8 @@ def _summary(ledger: Path, artifacts: Path) -> str:
         return f"{ledger}: empty\n"
     rows = [_row(one, known.get(one.model_id, "")) for one in found]
     sizes, tokens = sum(one.size for one in found), sum(one.tokens for one in found)
-    total = f"{len(found)} models, {sum(one.responses for one in found):,} responses, {tokens:,} tokens, {_mb(sizes)}\n"
+    models = f"{len(found)} model{'s' if len(found) > 1 else ''}"
+    total = f"{models}, {sum(one.responses for one in found):,} responses, {tokens:,} tokens, {_mb(sizes)}\n"
     return summary.render(summary.table(rows, f"Responses in {ledger}")) + total
 
 

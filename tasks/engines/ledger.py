@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from tasks.engines import compaction
 from tasks.engines.journal import CHECK, Journal, journals, read_journal, recover, to_batch
-from tasks.engines.room import telling_full
+from tasks.engines.room import writing
 from tasks.engines.segments import SCHEMA, Segment, TornError, drop_abandoned, entries, write_segment
 from tasks.engines.torn import set_aside
 from tasks.engines.wanted import Hits, Wanted, gather
@@ -84,7 +84,7 @@ class Ledger:
         if not self._waiting:
             return
         assert self._journal
-        with telling_full(self._folder, f"the last {self._rows:,} responses are safe in the journal"):
+        with writing(self._folder, f"the last {self._rows:,} responses are safe in the journal"):
             write_segment(self._folder, [pa.Table.from_batches(self._waiting, SCHEMA)])
         self._waiting.clear()
         self._journal.empty()
@@ -151,6 +151,9 @@ def _in_segment(path: Path, wanted: Wanted, columns: list[str]) -> Generator[pl.
     try:
         with Segment(path) as segment:
             hits = wanted.find(segment.column("response_id"))
+            if not columns:
+                yield wanted.rows(hits)
+                return True
             starts = np.cumsum([0, *segment.group_rows])
             bounds = np.searchsorted(hits.rows, starts)
             for group in np.flatnonzero(np.diff(bounds)).tolist():

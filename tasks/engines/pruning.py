@@ -83,6 +83,8 @@ def _masks(folder: Path, which: Which) -> dict[Entry, _Chosen]:
         try:
             with Segment(entry.path) as segment:
                 rows = pl.DataFrame(pl.from_arrow(segment.read(["engine", "finished_at", "n_tokens"])))
+        except FileNotFoundError:
+            continue
         except TornError as error:
             raise LimoError(f"{entry.path}: torn ({error}); run `limo ledger verify` first") from None
         go = rows.select(_applies(which, entry.path)).to_series()

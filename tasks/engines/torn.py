@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tasks.engines.room import telling_full
+from tasks.engines.room import writing
 from tasks.engines.segments import SCHEMA, Segment, TornError, stamp_of, write_segment
 
 
@@ -30,11 +30,12 @@ def set_aside(path: Path, problem: str, right: Callable[[pa.Table], pa.Table] = 
     saved = sum(table.num_rows for table in sound)
     new = None
     if saved:
-        with telling_full(path.parent, f"{path.name} is torn, and its sound part cannot be written anew"):
+        with writing(path.parent, f"{path.name} is torn, and its sound part cannot be written anew"):
             new = write_segment(path.parent, sound, stamp_of(path))
     aside = path.with_name(path.name + ".torn")
     try:
-        path.rename(aside)
+        with writing(path.parent, f"{path.name} is torn, and cannot be set aside"):
+            path.rename(aside)
     except FileNotFoundError:
         return new  # another process was faster
     kept = f"{saved} of its {rows} responses are sound and kept, the others" if saved else "its responses"

@@ -119,7 +119,8 @@ def test_writers_and_compaction_side_by_side_lose_nothing(tmp_path):
 import sys
 from pathlib import Path
 from tests.engines.responses import respond, write
-write(Path(sys.argv[1]), [respond(index) for index in range(int(sys.argv[2]), int(sys.argv[2]) + 150)], flush_responses=2)
+start = int(sys.argv[2])
+write(Path(sys.argv[1]), [respond(index) for index in range(start, start + 150)], flush_responses=2)
 """
     (tmp_path / "m_a").mkdir()
     writers = [python(writing, tmp_path, start) for start in (0, 150)]

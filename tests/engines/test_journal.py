@@ -1,7 +1,6 @@
 """Journals: what was added outlives the process, whatever ends it, and a full disk."""
 
 import fcntl
-import os
 import signal
 import subprocess
 import sys

@@ -78,7 +78,9 @@ def _write_many(folder, start):
 
 
 def scan(folder, wanted, columns):
-    return pl.concat([pl.DataFrame(schema={"response_id": pl.String}), *Ledger(folder, "m_a").scan(wanted, columns)], how="diagonal")
+    return pl.concat(
+        [pl.DataFrame(schema={"response_id": pl.String}), *Ledger(folder, "m_a").scan(wanted, columns)], how="diagonal"
+    )
 
 
 def test_a_scan_gives_what_was_asked_for_beside_what_was_wanted_for(tmp_path):

@@ -28,7 +28,7 @@ def limo(artifacts, *arguments):
 
 def test_shows_each_model_with_its_name_and_one_response_in_full(artifacts):
     told = limo(artifacts, "--artifacts", artifacts).stdout
-    for part in ("weak", "m_a", "1 length", "vllm 0.32.0 cpu bfloat16: 2", "1 models, 2 responses, 4 tokens"):
+    for part in ("weak", "m_a", "1 length", "vllm 0.32.0 cpu bfloat16: 2", "1 model, 2 responses, 4 tokens"):
         assert part in told
     shown = limo(artifacts, "show", respond(0).response_id[:12]).stdout
     seed = make_request("m_a", "3 + 4?", SamplingParams(**json.loads(respond(0).sampling)), 0).own_seed
