@@ -78,7 +78,7 @@ class Fleet:
             "replicas": len(self._slots),
             "context": min(one.context for one in ready),
             "kv_cache_tokens": least.kv_cache_tokens,
-            "kv_cache_gib": round(least.kv_cache_bytes / 2**30, 2),
+            "kv_cache_gib": round(least.kv_cache_bytes / 2**30, 3),
             "max_num_seqs": min(slot.setup.params.max_num_seqs for slot in self._slots),
             "start_seconds": self._seconds,
             "model_start_seconds": max(one.seconds for one in ready),
@@ -154,9 +154,7 @@ class Fleet:
             slot.started = report
         elif isinstance(report, Failed):
             if slot.started is None and not report.out_of_memory:
-                raise LimoError(
-                    f"{slot.setup.folder}: vLLM does not start: {report.reason}; more in {slot.setup.log}"
-                )
+                raise LimoError(f"{slot.setup.folder}: vLLM does not start: {report.reason}; more in {slot.setup.log}")
             self._restart(slot, report.reason, short_of_memory=report.out_of_memory)
         return []
 
@@ -205,7 +203,7 @@ def _response(slot: Slot, result: Finished) -> Response | None:
 def tell(name: str, facts: dict[str, Any]) -> None:
     """One line about what has started."""
     copies = f"{facts['replicas']} x " if facts["replicas"] > 1 else ""
-    size = f"{facts['kv_cache_gib']:.1f} GiB = " if facts["kv_cache_gib"] else ""
+    size = f"{facts['kv_cache_gib']:.2g} GiB = " if facts["kv_cache_gib"] else ""
     print(
         f"{name}: engine: {copies}{facts['engine']}, context {facts['context']:,} tokens, KV cache {size}"
         f"{facts['kv_cache_tokens']:,} tokens, up to {facts['max_num_seqs']} responses at once, started in "

@@ -99,7 +99,9 @@ def _config(folder: Path) -> dict[str, object] | dict[str, int]:
 def _token_bytes(model: dict[str, object] | dict[str, int], params: EngineParams) -> int | None:
     """Bytes of one token's keys and values."""
     try:
-        layers, heads, hidden = (int(str(model[k])) for k in ("num_hidden_layers", "num_attention_heads", "hidden_size"))
+        layers, heads, hidden = (
+            int(str(model[k])) for k in ("num_hidden_layers", "num_attention_heads", "hidden_size")
+        )
     except (KeyError, ValueError):
         return None
     groups = int(str(model.get("num_key_value_heads") or heads))

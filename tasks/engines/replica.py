@@ -107,14 +107,12 @@ class ProcessReplica:
 
 
 class Processes:
-    """Starts child processes, by way of one that has loaded vLLM once for all."""
+    """Starts child processes, by way of one that has loaded vLLM once for all (`load_vllm`)."""
 
-    def __init__(self, log: Path, *, on_gpu: bool, target: Callable[..., None] = worker.run) -> None:
-        """Begin to load vLLM, unless that has been done in this process before; what it prints goes to `log`."""
+    def __init__(self, target: Callable[..., None] = worker.run, method: str = "forkserver") -> None:
+        """Children whose main function is `target`, started by this method of multiprocessing."""
         self._target = target
-        self._context = multiprocessing.get_context("forkserver")
-        if target is worker.run:
-            load_vllm(log, on_gpu=on_gpu)
+        self._context = multiprocessing.get_context(method)
 
     def start(self, setup: Setup) -> ProcessReplica:
         """A copy in a child process."""

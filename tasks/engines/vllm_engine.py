@@ -24,7 +24,7 @@ class VllmEngine(Fleet):
         cards = gpus()
         require_gpus(params, cards)
         prepare(log)
-        super().__init__(Processes(log, on_gpu=bool(cards)), local_setups(folder, params, log, cards))
+        super().__init__(Processes(), local_setups(folder, params, log, cards))
         tell("limo", self.facts)
 
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from tasks.engines.messages import Cancel, Close, Failed, Finished, Generate, Order, Report, Results, Setup, Started
@@ -33,7 +34,7 @@ MEMORY_TEXTS = ("out of memory", "cannot allocate memory", "defaultcpuallocator:
 def run(connection: Connection, setup: Setup) -> None:
     """The whole life of the process."""
     _belong_to_parent()
-    _output_into(setup)
+    output_into(setup.log)
     _take_share(setup)
     inbox: queue.SimpleQueue[Order] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, inbox, setup), daemon=True).start()
@@ -179,6 +180,9 @@ def settings(setup: Setup) -> dict[str, Any]:
     }
     if setup.kv_cache_bytes is not None:
         chosen["kv_cache_memory_bytes"] = setup.kv_cache_bytes
+    if params.tensor_parallel > 1:
+        # Inside a Ray actor vLLM would otherwise ask Ray for more actors.
+        chosen["distributed_executor_backend"] = "mp"
     if current_platform.is_cpu():
         # A prompt prefilled in two parts rewinds its sample's generator, which a CPU generator cannot
         # ("CPU Generator does not use offset"). Compiling does not pay for minutes of work.
@@ -247,8 +251,9 @@ def _belong_to_parent() -> None:
             os._exit(1)
 
 
-def _output_into(setup: Setup) -> None:
-    target = os.open(setup.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+def output_into(log: Path) -> None:
+    """Send all that this process prints to the file `log`."""
+    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for number in (1, 2):
         os.dup2(target, number)
 

@@ -74,7 +74,7 @@ def test_a_long_response_is_cut_at_the_context(engine, render):
 def test_a_response_that_loops_is_stopped_and_recorded_as_such(engine):
     # Raw text, no chat: the model goes on with the pattern.
     looping = SamplingParams(temperature=0, max_tokens=150, loop_tokens=8, loop_repeats=4)
-    prompt = "7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7"
+    prompt = "What is What is What is What is What is What is"
     stopped = finish(engine, [make_request("m_a", prompt, looping, 0)])[0]
     free = finish(engine, [make_request("m_a", prompt, SamplingParams(temperature=0, max_tokens=150), 0)])[0]
     assert stopped.finish_reason == LOOP
