@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from tasks.engines.messages import Cancel, Failed, Finished, Generate, Report, Results, Setup, Started
 from tasks.engines.protocol import Request
-from tasks.engines.replica import Gone, Launcher, Replica
+from tasks.engines.replica import GoneError, Launcher, Replica
 from tasks.errors import LimoError
 from tasks.records.response import Response
 
@@ -142,7 +142,7 @@ class Fleet:
             try:
                 for report in slot.replica.receive():
                     found += self._take(slot, report)
-            except Gone as gone:
+            except GoneError as gone:
                 self._restart(slot, str(gone), short_of_memory=gone.killed)
         return found
 

@@ -15,7 +15,7 @@ from tasks.engines.fleet import Fleet, tell
 from tasks.engines.limits import available_bytes, cpu_cache_bytes
 from tasks.engines.messages import Order, Report, Setup
 from tasks.engines.params import EngineParams
-from tasks.engines.replica import Gone, Replica
+from tasks.engines.replica import GoneError, Replica
 from tasks.errors import LimoError
 from tasks.pool.on_ray import answers_at
 
@@ -154,9 +154,9 @@ class RayReplica:
         try:
             reports: list[Report] = ray.get(self.reply)
         except ray.exceptions.OutOfMemoryError as error:
-            raise Gone(_first_line(error), killed=True) from None
+            raise GoneError(_first_line(error), killed=True) from None
         except ray.exceptions.RayError as error:
-            raise Gone(_first_line(error)) from None
+            raise GoneError(_first_line(error)) from None
         self.reply = self.actor.get.remote(GET_SECONDS)
         return reports
 

@@ -21,7 +21,7 @@ VLLM_CPU = ("vllm.v1.worker.cpu_worker", "vllm.model_executor.models.qwen2")
 """What an engine on the CPU needs beyond: 3 s less for each start."""
 
 
-class Gone(Exception):
+class GoneError(Exception):
     """A copy is no more; the text says how it ended."""
 
     def __init__(self, how: str, *, killed: bool = False) -> None:
@@ -37,7 +37,7 @@ class Replica(Protocol):
         """Hand over an order; what a copy that is no more is told is lost."""
 
     def receive(self) -> list[Report]:
-        """What it has said since; does not wait. Raises Gone once it has ended and said all."""
+        """What it has said since; does not wait. Raises GoneError once it has ended and said all."""
 
     def end(self) -> None:
         """Ask it to end; returns at once."""
@@ -82,13 +82,13 @@ class ProcessReplica:
                 raise self._gone() from None
         return reports
 
-    def _gone(self) -> Gone:
+    def _gone(self) -> GoneError:
         self.process.join(CLOSE_SECONDS)
         code = self.process.exitcode
         if code is not None and code < 0:
             name = signal.Signals(-code).name
-            return Gone(f"was killed by {name}", killed=-code == signal.SIGKILL)
-        return Gone(f"ended with {code}")
+            return GoneError(f"was killed by {name}", killed=-code == signal.SIGKILL)
+        return GoneError(f"ended with {code}")
 
     def end(self) -> None:
         """Ask it to end."""

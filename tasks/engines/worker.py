@@ -241,7 +241,7 @@ def _listen(connection: Connection, inbox: "queue.SimpleQueue[Order]", setup: Se
 
 
 def _belong_to_parent() -> None:
-    """A process group of our own, so that Ctrl-C is the stage's alone and no grandchild is left; die with the parent."""
+    """A process group of our own, so that Ctrl-C is the stage's alone and no grandchild is left; an end with it."""
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if platform.system() == "Linux":
