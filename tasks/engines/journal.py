@@ -96,7 +96,8 @@ class Journal:
         if self._end - self._at >= size:
             return
         try:
-            os.posix_fallocate(self._file, self._at, 2 * size)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(self._file, self._at, 2 * size)
         except OSError as error:
             if error.errno not in NO_PLACES:
                 raise

@@ -1,13 +1,14 @@
 """Torn segments: what is sound in one goes on, the file is set aside."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
 
 from tasks.engines.room import writing
-from tasks.engines.segments import SCHEMA, Segment, TornError, stamp_of, write_segment
+from tasks.engines.segments import SCHEMA, Segment, TornError, publish_scratch, stamp_of, write_scratch
 
 
 def _all(table: pa.Table) -> pa.Table:
@@ -23,35 +24,41 @@ def set_aside(path: Path, problem: str, right: Callable[[pa.Table], pa.Table] = 
     Returns:
         The new segment; None where nothing is sound.
     """
+    sound = _Sound(path, right)
     try:
-        sound, rows = _sound_groups(path, right)
+        with writing(path.parent, f"{path.name} is torn, and its sound part cannot be written anew"):
+            scratch = write_scratch(path.parent, sound, stamp_of(path))
     except FileNotFoundError:
         return None
-    saved = sum(table.num_rows for table in sound)
     new = None
-    if saved:
-        with writing(path.parent, f"{path.name} is torn, and its sound part cannot be written anew"):
-            new = write_segment(path.parent, sound, stamp_of(path))
+    if sound.saved:
+        new = publish_scratch(scratch)
+    else:
+        scratch.unlink()
     aside = path.with_name(path.name + ".torn")
     try:
         with writing(path.parent, f"{path.name} is torn, and cannot be set aside"):
             path.rename(aside)
     except FileNotFoundError:
         return new  # another process was faster
-    kept = f"{saved} of its {rows} responses are sound and kept, the others" if saved else "its responses"
+    kept = f"{sound.saved} of its {sound.rows} responses are sound and kept, the others" if new else "its responses"
     print(f"limo: {aside}: torn segment set aside ({problem}); {kept} are generated again", file=sys.stderr)
     return new
 
 
-def _sound_groups(path: Path, right: Callable[[pa.Table], pa.Table]) -> tuple[list[pa.Table], int]:
-    sound: list[pa.Table] = []
-    try:
-        with Segment(path) as segment:
+class _Sound:
+    """The sound row groups of a segment, as a table each, counted as they are read."""
+
+    def __init__(self, path: Path, right: Callable[[pa.Table], pa.Table]) -> None:
+        self._path, self._right = path, right
+        self.rows = self.saved = 0
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        # What cannot even be opened has none.
+        with suppress(TornError), Segment(self._path) as segment:
+            self.rows = segment.rows
             for group in range(len(segment.group_rows)):
-                try:
-                    sound.append(right(segment.read(SCHEMA.names, [group])))
-                except TornError:
-                    continue
-            return sound, segment.rows
-    except TornError:
-        return sound, 0
+                with suppress(TornError):
+                    table = self._right(segment.read(SCHEMA.names, [group]))
+                    self.saved += table.num_rows
+                    yield table

@@ -31,7 +31,7 @@ from tests.engines.responses import respond
 folder, added = Path(sys.argv[1]), 0
 if sys.argv[3] == "limit":
     room.FULL = (*room.FULL, errno.EFBIG)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20 * (12 if sys.argv[2] == "100000" else 1), -1))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (12 * 2**20, -1))
 try:
     with Ledger(folder, "m_a", flush_responses=int(sys.argv[2])) as ledger:
         while added < 10_000:
@@ -135,7 +135,7 @@ def test_an_empty_or_new_journal_is_no_damage(tmp_path, capsys):
 def on_small_disk(folder, flush):
     """Run FULL with 12 MiB of disk, 20 MiB more to be freed: on a file system of its own, where one may be mounted.
 
-    Where none may be: with a limit on the size of files, which fails at the same places.
+    Where none may be: with a limit on the size of files, which only the journal can reach.
     """
     mount = f"mount -t tmpfs -o size=32m tmpfs {folder} && head -c 20971520 /dev/zero > {folder}/ballast"
     for way in (["unshare", "-rm"], ["unshare", "-m"]):
@@ -143,7 +143,7 @@ def on_small_disk(folder, flush):
             run = f'{mount} && "{sys.executable}" -c "$0" {folder} {flush} none'
             return subprocess.run([*way, "sh", "-c", run, FULL], capture_output=True, text=True)
     (folder / "ballast").touch()
-    command = [sys.executable, "-c", FULL, folder, str(flush), "limit"]
+    command = [sys.executable, "-c", FULL, folder, "100000", "limit"]
     return subprocess.run(command, capture_output=True, text=True)
 
 
