@@ -171,9 +171,10 @@ class Fleet:
         if short_of_memory:
             slot.setup = _smaller(slot)
         count = slot.setup.params.max_num_seqs
+        what = "ran short of memory" if short_of_memory else "failed"
         print(
-            f"limo: engine: a copy of the model {'ran out of memory, or ' if short_of_memory else ''}failed ({reason}); "
-            f"started again with up to {count} responses at once; log {log}",
+            f"limo: engine: a copy of the model {what} ({reason}); started again with up to {count} responses at once; "
+            f"log {log}",
             file=sys.stderr,
             flush=True,
         )

@@ -79,7 +79,7 @@ def cpu_cache_bytes(folder: Path, params: EngineParams, available: int) -> int |
     each = _token_bytes(model, params)
     if each is None:
         return None
-    longest = params.max_model_len or int(model.get("max_position_embeddings", 4096))
+    longest = params.max_model_len or int(str(model.get("max_position_embeddings", 4096)))
     most = int(available * CPU_SHARE / params.data_parallel)
     one, all_of_them = (each * (longest * count + SPARE_TOKENS) for count in (1, params.max_num_seqs))
     if params.max_model_len is None:
@@ -87,7 +87,7 @@ def cpu_cache_bytes(folder: Path, params: EngineParams, available: int) -> int |
     return max(min(all_of_them, most), one)
 
 
-def _config(folder: Path) -> dict[str, object] | dict[str, int]:
+def _config(folder: Path) -> dict[str, object]:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -96,7 +96,7 @@ def _config(folder: Path) -> dict[str, object] | dict[str, int]:
     return inner if isinstance(inner, dict) else {}
 
 
-def _token_bytes(model: dict[str, object] | dict[str, int], params: EngineParams) -> int | None:
+def _token_bytes(model: dict[str, object], params: EngineParams) -> int | None:
     """Bytes of one token's keys and values."""
     try:
         layers, heads, hidden = (

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tasks.engines import worker
+from tasks.engines import child, worker
 from tasks.engines.environment import VARIABLES
 from tasks.engines.fleet import Fleet, tell
 from tasks.engines.limits import available_bytes, cpu_cache_bytes
@@ -109,7 +109,7 @@ class Actor:
         self._inbox: queue.SimpleQueue[Order] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[Report] = queue.SimpleQueue()
         with suppress(OSError):
-            worker.output_into(setup.log)
+            child.output_into(setup.log)
         threading.Thread(target=worker.serve, args=(self._inbox, self._outbox.put, setup), daemon=True).start()
 
     def put(self, orders: list[Order]) -> None:

@@ -12,7 +12,7 @@ from multiprocessing import connection, forkserver
 from pathlib import Path
 from typing import Protocol
 
-from tasks.engines import worker
+from tasks.engines import child
 from tasks.engines.messages import Close, Order, Report, Setup
 
 CLOSE_SECONDS = 1.7
@@ -109,7 +109,7 @@ class ProcessReplica:
 class Processes:
     """Starts child processes, by way of one that has loaded vLLM once for all (`load_vllm`)."""
 
-    def __init__(self, target: Callable[..., None] = worker.run, method: str = "forkserver") -> None:
+    def __init__(self, target: Callable[..., None] = child.run, method: str = "forkserver") -> None:
         """Children whose main function is `target`, started by this method of multiprocessing."""
         self._target = target
         self._context = multiprocessing.get_context(method)
@@ -130,7 +130,7 @@ def load_vllm(log: Path, *, on_gpu: bool) -> None:
     """
     first = ("tasks.engines.orphan",) if threading.current_thread() is threading.main_thread() else ()
     rest = () if on_gpu else VLLM_CPU
-    multiprocessing.get_context("forkserver").set_forkserver_preload([*first, "tasks.engines.worker", *VLLM, *rest])
+    multiprocessing.get_context("forkserver").set_forkserver_preload([*first, "tasks.engines.child", *VLLM, *rest])
     with _output_into(log):
         forkserver.ensure_running()
 

@@ -1,19 +1,9 @@
-"""One copy of the model, in a process of its own: requests in, finished responses out. The only module with vLLM in it.
+"""One copy of the model: requests in, finished responses out. The only module that imports vLLM."""
 
-The process ends with the stage: a thread reads what the stage sends, and its end is the end of this process and of all
-that it has started, even in the middle of a long step.
-"""
-
-import ctypes
-import os
-import platform
 import queue
-import signal
-import threading
 import time
+import traceback
 from collections.abc import Callable
-from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 from tasks.engines.messages import Cancel, Close, Failed, Finished, Generate, Order, Report, Results, Setup, Started
@@ -23,25 +13,9 @@ from tasks.records.response import LOOP, TOO_LONG
 REASONS = {"stop": "stop", "length": "length", "repetition": LOOP}
 SEND_SECONDS = 0.1
 """Results are sent this often: each message wakes the stage, which takes its core from the engine."""
-GRACE_SECONDS = 1.5
-PR_SET_PDEATHSIG = 1
-ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA = 158, 0x1023, 18
 
 MEMORY_ERRORS = ("OutOfMemoryError", "EngineDeadError", "MemoryError")
 MEMORY_TEXTS = ("out of memory", "cannot allocate memory", "defaultcpuallocator: can't allocate", "not enough memory")
-
-
-def run(connection: Connection, setup: Setup) -> None:
-    """The whole life of the process."""
-    _belong_to_parent()
-    output_into(setup.log)
-    _take_share(setup)
-    inbox: queue.SimpleQueue[Order] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(connection, inbox, setup), daemon=True).start()
-    serve(inbox, connection.send, setup)
-    connection.close()
-    # Libraries' exit handlers may wait for threads that never end.
-    os._exit(0)
 
 
 def serve(inbox: "queue.SimpleQueue[Order]", send: Callable[[Report], None], setup: Setup) -> None:
@@ -52,8 +26,6 @@ def serve(inbox: "queue.SimpleQueue[Order]", send: Callable[[Report], None], set
         _loop(engine, inbox, send)
     except Exception as error:
         # vLLM's errors have many types; all mean that this copy is no more.
-        import traceback
-
         traceback.print_exc()
         send(Failed(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}", _out_of_memory(error)))
 
@@ -90,6 +62,7 @@ class _Vllm:
         began = time.monotonic()
         from vllm import LLM
 
+        _only_sum_logprobs()
         self._llm = LLM(str(setup.folder), **settings(setup))
         self._engine = self._llm.llm_engine
         self._tokenizer = self._llm.get_tokenizer()
@@ -197,6 +170,20 @@ def _fitting() -> int | None:
     return -1 if hasattr(kv_cache_utils, "_auto_fit_max_model_len") else None
 
 
+def _only_sum_logprobs() -> None:
+    """Have vLLM sum log-probabilities, which is all we keep.
+
+    Its own list of them, with each token decoded once more, takes a fifth of a small model's speed.
+    """
+    from vllm.v1.engine.logprobs import LogprobsProcessor
+
+    def add(self: Any, found: Any) -> None:
+        for row in found[1]:
+            self.cumulative_logprob += float(row[0])
+
+    LogprobsProcessor._update_sample_logprobs = add
+
+
 def _sampling(request: Request, logprobs: bool) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RepetitionDetectionParams, RequestOutputKind
@@ -221,51 +208,3 @@ def _device() -> str:
     from vllm.platforms import current_platform
 
     return "cpu" if current_platform.is_cpu() else str(current_platform.get_device_name()).replace(" ", "-")
-
-
-def _listen(connection: Connection, inbox: "queue.SimpleQueue[Order]", setup: Setup) -> None:
-    """Take what the stage sends; its end is ours."""
-    order: Order = Close()
-    while True:
-        try:
-            order = connection.recv()
-        except (EOFError, OSError):
-            order = Close()
-        inbox.put(order)
-        if isinstance(order, Close):
-            break
-    if setup.params.tensor_parallel > 1:
-        # Workers of vLLM's own give back shared memory when they are asked to end.
-        time.sleep(GRACE_SECONDS)
-    os.killpg(0, signal.SIGKILL)
-
-
-def _belong_to_parent() -> None:
-    """A process group of our own, so that Ctrl-C is the stage's alone and no grandchild is left; an end with it."""
-    os.setpgid(0, 0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if platform.system() == "Linux":
-        parent = os.getppid()
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-
-def output_into(log: Path) -> None:
-    """Send all that this process prints to the file `log`."""
-    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    for number in (1, 2):
-        os.dup2(target, number)
-
-
-def _take_share(setup: Setup) -> None:
-    """This copy's cores and devices, and leave to use the matrix unit, which a fork does not inherit."""
-    os.environ.update(dict(setup.environment))
-    if setup.cores:
-        import torch
-
-        os.sched_setaffinity(0, setup.cores)
-        torch.set_num_threads(len(setup.cores))
-    if platform.system() == "Linux" and platform.machine() == "x86_64":
-        # torch asks once, when the process we were forked from loaded it; without, AMX is an illegal instruction.
-        ctypes.CDLL(None).syscall(ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)
