@@ -16,7 +16,7 @@ export PREFECT_MEMO_STORE_PATH = $(PREFECT_HOME)/memo.toml
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS = 90
 
-.PHONY: setup repro flow ablate test check deps lock models real
+.PHONY: setup repro flow ablate serve test check deps lock models real
 
 setup: .venv/ready
 
@@ -41,6 +41,13 @@ flow: setup $(if $(filter real,$(PROFILE)),real)
 # The paper's five questions on the models that ship: about 40 minutes on two cores.
 ablate: setup
 	limo ablate
+
+# `make serve MODEL=strong PORT=8000 REPLICAS=2` serves a model of params.yaml, for `engine.kind: openai`.
+MODEL ?= base
+PORT ?= 8000
+REPLICAS ?= 1
+serve: setup
+	limo serve $(MODEL) --port $(PORT) --replicas $(REPLICAS)
 
 test: setup
 	pytest
