@@ -10,12 +10,11 @@ from typing import Any, NamedTuple, Self
 import polars as pl
 from pydantic import Field, model_validator
 
-from tasks.engines.groups import Drawn, Group
-from tasks.engines.launch import open_engine
-from tasks.engines.ledger import Ledger
+from tasks.engines.draw import draw
+from tasks.engines.groups import Group
 from tasks.engines.params import ChatParams, EngineParams, SamplingParams, refuse_greedy_repeats
 from tasks.engines.prompts import prompt_renderer
-from tasks.engines.sampler import sample
+from tasks.engines.sampled import Sampled, with_texts
 from tasks.errors import LimoError
 from tasks.files import publish, read_table
 from tasks.manifest import write_manifest
@@ -93,22 +92,11 @@ def groups_of(items: pl.DataFrame, prompts: list[str], answer: AnswerParams) -> 
     ]
 
 
-def answer_rows(drawn: list[Drawn], items: pl.DataFrame, arm: str) -> pl.DataFrame:
+def answer_rows(sampled: Sampled, items: pl.DataFrame, arm: str, model_id: str) -> pl.DataFrame:
     """Responses as ANSWER rows of one arm."""
-    rows = [
-        {
-            "item_id": one.group.key,
-            "arm": arm,
-            **one.response.model_dump(
-                include={"response_id", "model_id", "sample_index", "finish_reason", "n_tokens", "text"}
-            ),
-        }
-        for one in drawn
-    ]
-    schema = {name: kind for name, kind in ANSWER.items() if name != "benchmark"}
-    named = items.select("item_id", "benchmark")
-    joined = pl.DataFrame(rows, schema=schema).join(named, on="item_id", how="left", maintain_order="left")
-    return joined.select(ANSWER.names())
+    rows = with_texts(sampled.table, sampled.ledger).rename({"key": "item_id"})
+    named = rows.join(items.select("item_id", "benchmark"), on="item_id", how="left", maintain_order="left")
+    return named.with_columns(arm=pl.lit(arm), model_id=pl.lit(model_id)).select(ANSWER.names())
 
 
 def run(
@@ -151,15 +139,9 @@ def _answer(
     ledger: Path,
 ) -> _Answered:
     render = prompt_renderer(Path(model.path), chat)
-    drawn, facts = sample(
-        groups_of(items, [render(text) for text in items["question"]], answer),
-        name=f"answer ({arm})",
-        model_id=model.model_id,
-        ledger=Ledger(ledger, model.model_id, engine.flush_responses, engine.flush_seconds),
-        open_engine=lambda: open_engine(engine, model, ledger / "vllm.log"),
-        places=engine.places,
-    )
-    return _Answered(answer_rows(drawn, items, arm), {"model": model.name, "model_id": model.model_id, **facts})
+    groups = groups_of(items, [render(text) for text in items["question"]], answer)
+    sampled = draw(groups, name=f"answer ({arm})", model=model, engine=engine, ledger=ledger)
+    return _Answered(answer_rows(sampled, items, arm, model.model_id), sampled.facts)
 
 
 if __name__ == "__main__":

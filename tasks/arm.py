@@ -13,12 +13,11 @@ import polars as pl
 
 from tasks.ablation.params import AblationParams, ArmParams, ArmsParams, ProtocolParams
 from tasks.ablation.pick import pick
+from tasks.engines.draw import draw
 from tasks.engines.groups import Group
-from tasks.engines.launch import open_engine
-from tasks.engines.ledger import Ledger
 from tasks.engines.params import ChatParams, EngineParams
 from tasks.engines.prompts import prompt_renderer
-from tasks.engines.sampler import sample
+from tasks.engines.sampled import with_texts
 from tasks.errors import LimoError
 from tasks.files import publish, read_json, read_table
 from tasks.grading.grader import Pair, grade_many
@@ -69,31 +68,28 @@ def train(samples: pl.DataFrame, base: Model, recipe: Recipe, system: str | None
 
 
 def answers(
-    model: Model, items: pl.DataFrame, protocol: ProtocolParams, engine: EngineParams, chat: ChatParams, ledger: Path
+    name: str,
+    model: Model,
+    items: pl.DataFrame,
+    protocol: ProtocolParams,
+    engine: EngineParams,
+    chat: ChatParams,
+    ledger: Path,
 ) -> pl.DataFrame:
-    """One graded response an item, as ARM_VERDICT without arm and seed."""
+    """One graded response of the arm `name` an item, as ARM_VERDICT without arm and seed."""
     render = prompt_renderer(Path(model.path), chat)
     groups = [
         Group(row["item_id"], render(row["question"]), row["gold"], row["kind"], 1, protocol.sampling)
         for row in items.iter_rows(named=True)
     ]
-    drawn, _ = sample(
-        groups,
-        name=f"arm ({model.name})",
-        model_id=model.model_id,
-        ledger=Ledger(ledger, model.model_id, engine.flush_responses, engine.flush_seconds),
-        open_engine=lambda: open_engine(engine, model, ledger / f"vllm-{model.model_id}.log"),
-        places=engine.places,
+    sampled = draw(groups, name=f"arm ({name} {model.model_id})", model=model, engine=engine, ledger=ledger)
+    drawn = with_texts(sampled.table, sampled.ledger).rename({"key": "item_id"})
+    drawn = drawn.join(items, on="item_id", how="left", maintain_order="left")
+    verdicts = grade_many([Pair(*row) for row in drawn.select("gold", "text", "kind").iter_rows()])
+    graded = drawn.with_columns(
+        model_id=pl.lit(model.model_id), verdict=pl.Series([verdict.verdict for verdict in verdicts], dtype=pl.String)
     )
-    verdicts = grade_many([Pair(one.group.gold, one.response.text, one.group.kind) for one in drawn])
-    rows = [
-        one.response.model_dump(include={"response_id", "model_id", "finish_reason", "n_tokens"})
-        | {"item_id": one.group.key, "verdict": verdict.verdict}
-        for one, verdict in zip(drawn, verdicts, strict=True)
-    ]
-    schema = {name: kind for name, kind in ARM_VERDICT.items() if name not in ("arm", "seed", "benchmark")}
-    named = items.select("item_id", "benchmark")
-    return pl.DataFrame(rows, schema=schema).join(named, on="item_id", how="left", maintain_order="left")
+    return graded.select([column for column in ARM_VERDICT.names() if column not in ("arm", "seed")])
 
 
 def run(
@@ -121,7 +117,7 @@ def run(
     pool = _Pool(read_table(chains, SCORED), read_table(questions, BANDED))
     seeds = _seeds(name, arm, base, pool, ablation, train, chat, work)
     verdicts = [
-        answers(seed.trained.model, asked, answer, engine, chat, ledger).with_columns(seed=pl.lit(seed.seed))
+        answers(name, seed.trained.model, asked, answer, engine, chat, ledger).with_columns(seed=pl.lit(seed.seed))
         for seed in seeds
     ]
     with publish(out) as part:

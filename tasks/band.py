@@ -90,7 +90,7 @@ def run(
     """Sample the strong model on every question, and keep what it solves within the band."""
     pool = read_table(questions, QUESTION)
     model = require_model(load_models(models), band.model, "band.model")
-    attempts, facts = attempt(
+    tried = attempt(
         pool,
         name="band",
         model=model,
@@ -102,8 +102,8 @@ def run(
         ledger=ledger,
     )
     with publish(out) as part:
-        attempts.write_parquet(part / "attempts.parquet")
-        write_filter(part, "band", decide(pool, attempts, band), facts)
+        tried.write(part / "attempts.parquet")
+        write_filter(part, "band", decide(pool, tried.table, band), tried.facts)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from tasks.grading.symbolic import Limits
 from tasks.manifest import write_manifest
 from tasks.params import Params
 from tasks.records.benchmark import ANSWER, ITEM, SCORE, VERDICT, score_id, verdict_id
-from tasks.records.response import TOO_LONG
+from tasks.records.response import CUT_OFF, TOO_LONG
 from tasks.stage import stage_main
 
 AVERAGE = "average"
@@ -163,7 +163,7 @@ def score_row(benchmark: str, arm: str, metric: str, estimate: Estimate, group: 
         "items": items,
         "samples": group.height // items,
         "ungraded": int((group["verdict"] == "ungraded").sum()),
-        "truncated": int((group["finish_reason"] == "length").sum()),
+        "truncated": int(group["finish_reason"].is_in(CUT_OFF).sum()),
         "mean_tokens": float(group["n_tokens"].to_numpy().mean()),
         "grader": GRADER,
     }
@@ -201,7 +201,7 @@ def facts(verdicts: pl.DataFrame) -> dict[str, Any]:
         "rules": tally(verdicts["rule"]),
         "ungraded": tally(ungraded["verdict_reason"]),
         "no_answer": tally(no_answer["verdict_reason"]),
-        "truncated": int((verdicts["finish_reason"] == "length").sum()),
+        "truncated": int(verdicts["finish_reason"].is_in(CUT_OFF).sum()),
     }
 
 

@@ -1,8 +1,9 @@
 """Reasoning chains: every teacher answers every question several times, and only right answers go on.
 
 Reads the questions of the band, the models and the response ledger; writes the chains (kept), the responses that are
-wrong, ungraded or cut off (rejected), the questions that no chain solves (unsolved), and the manifest, which counts
-responses. Every response is drawn: which chain is best is not known before all are there.
+wrong, ungraded, cut off, or stopped for repeating themselves (rejected), the questions that no chain solves (unsolved),
+and the manifest, which counts responses. Every response is drawn: which chain is best is not known before all are
+there.
 """
 
 from pathlib import Path
@@ -12,7 +13,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from tasks.engines.attempts import TOO_LONG_REASON, attempt
-from tasks.engines.groups import never
+from tasks.engines.outcomes import never
 from tasks.engines.params import ChatParams, EngineParams, SamplingParams, refuse_greedy_repeats
 from tasks.errors import LimoError
 from tasks.files import publish, read_table
@@ -21,10 +22,11 @@ from tasks.params import Params
 from tasks.records.chain import CHAIN, chain_id
 from tasks.records.model import Model, load_models, require_model
 from tasks.records.question import BANDED
-from tasks.records.response import ATTEMPT, TOO_LONG
+from tasks.records.response import ATTEMPT, LOOP, TOO_LONG
 from tasks.stage import stage_main
 
-WRONG, UNGRADED, TRUNCATED, UNSOLVED = "wrong_answer", "ungraded_answer", "truncated", "no_right_chain"
+WRONG, UNGRADED, UNSOLVED = "wrong_answer", "ungraded_answer", "no_right_chain"
+TRUNCATED, LOOPED = "truncated", "looped"
 
 
 class TeacherParams(Params):
@@ -74,6 +76,8 @@ def decide(questions: pl.DataFrame, attempts: pl.DataFrame) -> Chains:
     reason = (
         pl.when(finish == TOO_LONG)
         .then(pl.lit(TOO_LONG_REASON))
+        .when(finish == LOOP)
+        .then(pl.lit(LOOPED))
         .when(finish != "stop")
         .then(pl.lit(TRUNCATED))
         .when(verdict == "ungraded")
@@ -145,7 +149,7 @@ class _Taught(NamedTuple):
 def _taught(
     pool: pl.DataFrame, teacher: TeacherParams, model: Model, engine: EngineParams, chat: ChatParams, ledger: Path
 ) -> _Taught:
-    attempts, facts = attempt(
+    tried = attempt(
         pool,
         name=f"reason ({teacher.model})",
         model=model,
@@ -156,7 +160,7 @@ def _taught(
         chat=chat,
         ledger=ledger,
     )
-    return _Taught(attempts.with_columns(teacher=pl.lit(teacher.model)), facts)
+    return _Taught(tried.whole().with_columns(teacher=pl.lit(teacher.model)), tried.facts)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def run(
     """Let the weak model try every question, and keep what it does not solve."""
     pool = read_table(questions, QUESTION)
     model = require_model(load_models(models), screen.model, "screen.model")
-    attempts, facts = attempt(
+    tried = attempt(
         pool,
         name="screen",
         model=model,
@@ -82,8 +82,8 @@ def run(
         ledger=ledger,
     )
     with publish(out) as part:
-        attempts.write_parquet(part / "attempts.parquet")
-        write_filter(part, "screen", decide(pool, attempts), facts)
+        tried.write(part / "attempts.parquet")
+        write_filter(part, "screen", decide(pool, tried.table), tried.facts)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def test_both_arms_from_the_ledger_alone(tmp_path):
                 samples, sampling = ANSWERS.protocol(row["benchmark"])
                 for index in range(samples):
                     request = make_request(model_id, render(row["question"]), sampling, index)
-                    ledger.add(request.finish(f"{model_id} {row['benchmark']} {index}", "stop", 9, 5, 0.1))
+                    ledger.add([request.finish(f"{model_id} {row['benchmark']} {index}", "stop", 9, 5, 0.1)])
     run(
         ANSWERS,
         EngineParams(),

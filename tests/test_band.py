@@ -77,7 +77,7 @@ def test_a_run_from_the_ledger_alone(tmp_path):
     with Ledger(tmp_path / "ledger", "m_base") as ledger:
         for question, texts in answers.items():
             for index, text in enumerate(texts):
-                ledger.add(make_request("m_base", render(question), SAMPLING, index).finish(text, "stop", 9, 5, 0.1))
+                ledger.add([make_request("m_base", render(question), SAMPLING, index).finish(text, "stop", 9, 5, 0.1)])
     run(
         band,
         EngineParams(),

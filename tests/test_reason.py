@@ -77,7 +77,7 @@ def stage(tmp_path):
                 with Ledger(tmp_path / "ledger", model_id) as ledger:
                     for index, text in enumerate(responses):
                         request = make_request(model_id, render(question), SAMPLING, index)
-                        ledger.add(request.finish(text, "stop", 9, 5, 0.1))
+                        ledger.add([request.finish(text, "stop", 9, 5, 0.1)])
         run(
             ReasonParams(teachers=tuple(teachers)),
             EngineParams(),

@@ -73,7 +73,7 @@ def stage(tmp_path):
             for question, texts in answers.items():
                 for index, text in enumerate(texts):
                     request = make_request("m_base", render(question), SAMPLING, index)
-                    ledger.add(request.finish(text, "stop", 20, 5, 0.1))
+                    ledger.add([request.finish(text, "stop", 20, 5, 0.1)])
         return {
             "questions": tmp_path / "questions.parquet",
             "models": write_models(tmp_path / "models.json", make_model("base")),

@@ -12,6 +12,7 @@ from tasks.ablation.contrast import Correlation, Outcome, contrast, estimate, jo
 from tasks.ablation.params import AblationParams, QuestionParams
 from tasks.ablation.results import Arm, benchmarks, elsewhere
 from tasks.grading.statistics import Estimate
+from tasks.records.response import CUT_OFF
 
 PREDICTORS = ("quality", "elaboration", "verification", "exploration", "granularity", "n_tokens", "equations")
 
@@ -86,7 +87,7 @@ def arm_row(arm: Arm, ablation: AblationParams) -> dict[str, Any]:
     row |= {"items": matrix.shape[1], **_columns("accuracy", rate(matrix, ablation))}
     row |= _columns("elsewhere", rate(arm.matrix(others), ablation) if others else None)
     row |= {name: arm.seeds[name].cast(pl.Float64).mean() for name in names}
-    row["truncated"] = (arm.verdicts["finish_reason"] == "length").cast(pl.Float64).mean()
+    row["truncated"] = arm.verdicts["finish_reason"].is_in(CUT_OFF).cast(pl.Float64).mean()
     return row | {f"accuracy/{name}": float(arm.matrix([name]).mean()) for name in benchmarks(arm)}
 
 

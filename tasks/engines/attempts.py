@@ -6,25 +6,39 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from tasks.engines.groups import Drawn, Group, Rule
-from tasks.engines.launch import open_engine
+from tasks.engines.draw import draw
+from tasks.engines.groups import Drawn, Group
 from tasks.engines.ledger import Ledger
+from tasks.engines.outcomes import Rule
 from tasks.engines.params import ChatParams, EngineParams, SamplingParams
 from tasks.engines.prompts import prompt_renderer
 from tasks.engines.protocol import Engine
-from tasks.engines.sampler import sample
+from tasks.engines.sampled import with_texts, write_with_texts
 from tasks.grading.grader import Pair, Verdict, grade_many
 from tasks.records.model import Model
 from tasks.records.response import ATTEMPT, TOO_LONG
 
 TOO_LONG_REASON = "prompt_too_long"
+VERDICT = {"verdict": pl.String, "extracted": pl.String, "rule": pl.String, "verdict_reason": pl.String}
+
+ROWS_A_FRAME = 50_000
 
 
 class Attempts(NamedTuple):
-    """The attempts (ATTEMPT) by question and sample index, and the facts of the run."""
+    """The attempts by question and sample index, and the facts of the run."""
 
     table: pl.DataFrame
+    """ATTEMPT without the text, and what finds it in the ledger."""
     facts: dict[str, Any]
+    ledger: Ledger
+
+    def whole(self) -> pl.DataFrame:
+        """The attempts with their texts (ATTEMPT), in memory."""
+        return with_texts(self.table, self.ledger).select(ATTEMPT.names())
+
+    def write(self, path: Path) -> None:
+        """Write the attempts with their texts (ATTEMPT) as Parquet, in bounded memory."""
+        write_with_texts(self.table, self.ledger, path, ATTEMPT.names())
 
 
 def attempt(
@@ -51,54 +65,45 @@ def attempt(
         for row in questions.iter_rows(named=True)
     ]
     book = _Verdicts()
-    drawn, facts = sample(
-        groups,
-        name=name,
-        model_id=model.model_id,
-        ledger=Ledger(ledger, model.model_id, engine.flush_responses, engine.flush_seconds),
-        open_engine=start or (lambda: open_engine(engine, model, ledger / "vllm.log")),
-        places=engine.places,
-        rule=rule,
-        judge=book.judge,
+    table, facts, drawn_from = draw(
+        groups, name=name, model=model, engine=engine, ledger=ledger, rule=rule, judge=book.judge, start=start
     )
-    table = pl.DataFrame([book.row(one) for one in drawn], schema=ATTEMPT)
-    ungraded = table.filter(pl.col("verdict") == "ungraded").height
-    return Attempts(table, {"model": model.name, "model_id": model.model_id, **facts, "ungraded": ungraded})
+    graded = table.rename({"key": "question_id"}).join(book.table(), on="place", how="left", maintain_order="left")
+    unsent = pl.col("finish_reason") == TOO_LONG
+    filled = {"verdict": "ungraded", "rule": "none", "verdict_reason": TOO_LONG_REASON}
+    graded = graded.with_columns(
+        pl.lit(model.model_id).alias("model_id"),
+        *(pl.when(unsent).then(pl.lit(value)).otherwise(column).alias(column) for column, value in filled.items()),
+    )
+    ungraded = graded.filter(pl.col("verdict") == "ungraded").height
+    return Attempts(graded, {**facts, "ungraded": ungraded}, drawn_from)
 
 
 class _Verdicts:
-    """The verdict of each response, given once."""
+    """The verdict of each sample by its place, in columns, so that millions fit in memory."""
 
     def __init__(self) -> None:
-        self._given: dict[tuple[str, str], Verdict] = {}
+        self._rows: list[tuple[int, Verdict]] = []
+        self._frames = [pl.DataFrame(schema={"place": pl.Int64, **VERDICT})]
 
     def judge(self, drawn: Sequence[Drawn]) -> list[bool]:
-        graded = [one for one in drawn if one.response.finish_reason != TOO_LONG]
-        verdicts = grade_many([Pair(one.group.gold, one.response.text, one.group.kind) for one in graded])
-        self._given.update(zip(map(_key, graded), verdicts, strict=True))
-        return [_key(one) in self._given and self._given[_key(one)].verdict == "correct" for one in drawn]
+        graded = [one for one in drawn if one.finish_reason != TOO_LONG]
+        verdicts = grade_many([Pair(one.group.gold, one.text, one.group.kind) for one in graded])
+        places = [one.place for one in graded]
+        self._rows += zip(places, verdicts, strict=True)
+        if len(self._rows) >= ROWS_A_FRAME:
+            self._pack()
+        right = {place for place, verdict in zip(places, verdicts, strict=True) if verdict.verdict == "correct"}
+        return [one.place in right for one in drawn]
 
-    def row(self, one: Drawn) -> dict[str, Any]:
-        missing = Verdict("ungraded", None, "none", TOO_LONG_REASON)
-        verdict = self._given.get(_key(one), missing)
-        response = one.response
-        return {
-            "question_id": one.group.key,
-            "response_id": response.response_id,
-            "model_id": response.model_id,
-            "sample_index": response.sample_index,
-            "verdict": verdict.verdict,
-            "extracted": verdict.extracted,
-            "rule": verdict.rule,
-            "verdict_reason": verdict.reason,
-            "finish_reason": response.finish_reason,
-            "n_tokens": response.n_tokens,
-            "text": response.text,
-        }
+    def _pack(self) -> None:
+        rows = [(place, *verdict) for place, verdict in self._rows]
+        self._frames.append(pl.DataFrame(rows, schema=self._frames[0].schema, orient="row"))
+        self._rows.clear()
 
-
-def _key(one: Drawn) -> tuple[str, str]:
-    return (one.group.key, one.response.response_id)
+    def table(self) -> pl.DataFrame:
+        self._pack()
+        return pl.concat(self._frames)
 
 
 def too_long(attempts: pl.DataFrame) -> pl.Series:

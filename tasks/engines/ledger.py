@@ -1,114 +1,159 @@
 """The response ledger: every response once, on disk as it finishes, never lost and never generated again.
 
-One folder per model, in it immutable Parquet segments. A segment is written under a temporary name, synced and renamed,
-so readers never see half of one, and two writers never touch the same file. What a broken disk or copy has torn is set
-aside as `*.torn`, and only its responses are generated again.
+One folder per model. A finished response goes at once into its writer's journal, and with others into a Parquet
+segment, which is never changed. Two writers never touch the same file. Many small segments are merged; what a broken
+disk or copy has torn is set aside as `*.torn`, and only what is unsound of it is generated again.
 """
 
-import os
-import secrets
-import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 
-from tasks.errors import LimoError
+from tasks.engines import compaction
+from tasks.engines.journal import CHECK, Journal, journals, read_journal, recover, to_batch
+from tasks.engines.room import telling_full
+from tasks.engines.segments import SCHEMA, Segment, TornError, drop_abandoned, entries, write_segment
+from tasks.engines.torn import set_aside
+from tasks.engines.wanted import Hits, Wanted, gather
 from tasks.records.response import RESPONSE, Response
+
+MANY_SEGMENTS = 256
+"""So many that could be merged are merged when the ledger is entered: each costs about a millisecond to look into."""
 
 
 class Ledger:
-    """The responses of one model. Close it (or use it as a context manager) so that nothing waits in memory."""
+    """The responses of one model. Use it as a context manager, so that what a killed run left is taken over.
+
+    Raises:
+        LimoError: of every method: the disk is full (what had been added is safe), or a file cannot be read or written.
+    """
 
     def __init__(self, folder: Path, model_id: str, flush_responses: int = 512, flush_seconds: float = 30) -> None:
         """Open the model's folder under `folder`; it is made when the first response is written."""
         self._folder = folder / model_id
         self._flush_responses = flush_responses
         self._flush_seconds = flush_seconds
-        self._waiting: list[Response] = []
+        self._waiting: list[pa.RecordBatch] = []
+        self._journal: Journal | None = None
         self._flushed = time.monotonic()
 
     def __enter__(self) -> "Ledger":
-        """The ledger itself."""
+        """The ledger itself, with what dead writers left made into segments, and many segments merged."""
+        drop_abandoned(self._folder)
+        recover(self._folder)
+        if compaction.mergeable(self._folder) >= MANY_SEGMENTS:
+            compaction.compact(self._folder)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Write what waits, whatever ended the block."""
-        self.flush()
+        self.close()
 
-    def lookup(self, response_ids: Iterable[str]) -> dict[str, Response]:
-        """The responses that are there, by id; where two writers wrote the same one, the older."""
-        wanted = pl.DataFrame({"response_id": list(response_ids)}, schema={"response_id": pl.String})
-        segments = [path for path in sorted(self._folder.glob("*.parquet")) if _sound(path)]
-        if not segments or wanted.is_empty():
-            return {}
-        try:
-            found = _matching(segments, wanted)
-        except (pl.exceptions.PolarsError, OSError):
-            found = pl.concat([_matching([path], wanted) for path in segments if _sound(path, whole=True)] or [_NONE])
-        return {row["response_id"]: Response(**row) for row in reversed(found.to_dicts())}
+    def reserve(self) -> None:
+        """Take room on the disk for what finishes next, so that a full disk is known before anything is generated."""
+        self._journal = self._journal or Journal(self._folder)
 
     def add(self, responses: Sequence[Response]) -> None:
-        """Take finished responses; they are on disk after the next flush."""
-        self._waiting += responses
+        """Take finished responses: from here on they outlive the process, and after the next flush a power cut."""
+        if responses:
+            self.reserve()
+            assert self._journal
+            batch = to_batch(responses)
+            before = self._rows
+            self._waiting.append(batch.drop_columns([CHECK]))
+            self._journal.write(batch, before)
         self.flush_if_due()
+
+    @property
+    def _rows(self) -> int:
+        return sum(batch.num_rows for batch in self._waiting)
 
     def flush_if_due(self) -> None:
         """Write what waits once there is enough of it, or it has waited long enough."""
         overdue = time.monotonic() - self._flushed >= self._flush_seconds
-        if len(self._waiting) >= self._flush_responses or overdue:
+        if self._rows >= self._flush_responses or overdue:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits as one new segment."""
+        """Write what waits as one new segment, and begin the journal anew."""
         self._flushed = time.monotonic()
         if not self._waiting:
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        name = f"{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(4)}"
-        scratch = self._folder / f"{name}.tmp"
-        with scratch.open("wb") as file:
-            pl.DataFrame([response.model_dump() for response in self._waiting], schema=RESPONSE).write_parquet(file)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.rename(self._folder / f"{name}.parquet")
-        _sync_folder(self._folder)
+        assert self._journal
+        with telling_full(self._folder, f"the last {self._rows:,} responses are safe in the journal"):
+            write_segment(self._folder, [pa.Table.from_batches(self._waiting, SCHEMA)])
         self._waiting.clear()
+        self._journal.empty()
+
+    def close(self) -> None:
+        """Write what waits and remove the journal."""
+        self.flush()
+        if self._journal:
+            self._journal.close()
+            self._journal = None
+
+    def lookup(self, response_ids: Iterable[str]) -> dict[str, Response]:
+        """The responses that are there, by id; where one was written twice, the older. For few: all are in memory."""
+        wanted = pl.DataFrame({"response_id": list(response_ids)}, schema={"response_id": pl.String})
+        found: dict[str, Response] = {}
+        for frame in self.scan(wanted, RESPONSE.names()):
+            for row in frame.iter_rows(named=True):
+                found.setdefault(row["response_id"], Response(**row))
+        return found
+
+    def scan(self, wanted: pl.DataFrame, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """The responses to `wanted` that are there, oldest first, in frames of bounded size.
+
+        Args:
+            wanted: `response_id`, and further columns.
+            columns: of RESPONSE; what else is in a segment is not read.
+
+        Yields:
+            `wanted`'s columns, then `columns`, for each row that is found. An id may come twice: the first counts.
+        """
+        asked = [name for name in columns if name != "response_id"]
+        assert not {*asked} & {*wanted.columns}, "columns of `wanted` with the names of a response's"
+        if not wanted.is_empty():
+            yield from gather(self._found(Wanted(wanted), asked))
+
+    def _found(self, wanted: Wanted, columns: list[str]) -> Iterator[pl.DataFrame]:
+        # The journals first: what is moved out of them meanwhile is then in a segment that is not listed yet.
+        own = self._journal and self._journal.path
+        tables = [read_journal(path).rows for path in journals(self._folder) if path != own]
+        tables.append(pa.Table.from_batches(self._waiting, SCHEMA))
+        newest = [wanted.select(table, columns) for table in tables]
+        yield from self._in_segments(wanted, columns)
+        yield from newest
+
+    def _in_segments(self, wanted: Wanted, columns: list[str]) -> Iterator[pl.DataFrame]:
+        seen: set[str] = set()
+        left = [entry.path for entry in entries(self._folder)]
+        while left:
+            path = left.pop(0)
+            seen.add(path.name)
+            if not (yield from _in_segment(path, wanted, columns)):
+                # Merged with others by another process, or set aside: what was in it is in a segment that is new.
+                left = [entry.path for entry in entries(self._folder) if entry.path.name not in seen]
 
 
-_NONE = pl.DataFrame(schema=RESPONSE)
-
-
-def _matching(segments: list[Path], wanted: pl.DataFrame) -> pl.DataFrame:
-    scan = pl.scan_parquet(segments).select(RESPONSE.names())
-    return scan.join(wanted.lazy().unique(), on="response_id", how="semi", maintain_order="left").collect()
-
-
-def _sound(path: Path, *, whole: bool = False) -> bool:
-    """Whether a segment can be read (its footer, or `whole`); one that cannot is set aside with a warning."""
+def _in_segment(path: Path, wanted: Wanted, columns: list[str]) -> Generator[pl.DataFrame, None, bool]:
+    """The wanted rows of a segment; returns whether it was there and sound."""
     try:
-        problem = "" if pl.read_parquet_schema(path) == RESPONSE else "not the columns of a response"
-        if whole and not problem:
-            pl.read_parquet(path)
+        with Segment(path) as segment:
+            hits = wanted.find(segment.column("response_id"))
+            starts = np.cumsum([0, *segment.group_rows])
+            bounds = np.searchsorted(hits.rows, starts)
+            for group in np.flatnonzero(np.diff(bounds)).tolist():
+                part = slice(bounds[group], bounds[group + 1])
+                rows = hits.rows[part] - starts[group]
+                yield wanted.join(segment.read(columns, [group]), Hits(rows, hits.places[part]))
     except FileNotFoundError:
         return False
-    except OSError as error:
-        # Too many open files, no right to read: the segment itself may be sound.
-        raise LimoError(f"{path}: cannot be read ({error})") from None
-    except pl.exceptions.PolarsError as error:
-        problem = (str(error).splitlines() or [type(error).__name__])[0]
-    if problem:
-        aside = path.with_name(path.name + ".torn")
-        path.rename(aside)
-        print(f"limo: {aside}: torn segment set aside ({problem}); its responses are generated again", file=sys.stderr)
-    return not problem
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    except TornError as error:
+        set_aside(path, str(error))
+        return False
+    return True

@@ -2,12 +2,12 @@
 
 import json
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from tasks.engines.params import SamplingParams
-from tasks.records.ids import content_id
+from tasks.records.ids import content_id, content_ids
 from tasks.records.response import Response
 
 
@@ -79,9 +79,14 @@ class Engine(Protocol):
 
 
 def make_request(model_id: str, prompt: str, sampling: SamplingParams, sample_index: int) -> Request:
-    """A request with its id: the hash of model, prompt, sampling parameters, seed and sample index."""
-    parts = (model_id, prompt, canonical(sampling), base_seed(sampling), sample_index)
-    return Request(model_id, prompt, sampling, sample_index, content_id("r", *parts))
+    """A request with its id."""
+    found = response_ids(model_id, prompt, sampling, [sample_index])
+    return Request(model_id, prompt, sampling, sample_index, found[0])
+
+
+def response_ids(model_id: str, prompt: str, sampling: SamplingParams, indices: Iterable[int]) -> list[str]:
+    """The ids of samples: the hash of model, prompt, sampling parameters, seed and sample index."""
+    return content_ids("r", (model_id, prompt, canonical(sampling), base_seed(sampling)), indices)
 
 
 @lru_cache(maxsize=1024)

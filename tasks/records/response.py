@@ -56,6 +56,9 @@ RESPONSE = pl.Schema(
 LOOP = "loop"
 """The finish reason of a response that was stopped for repeating itself."""
 
+CUT_OFF = ("length", LOOP)
+"""Finish reasons of responses that did not come to their end."""
+
 ATTEMPT = pl.Schema(
     {
         "question_id": pl.String,

@@ -10,6 +10,7 @@ from tasks.files import MANIFEST, read_json, read_table
 from tasks.records.benchmark import ANSWER
 from tasks.records.chain import SAMPLE, SCORED
 from tasks.records.question import BANDED
+from tasks.records.response import CUT_OFF
 from tasks.reporting.figures import shares_between
 
 UNITS = {
@@ -58,6 +59,7 @@ class Cost(NamedTuple):
 
     stage: str
     seconds: float | None
+    start_seconds: float | None
     responses: float | None
     tokens: float | None
     tokens_saved: float | None
@@ -110,7 +112,7 @@ def length_summary(answers: pl.DataFrame) -> list[dict[str, Any]]:
         median=tokens.median(),
         p90=tokens.quantile(0.9),
         longest=tokens.max(),
-        truncated=(pl.col("finish_reason") == "length").mean(),
+        truncated=pl.col("finish_reason").is_in(CUT_OFF).mean(),
     )
     return summary.sort("arm").to_dicts()
 

@@ -27,6 +27,8 @@ REASONS: Mapping[str, str] = {
     "never_solved": "too hard: the strong model never solves it",
     "solved_too_seldom": "too hard: the strong model solves it too seldom",
     "solved_too_often": "too easy: the strong model solves it too often",
+    "truncated": "was cut off before its end",
+    "looped": "was stopped for repeating itself",
     "not_best_of_question": "another chain of the same question is better",
     "below_cut": "good, but not among the best that were asked for",
     "domain_full": "good, but its domain has had its share",

@@ -8,9 +8,11 @@ from functools import partial
 import pytest
 
 from tasks.band import BandParams, certain
-from tasks.engines.groups import Group, never
+from tasks.engines.groups import Group
 from tasks.engines.ledger import Ledger
+from tasks.engines.outcomes import never
 from tasks.engines.params import SamplingParams
+from tasks.engines.sampled import with_texts
 from tasks.engines.sampler import sample
 from tasks.records.response import TOO_LONG
 
@@ -29,7 +31,9 @@ class ScriptedEngine:
         self.most_in_flight = 0
         self.closed = False
 
-    facts = {}
+    @property
+    def facts(self):
+        return {"engine": "scripted"}
 
     def submit(self, requests):
         for request in requests:
@@ -62,7 +66,7 @@ def _respond(request):
 
 
 def judge(drawn):
-    return [one.response.text == one.group.gold for one in drawn]
+    return [one.text == one.group.gold for one in drawn]
 
 
 def make_groups(count, samples=32, sampling=SAMPLING):
@@ -73,7 +77,7 @@ def make_groups(count, samples=32, sampling=SAMPLING):
     ]
 
 
-def draw(groups, ledger, engine, rule, places=64, judge=judge):
+def draw(groups, ledger, engine, rule, places=64, judge=judge, context=None):
     return sample(
         groups,
         name="test",
@@ -83,17 +87,20 @@ def draw(groups, ledger, engine, rule, places=64, judge=judge):
         places=places,
         rule=rule,
         judge=judge,
+        context=context,
     )
 
 
-def table(drawn):
-    return [(one.group.key, one.response.sample_index, one.response.text, one.response.n_tokens) for one in drawn]
+def table(sampled):
+    """The samples that count: question, sample index, text, tokens."""
+    whole = with_texts(sampled.table, sampled.ledger)
+    return whole.select("key", "sample_index", "text", "n_tokens").rows()
 
 
-def solved(drawn):
+def solved(sampled):
     counts = {}
-    for one in drawn:
-        counts[one.group.key] = counts.get(one.group.key, 0) + (one.response.text == "right")
+    for key, _, text, _ in table(sampled):
+        counts[key] = counts.get(key, 0) + (text == "right")
     return counts
 
 
@@ -106,31 +113,67 @@ def test_adaptive_band_decides_as_the_full_32_samples_do(tmp_path):
     full = draw(groups, tmp_path / "full", ScriptedEngine(), never)
     adaptive = draw(groups, tmp_path / "adaptive", ScriptedEngine(7), BAND)
 
-    def outcomes(drawn):
-        return {key: min(count, 4) for key, count in solved(drawn).items()}
+    def outcomes(sampled):
+        return {key: min(count, 4) for key, count in solved(sampled).items()}
 
-    assert outcomes(adaptive.drawn) == outcomes(full.drawn)
-    assert {1, 2, 3} & set(outcomes(full.drawn).values())
+    assert outcomes(adaptive) == outcomes(full)
+    assert {1, 2, 3} & set(outcomes(full).values())
     assert adaptive.facts["tokens_saved"] > 0
     assert adaptive.facts["tokens_generated"] < full.facts["tokens_generated"]
-    kept = {key for key, count in solved(full.drawn).items() if 1 <= count <= 3}
-    assert all(sum(one.group.key == key for one in adaptive.drawn) == 32 for key in kept)
+    kept = {key for key, count in solved(full).items() if 1 <= count <= 3}
+    assert all(adaptive.table.filter(key=key).height == 32 for key in kept)
+
+
+def test_a_band_that_begins_above_one_decides_as_the_full_samples_do(tmp_path):
+    band = BandParams(samples=12, min_solved=4, max_solved=6)
+    groups = make_groups(200, samples=12)
+    full = draw(groups, tmp_path / "full", ScriptedEngine(), never)
+    adaptive = draw(groups, tmp_path / "adaptive", ScriptedEngine(3), partial(certain, band=band))
+
+    def kept(sampled):
+        return {key for key, count in solved(sampled).items() if 4 <= count <= 6}
+
+    assert kept(adaptive) == kept(full) != set()
+    assert adaptive.facts["samples_not_drawn"] > 0
+
+
+def test_a_response_that_a_shorter_context_cut_is_drawn_anew(tmp_path):
+    class Short(ScriptedEngine):
+        """Its context is 20 tokens, of which the prompt takes 5."""
+
+        def finished(self, seconds):
+            return [
+                one.model_copy(update={"text": "cut", "finish_reason": "length", "n_tokens": 15})
+                if one.n_tokens > 15
+                else one
+                for one in super().finished(seconds)
+            ]
+
+    groups = make_groups(10, samples=4)
+    first = draw(groups, tmp_path, Short(), never)
+    cut = [row for row in table(first) if row[2] == "cut"]
+    engine = ScriptedEngine()
+    whole = draw(groups, tmp_path, engine, never, context=55)
+    assert len(engine.asked) == len(cut) > 10
+    assert table(whole) == table(draw(groups, tmp_path / "fresh", ScriptedEngine(), never))
+    # Under the short context the first run's rows are still the ones that count.
+    assert table(draw(groups, tmp_path, ScriptedEngine(), never)) == table(first)
 
 
 @pytest.mark.parametrize("rule", [BAND, SCREEN, never])
 def test_the_same_table_whatever_the_batching_and_the_order(tmp_path, rule):
     groups = make_groups(120)
     tables = [
-        table(draw(groups, tmp_path / str(places), ScriptedEngine(order_seed), rule, places).drawn)
+        table(draw(groups, tmp_path / str(places), ScriptedEngine(order_seed), rule, places))
         for places, order_seed in [(1, 0), (7, 1), (64, 2), (64, 3), (5000, 4)]
     ]
     assert all(other == tables[0] for other in tables)
 
 
 def test_the_prefix_ends_at_the_first_right_attempt(tmp_path):
-    drawn = draw(make_groups(60, samples=4), tmp_path, ScriptedEngine(1), SCREEN).drawn
-    for key in {one.group.key for one in drawn}:
-        texts = [one.response.text for one in drawn if one.group.key == key]
+    drawn = table(draw(make_groups(60, samples=4), tmp_path, ScriptedEngine(1), SCREEN))
+    for key in {row[0] for row in drawn}:
+        texts = [text for mine, _, text, _ in drawn if mine == key]
         assert "right" not in texts[:-1]
         assert texts[-1] == "right" or len(texts) == 4
 
@@ -155,7 +198,7 @@ def test_a_second_run_starts_no_engine(tmp_path):
     second = sample(
         groups, name="test", model_id="m_test", ledger=book, open_engine=refuse, places=4, rule=BAND, judge=judge
     )
-    assert table(second.drawn) == table(first.drawn)
+    assert table(second) == table(first)
     assert second.facts["responses_generated"] == 0
     assert second.facts["responses_from_ledger"] == second.facts["responses"] == first.facts["responses"]
 
@@ -171,7 +214,7 @@ def test_after_a_crash_only_the_missing_is_generated(tmp_path):
     assert kept == len(broken.asked) - len(broken.flying) > 500
     rest = ScriptedEngine(6)
     resumed = draw(groups, tmp_path / "crash", rest, never)
-    assert table(resumed.drawn) == table(undisturbed.drawn)
+    assert table(resumed) == table(undisturbed)
     assert len(rest.asked) == 80 * 32 - kept
 
 
@@ -203,9 +246,9 @@ def test_the_same_text_in_two_questions_is_generated_once(tmp_path):
     engine = ScriptedEngine()
     sampled = draw(twins, tmp_path, engine, SCREEN)
     assert len(engine.asked) == len(set(engine.asked))
-    ends = {key: max(i for k, i, _, _ in table(sampled.drawn) if k == key) for key in ("q_a", "q_b")}
+    ends = {key: max(i for k, i, _, _ in table(sampled) if k == key) for key in ("q_a", "q_b")}
     alone = draw(twins[:1], tmp_path / "alone", ScriptedEngine(), SCREEN)
-    assert ends["q_a"] == len(alone.drawn) - 1
+    assert ends["q_a"] == alone.table.height - 1
     assert ends["q_b"] == next(i for i, one in enumerate(_all_samples(twins[0])) if one == "wrong")
 
 
@@ -218,20 +261,20 @@ def _all_samples(group):
 def test_every_sample_of_a_prompt_too_long_is_refused_and_the_rest_go_on(tmp_path):
     groups = [Group("q_long", "endless", "right", "auto", 32, SAMPLING), *make_groups(6)]
     sampled = draw(groups, tmp_path, ScriptedEngine(), never)
-    mine = [one.response for one in sampled.drawn if one.group.key == "q_long"]
+    mine = sampled.table.filter(key="q_long")
     # As many rows as any other question has, so that scores stay comparable.
-    assert [(one.finish_reason, one.text) for one in mine] == [(TOO_LONG, "")] * 32
+    assert mine["finish_reason"].to_list() == [TOO_LONG] * 32
     assert sampled.facts["too_long"] == 32
     assert sampled.facts["responses_generated"] == 6 * 32
-    assert not Ledger(tmp_path, "m_test").lookup([mine[0].response_id])
+    assert not Ledger(tmp_path, "m_test").lookup(mine["response_id"])
 
 
 def test_without_a_judge_all_is_drawn(tmp_path):
     greedy = SamplingParams(temperature=0)
     groups = [Group("b_1", "0.5 a", "right", "auto", 1, greedy), Group("b_2", "0.5 b", "right", "auto", 3, SAMPLING)]
     sampled = draw(groups, tmp_path, ScriptedEngine(), never, judge=None)
-    assert [(key, index) for key, index, _, _ in table(sampled.drawn)] == [("b_1", 0), *(("b_2", i) for i in range(3))]
+    assert [(key, index) for key, index, _, _ in table(sampled)] == [("b_1", 0), *(("b_2", i) for i in range(3))]
 
 
 def test_no_groups_is_no_work(tmp_path):
-    assert draw([], tmp_path, ScriptedEngine(), never).drawn == []
+    assert draw([], tmp_path, ScriptedEngine(), never).table.is_empty()

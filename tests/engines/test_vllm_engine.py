@@ -9,6 +9,7 @@ from tasks.engines.ledger import Ledger
 from tasks.engines.params import ChatParams, EngineParams, SamplingParams
 from tasks.engines.prompts import prompt_renderer
 from tasks.engines.protocol import make_request
+from tasks.engines.sampled import with_texts
 from tasks.engines.sampler import sample
 from tasks.engines.vllm_engine import VllmEngine
 from tasks.errors import LimoError
@@ -99,8 +100,9 @@ def test_sampled_through_the_ledger_twice_the_same(engine, render, tmp_path):
 
     first, again = draw(tmp_path / "a"), draw(tmp_path / "a")
     anew = draw(tmp_path / "b")
-    assert first.drawn == again.drawn
-    assert [one.response.text for one in first.drawn] == [one.response.text for one in anew.drawn]
+    first_texts, again_texts, anew_texts = (with_texts(run.table, run.ledger)["text"] for run in (first, again, anew))
+    assert first_texts.equals(again_texts)
+    assert first_texts.equals(anew_texts)
     assert first.facts["responses_generated"] == 15
     assert again.facts["responses_generated"] == 0
 

@@ -1,0 +1,232 @@
+"""The ledger's journals: finished responses at once on their way to the disk, so that a killed process loses none.
+
+A journal is an Arrow IPC stream in a file of its writer, who holds a lock on it for as long as it lives. Room is taken
+ahead of need: the zeros there end the stream, and what finishes while the disk is full has its place. Each row has
+a checksum, since a process or machine that dies may leave half a write.
+"""
+
+import errno
+import fcntl
+import io
+import os
+import sys
+import zlib
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from tasks.engines.room import is_full, no_room, telling_full
+from tasks.engines.segments import SCHEMA, new_name, sync_folder, write_segment
+from tasks.errors import LimoError
+from tasks.records.response import Response
+
+ROOM = 4 * 2**20
+"""Bytes kept free in the journal for what finishes next; after a larger write, twice as many as it took."""
+CHECK = "crc32"
+JOURNAL = SCHEMA.append(pa.field(CHECK, pa.int64()))
+OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
+VALUES = attrgetter(*SCHEMA.names)
+NO_PLACES = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+"""What a file system answers that cannot take room ahead."""
+
+
+def to_batch(responses: Sequence[Response]) -> pa.RecordBatch:
+    """Responses as a batch of JOURNAL, each with its checksum."""
+    rows = [VALUES(response) for response in responses]
+    try:
+        return _batch(rows)
+    except UnicodeEncodeError:
+        # Half a surrogate pair, out of a server's JSON, is no text.
+        return _batch([tuple(_text(value) if isinstance(value, str) else value for value in row) for row in rows])
+
+
+def _batch(rows: list[tuple[Any, ...]]) -> pa.RecordBatch:
+    columns = [*zip(*rows, strict=True), [_check(row) for row in rows]]
+    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, JOURNAL, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=JOURNAL)
+
+
+def _text(value: str) -> str:
+    return value.encode("utf-8", "replace").decode("utf-8")
+
+
+def _check(row: Iterable[Any]) -> int:
+    return zlib.crc32("\x1f".join(map(str, row)).encode())
+
+
+class Journal:
+    """One writer's journal, open and locked."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make it, with room in it.
+
+        Raises:
+            LimoError: the disk has no room for it.
+        """
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        scratch = folder / f"{new_name()}.tmp"
+        self.path = scratch.with_suffix(".journal")
+        self._file = os.open(scratch, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        self._end = self._at = 0
+        self._reserve = ROOM
+        try:
+            with telling_full(folder, "nothing has been generated yet that could be lost"):
+                self._begin()
+            # Renamed once it is locked, so that nobody takes it for a dead writer's.
+            _lock(self._file)
+            scratch.rename(self.path)
+        except BaseException:
+            scratch.unlink(missing_ok=True)
+            os.close(self._file)
+            raise
+
+    def _begin(self) -> None:
+        self._sink = io.BytesIO()
+        self._stream = pa.ipc.new_stream(self._sink, JOURNAL, options=OPTIONS)
+        os.ftruncate(self._file, 0)
+        self._end = self._at = 0
+        self._take_room(self._reserve)
+
+    def _take_room(self, size: int) -> None:
+        """Have `size` bytes of the disk from here on."""
+        if self._end - self._at >= size:
+            return
+        try:
+            os.posix_fallocate(self._file, self._at, 2 * size)
+        except OSError as error:
+            if error.errno not in NO_PLACES:
+                raise
+        self._end = self._at + 2 * size
+
+    def write(self, batch: pa.RecordBatch, safe: int) -> None:
+        """Append rows.
+
+        Args:
+            batch: of JOURNAL.
+            safe: rows in it before, to be told.
+
+        Raises:
+            LimoError: the disk is full; the rows were written into the room kept for them all the same, or, where there
+                were more than would ever fit, as the message says.
+        """
+        self._stream.write_batch(batch)
+        raw = self._sink.getvalue()
+        self._sink.seek(0)
+        self._sink.truncate()
+        try:
+            self._append(raw)
+            self._reserve = max(self._reserve, 2 * len(raw))
+            safe += batch.num_rows
+            self._take_room(self._reserve)
+        except OSError as error:
+            if not is_full(error):
+                raise LimoError(f"{self.path}: cannot be written ({error.strerror})") from None
+            raise no_room(self._folder, f"the last {safe:,} responses are safe in the journal") from None
+
+    def _append(self, raw: bytes) -> None:
+        """Write at the end of the stream; a write that fails half way is written over by the next."""
+        view, at = memoryview(raw), self._at
+        while view:
+            written = os.pwrite(self._file, view, at)
+            view, at = view[written:], at + written
+        self._at = at
+
+    def empty(self) -> None:
+        """Begin anew: its rows stand in a segment."""
+        with telling_full(self._folder, "all finished responses are safe in the ledger"):
+            self._begin()
+
+    def close(self) -> None:
+        """Remove it: its rows stand in a segment."""
+        self.path.unlink(missing_ok=True)
+        os.close(self._file)
+
+
+def _lock(file: int) -> bool:
+    """Whether the lock could be had."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False  # another's; or a file system without locks, where every writer counts as living
+    return True
+
+
+class Read(NamedTuple):
+    """The rows of a journal."""
+
+    rows: pa.Table
+    """Of SCHEMA."""
+    whole: bool
+    """Whether the stream ends where it should; not so where its writer died in the middle of a write."""
+
+
+def read_journal(path: Path) -> Read:
+    """The whole batches of a journal, a living writer's too; none where it has gone."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return Read(SCHEMA.empty_table(), True)
+    batches: list[pa.RecordBatch] = []
+    whole = not raw.strip(b"\0")
+    try:
+        stream = pa.ipc.open_stream(pa.py_buffer(raw))
+        for batch in stream:
+            _require_sound(batch)
+            batches.append(batch.drop_columns([CHECK]))
+        whole = True
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
+        pass
+    return Read(pa.Table.from_batches(batches, SCHEMA), whole)
+
+
+def _require_sound(batch: pa.RecordBatch) -> None:
+    batch.validate(full=True)
+    if batch.schema != JOURNAL:
+        raise pa.ArrowInvalid("not the columns of a journal")
+    columns = [column.to_pylist() for column in batch.columns]
+    checks = columns.pop()
+    if [_check(row) for row in zip(*columns, strict=True)] != checks:
+        raise pa.ArrowInvalid("checksum")
+
+
+def journals(folder: Path) -> list[Path]:
+    """The journals of a model, by the time their writers began."""
+    return sorted(folder.glob("*.journal"))
+
+
+def recover(folder: Path) -> None:
+    """Make segments of dead writers' journals, and remove those.
+
+    Raises:
+        LimoError: the disk has no room for it; the journals stay.
+    """
+    for path in journals(folder):
+        try:
+            file = os.open(path, os.O_RDWR)
+        except FileNotFoundError:
+            continue
+        try:
+            # Without a name any more, it was recovered by another process between the two lines.
+            if _lock(file) and os.fstat(file).st_nlink:
+                _recover(path)
+        finally:
+            os.close(file)
+
+
+def _recover(path: Path) -> None:
+    rows, whole = read_journal(path)
+    if rows.num_rows:
+        said = f"{rows.num_rows:,} responses of an earlier run are safe in {path.name}"
+        with telling_full(path.parent, said):
+            write_segment(path.parent, [rows])
+    if whole:
+        path.unlink(missing_ok=True)
+    else:
+        aside = path.with_name(path.name + ".torn")
+        path.rename(aside)
+        print(f"limo: {aside}: cut off while it was written; {rows.num_rows} responses recovered", file=sys.stderr)
+    sync_folder(path.parent)

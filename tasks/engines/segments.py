@@ -1,0 +1,222 @@
+"""The ledger's segments: Parquet files that are written once, whole, and never changed.
+
+A segment is written under a temporary name, synced and renamed, so that readers never see half of one. Each page
+carries a checksum: a flipped byte is an error and not a response. Names sort by the time of writing.
+"""
+
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from errno import EIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.errors import LimoError
+from tasks.files import one_line
+from tasks.records.response import RESPONSE, Response
+
+KINDS = {pl.String: pa.string(), pl.Int64: pa.int64(), pl.Float64: pa.float64()}
+SCHEMA = pa.schema([(name, KINDS[type(kind)]) for name, kind in RESPONSE.items()])
+LATER = {name: field.default for name, field in Response.model_fields.items() if not field.is_required()}
+"""Columns that segments of earlier versions lack, with what stands for them."""
+REPEATED = ["model_id", "prompt", "sampling", "finish_reason", "engine"]
+"""Columns whose values come again and again: stored once a row group."""
+GROUP_BYTES = 32 * 2**20
+"""Text in a row group, about: what is read at once, and what a torn page costs."""
+ABANDONED_SECONDS = 60
+
+
+class TornError(Exception):
+    """A segment that is not as it was written; the text says how it shows."""
+
+
+class Entry(NamedTuple):
+    """A segment as it lies in the folder."""
+
+    path: Path
+    size: int
+
+
+def entries(folder: Path) -> list[Entry]:
+    """The segments of a model, oldest first."""
+    found = []
+    for path in sorted(folder.glob("*.parquet")):
+        try:
+            found.append(Entry(path, path.stat().st_size))
+        except FileNotFoundError:
+            continue  # merged by another process since the folder was read
+    return found
+
+
+def stamp_of(path: Path) -> str:
+    """The part of a segment's name that says when its first response was written."""
+    return path.name.partition("-")[0]
+
+
+def new_name(stamp: str | None = None) -> str:
+    """A name that no other process takes."""
+    return f"{stamp or f'{time.time_ns():020d}'}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def write_segment(folder: Path, tables: Iterable[pa.Table], stamp: str | None = None) -> Path:
+    """Write tables of SCHEMA as one segment, synced; its path.
+
+    Args:
+        stamp: of the segment whose place in the order of writing it takes; None: now.
+
+    Raises:
+        OSError: it cannot be written; nothing of it stays.
+    """
+    scratch = write_scratch(folder, tables, stamp)
+    return publish_scratch(scratch)
+
+
+def write_scratch(folder: Path, tables: Iterable[pa.Table], stamp: str | None = None) -> Path:
+    """As `write_segment`, but under its temporary name still."""
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = folder / f"{new_name(stamp)}.tmp"
+    try:
+        with scratch.open("wb") as file:
+            # While it is held, nobody takes the file for abandoned.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with _writer(file) as writer:
+                for table in tables:
+                    for group in row_groups(table):
+                        writer.write_table(group, row_group_size=group.num_rows)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+    return scratch
+
+
+def publish_scratch(scratch: Path) -> Path:
+    """Give a whole file its name."""
+    path = scratch.with_suffix(".parquet")
+    scratch.rename(path)
+    sync_folder(path.parent)
+    return path
+
+
+def _writer(file: Any) -> pq.ParquetWriter:
+    return pq.ParquetWriter(
+        file,
+        SCHEMA,
+        compression="zstd",
+        use_dictionary=REPEATED,
+        write_page_checksum=True,
+        # Statistics of texts would be copies of them in the footer.
+        write_statistics=["n_tokens", "n_prompt_tokens", "seconds", "finished_at"],
+    )
+
+
+def row_groups(table: pa.Table) -> Iterator[pa.Table]:
+    """Slices of about GROUP_BYTES."""
+    rows = max(1, round(table.num_rows * GROUP_BYTES / max(table.nbytes, 1)))
+    for start in range(0, table.num_rows, rows):
+        yield table.slice(start, rows)
+
+
+class Segment:
+    """A segment opened for reading.
+
+    Raises:
+        FileNotFoundError: another process has merged it with others meanwhile; list the folder again.
+        LimoError: it cannot be read (rights, too many open files, memory), which says nothing against it.
+        TornError: it is not as it was written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the footer."""
+        self.path = path
+        self._file = self._checked(lambda: pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False))
+        names = self._file.schema_arrow.names
+        self._lacks = [name for name in LATER if name not in names]
+        if self._lacks not in ([], list(LATER)) or {*names, *self._lacks} != set(SCHEMA.names):
+            self.close()
+            raise TornError("not the columns of a response")
+        meta = self._file.metadata
+        self.group_rows = [meta.row_group(group).num_rows for group in range(meta.num_row_groups)]
+
+    def __enter__(self) -> "Segment":
+        """The segment itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    @property
+    def rows(self) -> int:
+        """Responses in it, repeated ones included."""
+        return sum(self.group_rows)
+
+    def column(self, name: str) -> pl.Series:
+        """A column of all its rows."""
+        return pl.Series(name, self.read([name]).column(name))
+
+    def read(self, columns: Sequence[str], groups: Sequence[int] | None = None) -> pa.Table:
+        """These columns of these row groups (None: all), as in SCHEMA."""
+        there = [name for name in columns if name not in self._lacks]
+        whole = range(len(self.group_rows)) if groups is None else groups
+        return self._checked(lambda: self._read(columns, there, whole))
+
+    def _read(self, columns: Sequence[str], there: list[str], groups: Iterable[int]) -> pa.Table:
+        table = self._file.read_row_groups(list(groups), columns=there or ["response_id"])
+        wanted = pa.schema([SCHEMA.field(name) for name in columns])
+        arrays = [
+            table.column(name).cast(wanted.field(name).type) if name in there else self._instead(name, table.num_rows)
+            for name in columns
+        ]
+        read = pa.Table.from_arrays(arrays, schema=wanted)
+        read.validate(full=True)
+        return read
+
+    @staticmethod
+    def _instead(name: str, rows: int) -> pa.Array:
+        return pa.repeat(pa.scalar(LATER[name], SCHEMA.field(name).type), rows)
+
+    def _checked(self, read: Any) -> Any:
+        try:
+            return read()
+        except FileNotFoundError:
+            raise
+        except MemoryError:
+            raise LimoError(f"{self.path}: takes more memory to read than there is") from None
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+            if getattr(error, "errno", None) not in (None, EIO):
+                # Too many open files, no right to read: the segment itself may be sound.
+                raise LimoError(f"{self.path}: cannot be read ({one_line(error)})") from None
+            raise TornError(one_line(error)) from None
+
+
+def drop_abandoned(folder: Path) -> None:
+    """Remove the temporary files of processes that died while they wrote."""
+    for path in folder.glob("*.tmp"):
+        try:
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                    path.unlink()
+        except OSError:
+            continue  # being written, or gone
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename or removal itself survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
