@@ -144,16 +144,18 @@ def test_another_server_takes_over_from_one_that_died_until_it_is_back(start, co
     ]
 
 
-def test_what_a_dead_server_was_working_on_goes_on_at_once(start, connect):
-    """It answers nothing any more, and refuses new connections: the open ones must not wait for their time limit."""
+@pytest.mark.parametrize("asked_later", [4, 0])
+def test_what_a_dead_server_was_working_on_goes_on_at_once(start, connect, monkeypatch, asked_later):
+    """It answers nothing any more and closes no connection; a new request, or asking it how it is, shows that."""
+    monkeypatch.setattr(servers, "WATCH_SECONDS", 0.3)
     stuck, alive = start(pause=600), start()
     engine = connect(stuck.url, alive.url, in_flight=8)
     engine.submit([ask(f"p{n}") for n in range(4)])
     wait_for(lambda: stuck.now == 2)
     stuck.stop(in_silence=True)
-    engine.submit([ask(f"q{n}") for n in range(4)])
+    engine.submit([ask(f"q{n}") for n in range(asked_later)])
     responses, until = [], time.monotonic() + 10
-    while len(responses) < 8:
+    while len(responses) < 4 + asked_later:
         assert time.monotonic() < until
         responses += engine.finished(5)
     assert engine.facts["servers_lost"] == 1
