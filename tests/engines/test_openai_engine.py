@@ -1,5 +1,7 @@
 """The client against small servers that speak the protocol: right answers, failures, refusals, slowness, deaths."""
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -285,3 +287,38 @@ def test_closing_is_quick_with_hundreds_in_flight(start):
     began = time.monotonic()
     engine.close()
     assert time.monotonic() - began < 2.5
+
+
+STAGE = """
+import signal, sys
+from tasks.engines.openai_engine import OpenAIEngine
+from tasks.engines.params import EngineParams, SamplingParams
+from tasks.engines.protocol import make_request
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+print("up", flush=True)
+engine = OpenAIEngine("strong", EngineParams(kind="openai", base_urls=[sys.argv[1]]))
+try:
+    engine.submit([make_request("m", "3 + 4?", SamplingParams(), index) for index in range(200)])
+    while True:
+        engine.finished(60)
+finally:
+    engine.close()
+"""
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_sigterm_ends_it_whether_servers_are_there_or_awaited(start, there):
+    server = start(pause=600)
+    if not there:
+        server.stop()
+    stage = subprocess.Popen([sys.executable, "-c", STAGE, server.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert stage.stdout.readline() == b"up\n"
+    if there:
+        wait_for(lambda: server.now == 200)
+    else:
+        assert b"left out until it answers" in stage.stderr.readline()
+    began = time.monotonic()
+    stage.terminate()
+    assert stage.wait(10) == 143
+    assert time.monotonic() - began < 5
