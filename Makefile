@@ -4,6 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 HARDWARE ?= $(if $(shell command -v nvidia-smi),gpu,cpu)
 REQUIREMENTS = requirements/$(HARDWARE).txt
 UV_VERSION = 0.13.9
+# Processes of `make test`: one a core, but each may hold a vLLM or a training run (2 GiB), so at most four.
+TEST_PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 # The CPU build of torch: from the folder PIP_FIND_LINKS names where it is set, else from PyTorch's own index.
 TORCH = $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--extra-index-url https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match)
 
@@ -49,8 +51,10 @@ REPLICAS ?= 1
 serve: setup
 	limo serve $(MODEL) --port $(PORT) --replicas $(REPLICAS)
 
+# A file's tests stay together, since they share what is dear (a vLLM, a run of the pipeline); tests/conftest.py has
+# the longest files start first, which the plugin's own order, by number of tests, would undo.
 test: setup
-	pytest
+	pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 check: setup
 	ruff check .

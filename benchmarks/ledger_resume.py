@@ -2,7 +2,7 @@
 
     python -m benchmarks.ledger_resume [--data ../shared/data] [--rows 1000000] [--folder FOLDER]
 
-Responses have 300 to 1,400 characters, sentences of real questions; every hundredth of those that are wanted is missing.
+Responses have 300 to 1,400 characters, sentences of real questions; each hundredth that is wanted is missing.
 Each measurement of reading runs in a process of its own, once to warm the file cache and once to be told.
 """
 

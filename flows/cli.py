@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from flows import check as checks
-from flows import dag, profiles, summary
+from flows import dag, ledger, profiles, running, summary
 from flows.needs import NeedsParams, lacks
 from tasks.errors import LimoError
 from tasks.params import read_tree
 from tasks.stage import one_line_errors
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(ledger.app, name="ledger")
 PARAMS = Path("params.yaml")
 PREFECT = {
     "PREFECT_HOME": str(Path("artifacts/prefect").absolute()),
@@ -56,7 +57,7 @@ def use(
 
 @app.command()
 def status() -> None:
-    """Which stages are up to date, and what each kept and dropped."""
+    """Which stages are up to date, what each kept and dropped, and how far those are that sample now."""
     out_of_date = dag.changed()
     rows = {row["stage"]: row for row in summary.stage_rows()}
     empty = {"taken": "", "kept": "", "rejected": ""}
@@ -65,6 +66,8 @@ def status() -> None:
         for name in dag.upstream()
     ]
     print(summary.render(summary.table(shown, "Stages")), end="")
+    for line in running.lines():
+        print(line)
 
 
 @app.command()

@@ -2,11 +2,12 @@
 
 import json
 import os
+import selectors
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -42,11 +43,17 @@ def environment() -> dict[str, str]:
     return os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "1"}
 
 
-def repro_stage(name: str, say: Callable[[str], None], cores: Collection[int] = ()) -> None:
+def repro_stage(
+    name: str,
+    say: Callable[[str], None],
+    cores: Collection[int] = (),
+    watch: Callable[[int], None] | None = None,
+) -> None:
     """Bring one stage up to date by `dvc repro -s`, passing each line it prints to `say`.
 
     Args:
         cores: the cores that the stage may use; none: all that we may.
+        watch: called with DVC's process id at least once a second while it runs.
 
     Raises:
         LimoError: the stage failed; carries the last lines it printed.
@@ -55,14 +62,40 @@ def repro_stage(name: str, say: Callable[[str], None], cores: Collection[int] = 
     command = [sys.executable, "-c", MORTAL_DVC, "--wait-for-lock", "repro", "-s", name]
     lines = []
     with subprocess.Popen(
-        _on_cores(command, cores), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment()
+        _on_cores(command, cores), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment()
     ) as run:
         assert run.stdout is not None
-        for line in run.stdout:
-            lines.append(line.rstrip())
-            say(line.rstrip())
+        for line in _lines(run.stdout):
+            if watch is not None:
+                watch(run.pid)
+            if line is not None:
+                lines.append(line)
+                say(line)
     if run.returncode != 0:
         raise LimoError(f"stage {name} failed:\n" + "\n".join(_telling(lines)))
+
+
+def _lines(stream: IO[bytes], seconds: float = 1.0) -> Iterator[str | None]:
+    """The lines of a process as it prints them; None whenever so many seconds went by without any."""
+    with selectors.DefaultSelector() as ready:
+        ready.register(stream, selectors.EVENT_READ)
+        rest = b""
+        while True:
+            if not ready.select(seconds):
+                yield None
+                continue
+            chunk = os.read(stream.fileno(), 1 << 16)
+            *whole, rest = (rest + chunk).split(b"\n")
+            yield from map(_as_shown, whole)
+            if not chunk:
+                break
+        if rest:
+            yield _as_shown(rest)
+
+
+def _as_shown(line: bytes) -> str:
+    """A line as a terminal shows it at last: what was written over is gone."""
+    return line.decode(errors="replace").rstrip().rpartition("\r")[2]
 
 
 def _on_cores(command: list[str], cores: Collection[int]) -> list[str]:

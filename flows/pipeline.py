@@ -4,17 +4,27 @@ So the flow and `dvc repro` share one cache and give the same results. Prefect a
 of independent stages, and a UI.
 """
 
+import re
+from contextlib import suppress
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import httpx
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import check, profiles, summary
 from flows.dag import repro_stage, upstream
+from flows.running import Shown, Watch
 from tasks.stage import one_line_errors
 
 PARAMS = Path("params.yaml")
@@ -23,10 +33,29 @@ RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=4)
 
 @task(task_run_name="{name}", tags=["limo"])
 def stage(name: str) -> str:
-    """Bring one stage up to date; returns its name."""
-    logger = get_run_logger()
-    repro_stage(name, logger.info)
+    """Bring one stage up to date; returns its name. While it samples, its progress is an artifact of the task run."""
+    watch = Watch(name, SHOWN)
+    repro_stage(name, get_run_logger().info, watch=watch.look)
+    watch.last()
     return name
+
+
+def _create(label: str, share: float, words: str) -> object:
+    key = "progress-" + re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
+    try:
+        return create_progress_artifact(share, key=key, description=words)
+    except httpx.HTTPError:
+        # A server that is busy must not fail the stage.
+        return None
+
+
+def _update(made: object, share: float, words: str) -> None:
+    if isinstance(made, UUID):
+        with suppress(httpx.HTTPError):
+            update_progress_artifact(made, share, description=words)
+
+
+SHOWN = Shown(_create, _update)
 
 
 @flow(

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from tasks.engines.room import telling_full
+from tasks.engines.room import writing
 from tasks.engines.segments import (
     GROUP_BYTES,
     SCHEMA,
@@ -87,6 +87,8 @@ def compact(folder: Path, segment_bytes: int = SEGMENT_BYTES) -> Compacted:
                 return _compact(folder, segment_bytes)._replace(before=len(before))
             except _TornInRunError as torn:
                 set_aside(torn.path, str(torn))
+            except FileNotFoundError:
+                continue  # set aside by a reader meanwhile
 
 
 def _compact(folder: Path, segment_bytes: int) -> Compacted:
@@ -140,7 +142,7 @@ def replace(run: Sequence[Entry], masks: Sequence[np.ndarray]) -> None:
     folder = run[0].path.parent
     written: list[pl.Series] = []
     if any(mask.any() for mask in masks):
-        with telling_full(folder, "its segments stay as they are"):
+        with writing(folder, "its segments stay as they are"):
             scratch = write_scratch(folder, _kept(run, masks, written), stamp_of(run[0].path))
         _require_same(scratch, written)
         publish_scratch(scratch)

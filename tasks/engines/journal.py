@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from tasks.engines.room import is_full, no_room, telling_full
+from tasks.engines.room import is_full, no_room, writing
 from tasks.engines.segments import SCHEMA, new_name, sync_folder, write_segment
 from tasks.errors import LimoError
+from tasks.files import make_folder
 from tasks.records.response import Response
 
 ROOM = 4 * 2**20
@@ -67,22 +68,21 @@ class Journal:
             LimoError: the disk has no room for it.
         """
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         scratch = folder / f"{new_name()}.tmp"
         self.path = scratch.with_suffix(".journal")
-        self._file = os.open(scratch, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-        self._end = self._at = 0
         self._reserve = ROOM
-        try:
-            with telling_full(folder, "nothing has been generated yet that could be lost"):
+        with writing(folder, "what had finished before is safe"):
+            self._file = os.open(scratch, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+            try:
                 self._begin()
-            # Renamed once it is locked, so that nobody takes it for a dead writer's.
-            _lock(self._file)
-            scratch.rename(self.path)
-        except BaseException:
-            scratch.unlink(missing_ok=True)
-            os.close(self._file)
-            raise
+                # Renamed once it is locked, so that nobody takes it for a dead writer's.
+                _lock(self._file)
+                scratch.rename(self.path)
+            except BaseException:
+                scratch.unlink(missing_ok=True)
+                os.close(self._file)
+                raise
 
     def _begin(self) -> None:
         self._sink = io.BytesIO()
@@ -137,12 +137,16 @@ class Journal:
 
     def empty(self) -> None:
         """Begin anew: its rows stand in a segment."""
-        with telling_full(self._folder, "all finished responses are safe in the ledger"):
+        with writing(self._folder, "all finished responses are safe in the ledger"):
             self._begin()
 
     def close(self) -> None:
         """Remove it: its rows stand in a segment."""
         self.path.unlink(missing_ok=True)
+        self.leave()
+
+    def leave(self) -> None:
+        """Leave it to whoever enters the ledger next."""
         os.close(self._file)
 
 
@@ -221,7 +225,7 @@ def _recover(path: Path) -> None:
     rows, whole = read_journal(path)
     if rows.num_rows:
         said = f"{rows.num_rows:,} responses of an earlier run are safe in {path.name}"
-        with telling_full(path.parent, said):
+        with writing(path.parent, said):
             write_segment(path.parent, [rows])
     if whole:
         path.unlink(missing_ok=True)

@@ -15,6 +15,11 @@ def open_engine(params: EngineParams, model: Model, log: Path) -> Engine:
     Raises:
         LimoError: it does not start, or no server serves the model.
     """
-    if params.kind == "openai":
-        return OpenAIEngine(model.name, params)
-    return VllmEngine(Path(model.path), params.of(model.name), log)
+    mine = params.of(model.name)
+    if mine.kind == "openai":
+        return OpenAIEngine(model.name, mine)
+    if mine.kind == "ray":
+        from tasks.engines.ray_engine import RayEngine
+
+        return RayEngine(Path(model.path), mine, log)
+    return VllmEngine(Path(model.path), mine, log)

@@ -1,44 +1,245 @@
-"""One line about progress now and then, on stderr."""
+"""How far a stage is: a bar on a terminal, elsewhere a line now and then, and a small JSON file for other programs.
 
+The file `<folder>/<name>.json` is `State` as JSON. Nothing here may fail a stage: a file that cannot be written is left
+out.
+"""
+
+import math
+import os
+import re
 import sys
 import time
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
 
-EVERY_SECONDS = 10.0
+from rich.console import Console
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from tasks.files import write_json
+
+WINDOW_SECONDS = 30.0
+BAR_SECONDS, FILE_SECONDS, FIRST_LINE_SECONDS, LINE_SECONDS = 0.25, 1.0, 5.0, 30.0
+STARTING, RUNNING = "starting", "running"
+
+
+class State(NamedTuple):
+    """How far a stage is."""
+
+    stage: str
+    state: str
+    """`starting` (the engine), `running`, then `done`, `stopped` or `failed`."""
+    questions: int
+    decided: int
+    responses: int
+    responses_from_ledger: int
+    tokens: int
+    """Generated in this run."""
+    tokens_per_second: float
+    """Lately."""
+    tokens_saved: int
+    """By stopping once an outcome was certain; an estimate."""
+    responses_left_at_most: int | None
+    """None until sampling begins."""
+    eta_seconds: float | None
+    """At most, at the speed of late; None where no response has come yet."""
+    started: float
+    """Seconds since 1970, as is `updated`."""
+    updated: float
+    pid: int
+
+
+def describe(state: State) -> str:
+    """The state in a line."""
+    ledger = f" ({state.responses_from_ledger:,} from the ledger)" if state.responses_from_ledger else ""
+    parts = [
+        f"{state.stage}: {state.decided:,} of {state.questions:,} questions decided",
+        f"{state.responses:,} responses{ledger}",
+        f"{state.tokens_per_second:,.0f} tokens/s",
+        f"{state.tokens_saved:,} tokens saved",
+        time_left(state.eta_seconds) if state.state in (STARTING, RUNNING) else state.state,
+    ]
+    return ", ".join(parts)
+
+
+def time_left(seconds: float | None) -> str:
+    """Seconds as a person says them, rounded up."""
+    if seconds is None:
+        return "time left unknown"
+    for unit, size, most in (("s", 1, 90), ("min", 60, 5400), ("h", 3600, 72 * 3600)):
+        if seconds <= most:
+            return f"at most {math.ceil(seconds / size)} {unit} left"
+    return f"at most {math.ceil(seconds / 86400)} days left"
+
+
+def file_name(stage: str) -> str:
+    """The name of a stage's file: `reason (careful)` -> `reason-careful.json`."""
+    return re.sub(r"[^A-Za-z0-9._]+", "-", stage).strip("-.") + ".json"
+
+
+class Pace:
+    """Responses and tokens a second over the last half minute, or since the last that came where that is longer ago."""
+
+    def __init__(self) -> None:
+        """Nothing has been seen."""
+        self._seen: deque[tuple[float, int, int]] = deque()
+
+    def see(self, now: float, responses: int, tokens: int) -> None:
+        """So many responses and tokens by now."""
+        if not self._seen or now - self._seen[-1][0] >= BAR_SECONDS:
+            self._seen.append((now, responses, tokens))
+        # A response of 32k tokens takes minutes: the window reaches back until there is something in it.
+        while len(self._seen) > 2 and now - self._seen[1][0] >= WINDOW_SECONDS and self._seen[1][1] < responses:
+            self._seen.popleft()
+
+    def rates(self, now: float, responses: int, tokens: int) -> tuple[float, float]:
+        """Responses and tokens a second."""
+        if not self._seen or now <= self._seen[0][0]:
+            return 0.0, 0.0
+        then, responses_then, tokens_then = self._seen[0]
+        return (responses - responses_then) / (now - then), (tokens - tokens_then) / (now - then)
 
 
 class Progress:
-    """Speed, what is decided, and how long it may take yet."""
+    """The progress of one stage; a context manager that closes itself."""
 
-    def __init__(self, name: str, groups: int, _folder: Path | None = None) -> None:
-        """Progress of the stage `name` over `groups` questions."""
-        self._name = name
-        self._groups = groups
-        self.start(0, 0)
+    def __init__(
+        self, name: str, groups: int, folder: Path | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Progress of the stage `name` over `groups` questions.
 
-    def __enter__(self) -> "Progress":
+        Args:
+            folder: where the JSON file goes; None: there is none.
+        """
+        self._clock, self._pace = clock, Pace()
+        self._file = None if folder is None else folder / file_name(name)
+        self._began = clock()
+        self._sampling_since: float | None = None
+        now = time.time()
+        self._state = State(name, STARTING, groups, 0, 0, 0, 0, 0.0, 0, None, None, now, now, os.getpid())
+        self._shown: _Terminal | _Lines = _Terminal(self._state) if sys.stderr.isatty() else _Lines()
+        self._due_file = 0.0
+        self._closed = False
+
+    def __enter__(self) -> Self:
         """The progress itself."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Nothing to close."""
+    def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
+        """Close as done, stopped (a signal) or failed."""
+        stopped = kind is not None and not issubclass(kind, Exception)
+        self.close("done" if kind is None else "stopped" if stopped else "failed")
 
-    def start(self, known: int, _decided: int) -> None:
-        """Count from here: `known` responses were there before."""
-        self._known = known
-        self._started = self._told = time.monotonic()
+    def start(self, known: int, decided: int) -> None:
+        """Counting begins: what the ledger had."""
+        self._state = self._state._replace(responses=known, responses_from_ledger=known, decided=decided)
+        self._tell(self._clock())
 
     def tell(self, decided: int, known: int, tokens: int, saved: int, left: int) -> None:
-        """Tell the state of things now and then; `left` responses may still be needed, at most."""
-        if time.monotonic() - self._told < EVERY_SECONDS:
+        """The state of things; may be called at every turn of a loop.
+
+        Args:
+            known: responses, with those from the ledger.
+            tokens: generated in this run.
+            saved: tokens that need not be generated, so far and by an estimate.
+            left: responses that may still be needed, at most.
+        """
+        now = self._clock()
+        if self._sampling_since is None:
+            self._sampling_since = now
+        self._pace.see(now, known, tokens)
+        self._state = self._state._replace(state=RUNNING, decided=decided, responses=known, tokens=tokens)
+        self._state = self._state._replace(tokens_saved=saved, responses_left_at_most=left)
+        if self._shown.due(self._sampled(now)) or now >= self._due_file:
+            self._tell(now)
+
+    def close(self, outcome: str = "done") -> None:
+        """The end: `done`, `stopped` or `failed`. Only the first call counts."""
+        if self._closed:
             return
-        self._told = time.monotonic()
-        seconds = self._told - self._started
-        rate = (known - self._known) / seconds
-        eta = f"at most {left / rate / 60:.1f} min left" if rate else "time left unknown"
-        print(
-            f"{self._name}: {decided:,} of {self._groups:,} decided, {known:,} responses ({self._known:,} from the "
-            f"ledger), {tokens / seconds:,.0f} tok/s, {saved:,} tokens saved, {eta}",
-            file=sys.stderr,
-            flush=True,
+        self._closed = True
+        now = self._clock()
+        sampled = self._sampled(now)
+        speed = round(self._state.tokens / sampled, 1) if sampled else 0.0
+        self._state = self._state._replace(state=outcome, tokens_per_second=speed, eta_seconds=None)
+        self._state = self._state._replace(updated=round(self._state.started + now - self._began, 3))
+        self._write()
+        self._shown.close(self._state)
+
+    def _sampled(self, now: float) -> float:
+        """Seconds since sampling began; the engine's start is no part of them."""
+        return 0.0 if self._sampling_since is None else now - self._sampling_since
+
+    def _tell(self, now: float) -> None:
+        state = self._state
+        responses, tokens = self._pace.rates(now, state.responses, state.tokens)
+        left = state.responses_left_at_most
+        # Bound over speed, rather than what the decided questions suggest: easy ones are decided first.
+        eta = round(left / responses, 1) if left is not None and responses else None
+        self._state = state._replace(
+            tokens_per_second=round(tokens, 1), eta_seconds=eta, updated=round(state.started + now - self._began, 3)
         )
+        if self._shown.due(self._sampled(now)):
+            self._shown.show(self._state, self._sampled(now))
+        if now >= self._due_file:
+            self._due_file = now + FILE_SECONDS
+            self._write()
+
+    def _write(self) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            write_json(self._file, self._state._asdict())
+        except OSError:
+            # A full disk is the stage's own to tell.
+            self._file = None
+
+
+class _Lines:
+    """Plain lines on stderr, few enough for a log."""
+
+    def __init__(self) -> None:
+        self._next = FIRST_LINE_SECONDS
+
+    def due(self, seconds: float) -> bool:
+        return seconds >= self._next
+
+    def show(self, state: State, seconds: float) -> None:
+        self._next = seconds + LINE_SECONDS
+        print(describe(state), file=sys.stderr, flush=True)
+
+    def close(self, state: State) -> None:
+        print(describe(state), file=sys.stderr, flush=True)
+
+
+class _Terminal:
+    """A bar on stderr, drawn by whoever tells: a thread of its own and engines that fork do not go together."""
+
+    def __init__(self, state: State) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f} decided, {task.fields[rest]}"),
+        )
+        self._next = 0.0
+        self._bar = Bar(*columns, console=Console(stderr=True), auto_refresh=False)
+        self._bar.start()
+        self._task = self._bar.add_task(state.stage, total=state.questions, rest="reading the ledger")
+        self._bar.refresh()
+
+    def due(self, seconds: float) -> bool:
+        return seconds >= self._next
+
+    def show(self, state: State, seconds: float) -> None:
+        self._next = seconds + BAR_SECONDS
+        rest: Any = "starting the engine" if state.state == STARTING else describe(state).partition("decided, ")[2]
+        self._bar.update(self._task, completed=state.decided, rest=rest, refresh=True)
+
+    def close(self, state: State) -> None:
+        self.show(state, 0.0)
+        self._bar.stop()

@@ -89,6 +89,11 @@ def response_ids(model_id: str, prompt: str, sampling: SamplingParams, indices: 
     return content_ids("r", (model_id, prompt, canonical(sampling), base_seed(sampling)), indices)
 
 
+def response_id(model_id: str, prompt: str, sampling: str, seed: int, sample_index: int) -> str:
+    """The id of one response, `sampling` as canonical JSON."""
+    return content_id("r", model_id, prompt, sampling, seed, sample_index)
+
+
 @lru_cache(maxsize=1024)
 def canonical(sampling: SamplingParams) -> str:
     """Sampling parameters as canonical JSON, without the seed and, when greedy, without what has no effect then."""

@@ -1,4 +1,4 @@
-"""When the disk is full: one line that says so, and that what has finished is safe."""
+"""When the disk is full or cannot be written: one line that says so, and that what has finished is safe."""
 
 import shutil
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.errors import LimoError
-from tasks.files import FULL
+from tasks.files import FULL, one_line
 
 
 def is_full(error: Exception) -> bool:
@@ -24,11 +24,18 @@ def no_room(folder: Path, said: str) -> LimoError:
 
 
 @contextmanager
-def telling_full(folder: Path, said: str) -> Iterator[None]:
-    """Turn a full disk inside the block into that error."""
+def writing(folder: Path, said: str) -> Iterator[None]:
+    """Turn an error of writing into one line; `said` is what became of the responses.
+
+    Raises:
+        FileNotFoundError: as it is: another process has taken a file away.
+        LimoError: the disk is full, or the folder cannot be written.
+    """
     try:
         yield
+    except FileNotFoundError:
+        raise
     except OSError as error:
-        if not is_full(error):
-            raise
-        raise no_room(folder, said) from None
+        if is_full(error):
+            raise no_room(folder, said) from None
+        raise LimoError(f"{folder}: cannot be written ({one_line(error)}); {said}") from None

@@ -32,11 +32,13 @@ class Wanted:
     def find(self, ids: pl.Series) -> Hits:
         """Which rows of a column of ids are wanted, and by which rows."""
         hashes = ids.hash().to_numpy()
-        first = np.searchsorted(self._hashes, hashes)
-        there = np.flatnonzero(first < len(self._hashes))
-        there = there[self._hashes[first[there]] == hashes[there]]
-        first = first[there]
-        count = np.searchsorted(self._hashes, hashes[there], side="right") - first
+        # Sorted needles go through the wanted ones from front to back, which is several times faster.
+        order = np.argsort(hashes)
+        first = np.searchsorted(self._hashes, hashes[order])
+        last = np.searchsorted(self._hashes, hashes[order], side="right")
+        hit = np.flatnonzero(last > first)
+        hit = hit[np.argsort(order[hit])]
+        there, first, count = order[hit], first[hit], (last - first)[hit]
         rows = np.repeat(there, count)
         # 0, 1, ... within each row's run of equal hashes.
         step = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
@@ -44,13 +46,17 @@ class Wanted:
         same = (ids.gather(rows) == self._frame["response_id"].gather(places)).to_numpy()
         return Hits(rows[same], places[same])
 
+    def rows(self, hits: Hits) -> pl.DataFrame:
+        """The wanted rows of `hits`."""
+        return self._frame[hits.places]
+
     def join(self, table: pa.Table, hits: Hits) -> pl.DataFrame:
         """The wanted rows of `hits` with the columns of the ledger's; `rows` count within `table`."""
         if not np.array_equal(hits.rows, np.arange(table.num_rows)):
             # Arrow copies what it takes; a polars frame would keep all texts of the table alive.
             table = table.take(pa.array(hits.rows))
         own = pl.DataFrame(pl.from_arrow(table))
-        return self._frame[hits.places].hstack(own.drop("response_id", strict=False))
+        return self.rows(hits).hstack(own.drop("response_id", strict=False))
 
     def select(self, table: pa.Table, columns: Sequence[str]) -> pl.DataFrame:
         """The wanted rows of a table in memory that has `response_id` and `columns`."""

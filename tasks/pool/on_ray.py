@@ -36,7 +36,7 @@ def run_on_ray(work: Work, shards: Sequence[Shard], address: str | None) -> list
 def _connect(address: str | None) -> None:
     import ray
 
-    if address is not None and not _answers(address):
+    if address is not None and not answers_at(address):
         # Ray itself would wait for minutes.
         raise LimoError(f"shards.address: no Ray cluster at {address}; start one with `ray start --head`")
     environment = {"env_vars": {"POLARS_MAX_THREADS": "1", "PYTHONPATH": os.getcwd()}}
@@ -47,7 +47,7 @@ def _connect(address: str | None) -> None:
         raise LimoError(f"shards.address: no Ray cluster at {address or 'this machine'} ({text})") from None
 
 
-def _answers(address: str) -> bool:
+def answers_at(address: str) -> bool:
     """Whether something listens at `[ray://]host:port`; any other address is for Ray to understand."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():

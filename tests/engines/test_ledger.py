@@ -3,25 +3,8 @@ import multiprocessing
 import polars as pl
 
 from tasks.engines.ledger import Ledger
-from tasks.engines.params import SamplingParams
-from tasks.engines.protocol import make_request
 from tasks.records.response import RESPONSE
-
-SAMPLING = SamplingParams(temperature=1.0)
-
-
-def respond(index, text="seven", prompt="3 + 4?"):
-    return make_request("m_a", prompt, SAMPLING, index).finish(text, "stop", 4, 2, 0.5)
-
-
-def write(folder, responses, **settings):
-    with Ledger(folder, "m_a", **settings) as ledger:
-        for response in responses:
-            ledger.add([response])
-
-
-def segments(folder):
-    return sorted((folder / "m_a").glob("*.parquet"))
+from tests.engines.responses import found, respond, segments, write
 
 
 def test_what_was_written_is_found_by_id_and_nothing_else(tmp_path):
@@ -46,6 +29,7 @@ def test_flushes_after_so_many_responses_before_it_is_closed(tmp_path):
     ledger = Ledger(tmp_path, "m_a", flush_responses=2, flush_seconds=1000)
     ledger.add([respond(0)])
     assert segments(tmp_path) == []
+    ledger.add([])
     ledger.add([respond(1)])
     assert [pl.read_parquet_schema(path) for path in segments(tmp_path)] == [RESPONSE]
 
@@ -64,38 +48,6 @@ def test_an_exception_loses_nothing(tmp_path):
     except KeyboardInterrupt:
         pass
     assert len(Ledger(tmp_path, "m_a").lookup([respond(0).response_id])) == 1
-
-
-def test_a_cut_off_segment_is_set_aside_with_one_line_and_the_rest_stays(tmp_path, capsys):
-    write(tmp_path, [respond(0)])
-    write(tmp_path, [respond(1)])
-    torn = segments(tmp_path)[0]
-    torn.write_bytes(torn.read_bytes()[:-9])
-    ids = [respond(index).response_id for index in (0, 1)]
-    assert set(Ledger(tmp_path, "m_a").lookup(ids)) == {ids[1]}
-    assert torn.with_name(torn.name + ".torn").exists()
-    assert capsys.readouterr().err.count("\n") == 1
-    assert set(Ledger(tmp_path, "m_a").lookup(ids)) == {ids[1]}
-    assert capsys.readouterr().err == ""
-
-
-def test_a_segment_torn_in_the_middle_is_set_aside(tmp_path, capsys):
-    write(tmp_path, [respond(0, text="long " * 500)])
-    write(tmp_path, [respond(1)])
-    torn = segments(tmp_path)[0]
-    raw = bytearray(torn.read_bytes())
-    raw[4:200] = bytes(196)
-    torn.write_bytes(bytes(raw))
-    ids = [respond(index).response_id for index in (0, 1)]
-    assert set(Ledger(tmp_path, "m_a").lookup(ids)) == {ids[1]}
-    assert "torn segment set aside" in capsys.readouterr().err
-
-
-def test_a_file_with_other_columns_is_set_aside(tmp_path, capsys):
-    write(tmp_path, [respond(0)])
-    pl.DataFrame({"response_id": ["r_x"]}).write_parquet(tmp_path / "m_a" / "0.parquet")
-    assert len(Ledger(tmp_path, "m_a").lookup([respond(0).response_id])) == 1
-    assert "not the columns of a response" in capsys.readouterr().err
 
 
 def test_half_a_write_is_never_seen(tmp_path):
@@ -118,8 +70,69 @@ def test_two_processes_write_at_once(tmp_path):
     for writer in writers:
         writer.join()
     assert [writer.exitcode for writer in writers] == [0, 0]
-    assert len(Ledger(tmp_path, "m_a").lookup(respond(index).response_id for index in range(400))) == 400
+    assert found(tmp_path, 401) == list(range(400))
 
 
 def _write_many(folder, start):
     write(folder, [respond(index) for index in range(start, start + 200)], flush_responses=3)
+
+
+def scan(folder, wanted, columns):
+    return pl.concat(
+        [pl.DataFrame(schema={"response_id": pl.String}), *Ledger(folder, "m_a").scan(wanted, columns)], how="diagonal"
+    )
+
+
+def test_a_scan_gives_what_was_asked_for_beside_what_was_wanted_for(tmp_path):
+    write(tmp_path, [respond(index, f"text {index}") for index in range(5)])
+    ids = [respond(index).response_id for index in (3, 1, 3, 9)]
+    wanted = pl.DataFrame({"response_id": ids, "place": [0, 1, 2, 3]})
+    rows = scan(tmp_path, wanted, ["text", "n_tokens"])
+    assert rows.columns == ["response_id", "place", "text", "n_tokens"]
+    told = sorted(rows.select("place", "text").iter_rows())
+    assert told == [(0, "text 3"), (1, "text 1"), (2, "text 3")]
+    assert scan(tmp_path, wanted, [])["place"].sort().to_list() == [0, 1, 2]
+
+
+def test_a_scan_sees_what_waits_here_and_in_another_writer(tmp_path):
+    other = Ledger(tmp_path, "m_a")
+    other.add([respond(0)])
+    own = Ledger(tmp_path, "m_a")
+    own.add([respond(1)])
+    assert segments(tmp_path) == []
+    assert set(own.lookup(respond(index).response_id for index in (0, 1))) == {
+        respond(0).response_id,
+        respond(1).response_id,
+    }
+
+
+def test_frames_are_bounded_and_hold_only_their_own_texts(tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.engines.wanted.FRAME_ROWS", 100)
+    write(tmp_path, [respond(index, f"{index} " * 100) for index in range(400)], flush_responses=130)
+    wanted = pl.DataFrame({"response_id": [respond(index).response_id for index in range(0, 400, 2)]})
+    frames = list(Ledger(tmp_path, "m_a").scan(wanted, ["text"]))
+    assert sum(frame.height for frame in frames) == 200
+    assert max(frame.height for frame in frames) <= 100
+    assert sum(frame["text"].str.starts_with("1 ").sum() for frame in frames) == 0
+
+
+def test_segments_of_earlier_versions_are_read_with_what_stands_for_their_columns(tmp_path):
+    (tmp_path / "m_a").mkdir()
+    old = pl.DataFrame([respond(0).model_dump()], schema=RESPONSE).drop("logprob_sum", "engine", "finished_at")
+    old.write_parquet(tmp_path / "m_a" / "0001-1-x.parquet")
+    read = Ledger(tmp_path, "m_a").lookup([respond(0).response_id])[respond(0).response_id]
+    assert read == respond(0).model_copy(update={"logprob_sum": None, "engine": "", "finished_at": 0.0})
+
+
+def test_half_a_character_from_a_server_is_kept_as_a_question_mark(tmp_path):
+    write(tmp_path, [respond(0, "half \ud83d of it")])
+    assert Ledger(tmp_path, "m_a").lookup([respond(0).response_id])[respond(0).response_id].text == "half ? of it"
+
+
+def test_many_segments_are_merged_when_the_ledger_is_entered(tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.engines.ledger.MANY_SEGMENTS", 5)
+    write(tmp_path, [respond(index) for index in range(8)], flush_responses=1)
+    assert len(segments(tmp_path)) == 8
+    write(tmp_path, [])
+    assert len(segments(tmp_path)) == 1
+    assert found(tmp_path, 9) == list(range(8))

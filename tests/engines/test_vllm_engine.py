@@ -1,6 +1,8 @@
 """Real vLLM on a shipped model, in one engine for the whole file: starting it is most of the time."""
 
-import importlib
+import os
+import signal
+import sys
 
 import pytest
 
@@ -13,11 +15,11 @@ from tasks.engines.sampled import with_texts
 from tasks.engines.sampler import sample
 from tasks.engines.vllm_engine import VllmEngine
 from tasks.errors import LimoError
-from tasks.records.response import TOO_LONG
+from tasks.records.response import LOOP, TOO_LONG
 from tests.builders import SHIPPED
 
 MODEL = SHIPPED / "base"
-PARAMS = EngineParams(dtype="float32", max_num_seqs=16, kv_cache_gib=0.25, max_model_len=256)
+PARAMS = EngineParams(dtype="float32", max_num_seqs=16, max_model_len=256)
 SAMPLING = SamplingParams(temperature=1.5, max_tokens=24)
 
 
@@ -28,8 +30,6 @@ def log(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def engine(log):
-    # What the pool stages load must not hinder vLLM in the same process.
-    importlib.import_module("tasks.pool.scan")
     engine = VllmEngine(MODEL, PARAMS, log)
     yield engine
     engine.close()
@@ -42,10 +42,12 @@ def render():
 
 def finish(engine, requests):
     engine.submit(requests)
-    found = {}
+    found = []
     while len(found) < len(requests):
-        found |= {response.response_id: response for response in engine.finished(1.0)}
-    return [found[request.response_id] for request in requests]
+        found += engine.finished(1.0)
+    by_id = {response.response_id: response for response in found}
+    assert len(by_id) == len(found)
+    return [by_id[request.response_id] for request in requests]
 
 
 def test_a_sample_is_the_same_alone_and_in_a_batch(engine, render):
@@ -56,6 +58,10 @@ def test_a_sample_is_the_same_alone_and_in_a_batch(engine, render):
     assert alone[0].text == together[5].text
     assert all(response.finish_reason in ("stop", "length") for response in together)
     assert all(0 < response.n_tokens <= 24 for response in together)
+    assert all(response.engine.startswith("vllm ") for response in together)
+    assert all(response.engine.endswith(" cpu float32") for response in together)
+    assert alone[0].logprob_sum == pytest.approx(together[5].logprob_sum, abs=1e-3)
+    assert all(-300 < response.logprob_sum < 0 for response in together)
 
 
 def test_a_long_response_is_cut_at_the_context(engine, render):
@@ -66,10 +72,23 @@ def test_a_long_response_is_cut_at_the_context(engine, render):
     assert response.n_prompt_tokens + response.n_tokens == 256
 
 
-def test_a_prompt_too_long_is_not_sent(engine, render):
-    response = finish(engine, [make_request("m_a", render("word " * 300), SAMPLING, 0)])[0]
-    assert (response.finish_reason, response.text, response.n_tokens) == (TOO_LONG, "", 0)
-    assert response.n_prompt_tokens > 256
+def test_a_response_that_loops_is_stopped_and_recorded_as_such(engine):
+    # Raw text, no chat: the model goes on with the pattern.
+    looping = SamplingParams(temperature=0, max_tokens=150, loop_tokens=8, loop_repeats=4)
+    prompt = "What is What is What is What is What is What is"
+    stopped = finish(engine, [make_request("m_a", prompt, looping, 0)])[0]
+    free = finish(engine, [make_request("m_a", prompt, SamplingParams(temperature=0, max_tokens=150), 0)])[0]
+    assert stopped.finish_reason == LOOP
+    assert stopped.n_tokens < free.n_tokens
+    assert free.text.startswith(stopped.text)
+
+
+def test_a_prompt_too_long_is_not_sent_and_the_rest_go_on(engine, render):
+    requests = [make_request("m_a", render(text), SAMPLING, 0) for text in ("word " * 300, "What is 3 + 8?")]
+    refused, answered = finish(engine, requests)
+    assert (refused.finish_reason, refused.text, refused.n_tokens) == (TOO_LONG, "", 0)
+    assert refused.n_prompt_tokens > 256
+    assert answered.n_tokens > 0
 
 
 def test_cancelled_requests_never_come(engine, render):
@@ -89,7 +108,7 @@ def test_sampled_through_the_ledger_twice_the_same(engine, render, tmp_path):
     class Lent:
         """The engine of this file, not closed by the sampler."""
 
-        submit, finished, cancel = engine.submit, engine.finished, engine.cancel
+        submit, finished, cancel, facts = engine.submit, engine.finished, engine.cancel, engine.facts
 
         def close(self):
             pass
@@ -109,6 +128,24 @@ def test_sampled_through_the_ledger_twice_the_same(engine, render, tmp_path):
 
 def test_the_log_is_in_its_file_and_a_folder_that_is_no_model_is_one_line(engine, log, tmp_path, capfd):
     assert "vllm" in log.read_text()
+    assert "vllm" not in sys.modules
     with pytest.raises(LimoError, match="vLLM does not start"):
         VllmEngine(tmp_path, PARAMS, tmp_path / "vllm.log")
-    assert capfd.readouterr().out == ""
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_killed_copy_is_started_again_and_every_request_answered_once(engine, render, capfd):
+    long = SamplingParams(temperature=1.5, max_tokens=120)
+    requests = [make_request("m_a", render(f"What is {n} + 9?"), long, 0) for n in range(20)]
+    before = [response.text for response in finish(engine, requests)]
+    engine.submit(requests)
+    os.kill(engine._slots[0].replica.process.pid, signal.SIGKILL)
+    found = {}
+    while len(found) < len(requests):
+        for response in engine.finished(1.0):
+            assert response.response_id not in found
+            found[response.response_id] = response.text
+    assert [found[request.response_id] for request in requests] == before
+    assert engine.facts["restarts"] == 1
+    assert engine.facts["max_num_seqs"] == 8
+    assert "up to 8 responses at once" in capfd.readouterr().err

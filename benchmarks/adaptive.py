@@ -1,0 +1,249 @@
+"""Adaptive against full sampling, in the stages' own path: tokens, wall time, and whether the decisions are the same.
+
+    python -m benchmarks.adaptive [--questions 300] [--default-questions 150] [--results FILE]
+
+Four runs in full and four adaptive (2 minutes on two cores), each with a new engine and an empty ledger:
+
+- `band` on a pool whose difficulty is like a published one (benchmarks/difficulty.py): easy levels of the generated
+  families, answered by the shipped model `strong` at temperature 0.3, where it is steady: what it can do it does nearly
+  always. The printed histogram says how near that comes.
+- `screen` on the same pool with the model `base`, as params.yaml has it. Little is saved there: `base` answers at once,
+  and solves next to nothing, where a real weak model solves many at its first attempt.
+- `band` on the default pool's levels, with the sampling of params.yaml. Little is saved there: the shipped model solves
+  nothing always, and a question that is solved never, or as good as never, takes all samples whatever one does.
+- `screen` on that.
+
+Sampling time is from the engine's first answer to a request of ours to the last decision; starting is told apart.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from benchmarks.difficulty import (
+    DEFAULT_LEVELS,
+    LIKE,
+    PUBLISHED_LEVELS,
+    PUBLISHED_TEMPERATURE,
+    SOLVED_OF_8,
+    expected_ratio,
+    make_questions,
+    of_8,
+)
+from tasks import band, screen
+from tasks.engines.attempts import Attempts, attempt
+from tasks.engines.environment import set_environment
+from tasks.engines.launch import open_engine
+from tasks.engines.outcomes import Rule, never
+from tasks.engines.params import ChatParams, EngineParams, SamplingParams
+from tasks.engines.protocol import Engine, make_request
+from tasks.models.digest import describe
+from tasks.params import load_section
+from tasks.records.model import Model
+
+PARAMS = Path("params.yaml")
+RESULTS = Path("benchmarks/results/adaptive.json")
+
+
+class Case(NamedTuple):
+    """One stage on one pool."""
+
+    stage: str
+    pool: str
+    questions: pl.DataFrame
+    model: Model
+    samples: int
+    sampling: SamplingParams
+    rule: Rule
+    params: band.BandParams | screen.ScreenParams
+
+
+class Outcome(NamedTuple):
+    """What one run took, and what it decided."""
+
+    samples: int
+    """That count."""
+    generated: int
+    beyond: int
+    """Generated, and beyond the one that decided."""
+    tokens: int
+    sampling_seconds: float
+    start_seconds: float
+    solved: list[int]
+    decided: pl.DataFrame
+
+
+def cases(count: int, default_count: int) -> list[Case]:
+    """What is compared; models and sampling as params.yaml has them, but for the temperature of the published band."""
+    banded, screened = (
+        load_section(PARAMS, "band", band.BandParams),
+        load_section(PARAMS, "screen", screen.ScreenParams),
+    )
+    published = make_questions(count, PUBLISHED_LEVELS, seed=501)
+    default = make_questions(default_count, DEFAULT_LEVELS, seed=502)
+    steady = banded.model_copy(
+        update={"sampling": banded.sampling.model_copy(update={"temperature": PUBLISHED_TEMPERATURE})}
+    )
+    pools = (("like published", published, steady), ("default", default, banded))
+    return [
+        case
+        for pool, questions, params in pools
+        for case in (_band_case(pool, questions, params), _screen_case(pool, questions, screened))
+    ]
+
+
+def _band_case(pool: str, questions: pl.DataFrame, params: band.BandParams) -> Case:
+    rule = partial(band.certain, band=params)
+    return Case("band", pool, questions, _shipped(params.model), params.samples, params.sampling, rule, params)
+
+
+def _screen_case(pool: str, questions: pl.DataFrame, params: screen.ScreenParams) -> Case:
+    model = _shipped(params.model)
+    return Case("screen", pool, questions, model, params.attempts, params.sampling, screen.certain, params)
+
+
+def _shipped(name: str) -> Model:
+    return describe(Path("tasks/shipped") / name, name, f"shipped:{name}")
+
+
+def run(case: Case, rule: Rule, engine: EngineParams, chat: ChatParams) -> Outcome:
+    """Sample a case with a new engine and an empty ledger."""
+    ledger = Path(tempfile.mkdtemp(prefix="adaptive-"))
+    starting = 0.0
+
+    def start() -> Engine:
+        nonlocal starting
+        began = time.perf_counter()
+        started = _warm(open_engine(engine, case.model, ledger / "engine.log"), case.model)
+        starting = time.perf_counter() - began
+        return started
+
+    try:
+        began = time.perf_counter()
+        tried = attempt(
+            case.questions,
+            name=f"{case.stage} ({case.pool}, {'full' if rule is never else 'adaptive'})",
+            model=case.model,
+            samples=case.samples,
+            sampling=case.sampling,
+            rule=rule,
+            engine=engine,
+            chat=chat,
+            ledger=ledger / "ledger",
+            start=start,
+        )
+        return _outcome(case, tried, time.perf_counter() - began - starting, starting)
+    finally:
+        shutil.rmtree(ledger, ignore_errors=True)
+
+
+def _warm(engine: Engine, model: Model) -> Engine:
+    """The engine once it has answered something."""
+    request = make_request(model.model_id, "warm up", SamplingParams(temperature=1.0, max_tokens=2), 0)
+    engine.submit([request])
+    end = time.perf_counter() + 600
+    while not engine.finished(1.0):
+        if time.perf_counter() > end:
+            sys.exit("the engine did not answer within 10 minutes")
+    return engine
+
+
+def _outcome(case: Case, tried: Attempts, seconds: float, starting: float) -> Outcome:
+    facts = tried.facts
+    right = tried.table.group_by("question_id").agg((pl.col("verdict") == "correct").sum().cast(pl.Int64))
+    return Outcome(
+        facts["responses"],
+        facts["responses_generated"],
+        facts["responses_generated_beyond"],
+        facts["tokens_generated"],
+        seconds,
+        starting,
+        right["verdict"].to_list(),
+        decide(case, tried.table),
+    )
+
+
+def decide(case: Case, attempts: pl.DataFrame) -> pl.DataFrame:
+    """The stage's own decision of each question, with what it keeps of the attempts."""
+    if isinstance(case.params, band.BandParams):
+        decided = band.decide(case.questions, attempts, case.params)
+        # How often a question that is out was solved and sampled is what adaptive sampling does not find out.
+        kept = pl.col("reason").is_null()
+        return decided.select("question_id", "reason", *(pl.when(kept).then(name) for name in ("solved", "sampled")))
+    return screen.decide(case.questions, attempts).select("question_id", "reason", "evidence")
+
+
+def compare(case: Case, engine: EngineParams, chat: ChatParams) -> dict[str, Any]:
+    """Run a case in full and adaptive, print both, and return the numbers."""
+    full, adaptive = run(case, never, engine, chat), run(case, case.rule, engine, chat)
+    same = full.decided.equals(adaptive.decided)
+    print(f"\n{case.stage}, pool {case.pool}: {case.questions.height} questions, up to {case.samples} samples each")
+    for name, one in (("full", full), ("adaptive", adaptive)):
+        print(
+            f"  {name:9}{one.generated:8,} responses ({one.beyond:,} beyond the deciding one){one.tokens:12,} tokens"
+            f"{one.sampling_seconds:8.1f} s sampling, {one.start_seconds:.1f} s starting"
+        )
+    ratios = {
+        "tokens": full.tokens / adaptive.tokens,
+        "responses": full.generated / adaptive.generated,
+        "sampling_seconds": full.sampling_seconds / adaptive.sampling_seconds,
+        "least_responses": full.samples / adaptive.samples,
+    }
+    print(
+        f"  {ratios['tokens']:.2f} times fewer tokens, {ratios['responses']:.2f} times fewer responses "
+        f"({ratios['least_responses']:.2f} without those beyond), {ratios['sampling_seconds']:.2f} times faster; "
+        f"decisions {'identical' if same else 'DIFFERENT'}"
+    )
+    _print_difficulty(full.solved, case.samples)
+    facts = {"stage": case.stage, "pool": case.pool, "identical": same, "ratios": ratios}
+    for name, one in (("full", full), ("adaptive", adaptive)):
+        facts[name] = {key: value for key, value in one._asdict().items() if key not in ("decided", "solved")}
+    return facts
+
+
+def _print_difficulty(solved: list[int], samples: int) -> None:
+    if samples >= 8:
+        print(f"  solved of 8, % of questions:  here {_shares(of_8(solved, samples))}")
+        print(f"                             {LIKE} {_shares(SOLVED_OF_8[LIKE])}")
+
+
+def _shares(shares: Sequence[float]) -> str:
+    return " ".join(f"{share:5.1f}" for share in shares)
+
+
+def main() -> None:
+    """Run all cases; exit with 1 when a decision differs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--questions", type=int, default=300, help="of the pool that is like a published one")
+    parser.add_argument("--default-questions", type=int, default=150, help="of the default pool's levels")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the numbers go as JSON")
+    options = parser.parse_args()
+    set_environment()
+    engine, chat = load_section(PARAMS, "engine", EngineParams), load_section(PARAMS, "chat", ChatParams)
+    rule = partial(band.certain, band=band.BandParams(adaptive=True))
+    for name, shares in SOLVED_OF_8.items():
+        print(f"{name}: by arithmetic {expected_ratio(shares, 32, rule):.2f} times fewer samples for a band of 1 to 3")
+    compared = cases(options.questions, options.default_questions)
+    # The first run of a process also loads and compiles what grades and generates: no part of what is compared.
+    run(compared[0]._replace(questions=compared[0].questions.head(3), pool="warming up"), never, engine, chat)
+    found = [compare(case, engine, chat) for case in compared]
+    machine = {"cores": os.cpu_count(), "cpu": platform.machine()}
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    options.results.write_text(json.dumps({"machine": machine, "cases": found}, indent=2) + "\n", encoding="utf-8")
+    if not all(one["identical"] for one in found):
+        sys.exit("decisions differ")
+
+
+if __name__ == "__main__":
+    main()

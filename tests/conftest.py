@@ -1,0 +1,10 @@
+"""Tests in parallel: the files that take longest start first, so that no process is left alone with one at the end."""
+
+from pathlib import Path
+
+LONGEST = ("test_pipeline.py", "test_train.py", "test_arm.py", "test_on_ray.py")
+"""By name, the longest first."""
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.index(name) if (name := Path(item.path).name) in LONGEST else len(LONGEST))

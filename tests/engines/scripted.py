@@ -1,0 +1,40 @@
+"""A child process that plays a copy of the model: what it does stands in files in the folder of the model."""
+
+import os
+import signal
+
+from tasks.engines.messages import Cancel, Close, Failed, Finished, Results, Started
+
+
+def taken(path):
+    """Whether the file is there; only once."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def run(pipe, setup):
+    folder = setup.folder
+    if taken(folder / "refuse_start"):
+        pipe.send(Failed("OSError: no config.json", out_of_memory=False))
+        return
+    if taken(folder / "start_out_of_memory"):
+        pipe.send(Failed("OutOfMemoryError: 8 GiB", out_of_memory=True))
+        return
+    pipe.send(Started("scripted 1", 128, setup.kv_cache_bytes, setup.kv_cache_bytes, setup.params.max_num_seqs, 0.1))
+    while not isinstance(order := pipe.recv(), Close):
+        if isinstance(order, Cancel):
+            continue
+        for request in order.requests:
+            if request.prompt == "never":
+                continue
+            if request.prompt == "crash" or taken(folder / request.prompt / "crash"):
+                os._exit(3)
+            if taken(folder / request.prompt / "kill"):
+                os.kill(os.getpid(), signal.SIGKILL)
+            if taken(folder / request.prompt / "out_of_memory"):
+                pipe.send(Failed("OutOfMemoryError: 1 GiB", out_of_memory=True))
+                return
+            pipe.send(Results([Finished(request.response_id, str(os.getpid()), "stop", 1, 2, -0.5)]))

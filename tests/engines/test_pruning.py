@@ -1,0 +1,53 @@
+import pytest
+
+from tasks.engines.ledger import Ledger
+from tasks.engines.pruning import Which, doomed, prune
+from tasks.errors import LimoError
+from tests.engines.responses import found, respond, segments, write
+
+
+def test_only_what_is_named_goes(tmp_path):
+    old = respond(1).model_copy(update={"finished_at": 1e9})
+    write(tmp_path, [respond(0), old, respond(2, engine="other 1.0")])
+    assert doomed(tmp_path / "m_a", Which(engine="other"))[1:3] == (1, 2)
+    assert found(tmp_path, 3) == [0, 1, 2]
+    assert prune(tmp_path / "m_a", Which(engine="other")).responses == 1
+    assert found(tmp_path, 3) == [0, 1]
+    assert prune(tmp_path / "m_a", Which(engine="other")).responses == 0
+    assert prune(tmp_path / "m_a", Which(before=1.1e9)).responses == 1
+    assert found(tmp_path, 3) == [0]
+
+
+def test_conditions_hold_together(tmp_path):
+    write(tmp_path, [respond(0), respond(1, engine="other 1.0")])
+    assert doomed(tmp_path / "m_a", Which(engine="other", before=1e9)).responses == 0
+
+
+def test_a_response_without_its_time_counts_by_when_it_was_written(tmp_path):
+    write(tmp_path, [respond(0).model_copy(update={"finished_at": 0.0})])
+    assert doomed(tmp_path / "m_a", Which(before=1.1e9)).responses == 0
+    assert doomed(tmp_path / "m_a", Which(before=1e11)).responses == 1
+
+
+def test_without_a_condition_a_model_goes_as_a_whole(tmp_path):
+    write(tmp_path, [respond(0), respond(1)])
+    size = segments(tmp_path)[0].stat().st_size
+    assert prune(tmp_path / "m_a", Which()) == ("m_a", 2, 4, size, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_torn_files_go_without_the_responses(tmp_path):
+    write(tmp_path, [respond(0)])
+    (tmp_path / "m_a" / "1-1-x.parquet.torn").write_bytes(b"PAR1")
+    assert prune(tmp_path / "m_a", Which(torn=True)) == ("m_a", 0, 0, 4, 1)
+    assert found(tmp_path, 1) == [0]
+
+
+def test_not_while_a_run_is_writing(tmp_path):
+    write(tmp_path, [respond(0)])
+    running = Ledger(tmp_path, "m_a")
+    running.add([respond(1)])
+    with pytest.raises(LimoError, match="a run is writing to it"):
+        prune(tmp_path / "m_a", Which())
+    running.close()
+    assert found(tmp_path, 2) == [0, 1]

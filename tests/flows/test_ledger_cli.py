@@ -1,0 +1,77 @@
+"""`limo ledger`, through the real command."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tasks.engines.params import SamplingParams
+from tasks.engines.protocol import make_request
+from tests.builders import make_model, write_models
+from tests.engines.responses import found, respond, segments, write
+
+CLI = [sys.executable, "-c", "from flows.cli import main; main()", "ledger"]
+
+
+@pytest.fixture
+def artifacts(tmp_path):
+    write_models(tmp_path / "base" / "models.json", make_model("weak", model_id="m_a"))
+    write(tmp_path / "ledger", [respond(0, "So it is 七."), respond(1, reason="length")], flush_responses=1)
+    return tmp_path
+
+
+def limo(artifacts, *arguments):
+    where = ["--ledger", artifacts / "ledger"]
+    return subprocess.run([*CLI, *map(str, [*arguments, *where])], capture_output=True, text=True)
+
+
+def test_shows_each_model_with_its_name_and_one_response_in_full(artifacts):
+    told = limo(artifacts, "--artifacts", artifacts).stdout
+    for part in ("weak", "m_a", "1 length", "vllm 0.32.0 cpu bfloat16: 2", "1 model, 2 responses, 4 tokens"):
+        assert part in told
+    shown = limo(artifacts, "show", respond(0).response_id[:12]).stdout
+    seed = make_request("m_a", "3 + 4?", SamplingParams(**json.loads(respond(0).sampling)), 0).own_seed
+    assert f"(of this sample alone: {seed})" in shown
+    assert shown.endswith("--- prompt\n3 + 4?\n--- text\nSo it is 七.\n")
+
+
+def test_verify_fails_with_exit_code_1_and_compact_merges(artifacts):
+    sound = limo(artifacts, "verify")
+    assert (sound.returncode, sound.stdout) == (0, "m_a: 2 responses sound, 0 files set aside\n")
+    torn = segments(artifacts / "ledger")[0]
+    torn.write_bytes(torn.read_bytes()[:-9])
+    failed = limo(artifacts, "verify")
+    assert (failed.returncode, failed.stdout) == (1, "m_a: 1 responses sound, 1 files set aside\n")
+    write(artifacts / "ledger", [respond(0)])
+    assert limo(artifacts, "compact").stdout == "m_a: 2 -> 1 segments, 0 repeated responses dropped\n"
+
+
+def test_prune_tells_first_and_removes_with_yes(artifacts):
+    write(artifacts / "ledger", [respond(2, engine="old 0.1")])
+    asked = ["prune", "--model", "weak", "--engine", "old", "--artifacts", artifacts]
+    told = limo(artifacts, *asked).stdout
+    assert "m_a (weak): 1 responses, 2 tokens" in told
+    assert "Nothing has been removed" in told
+    assert found(artifacts / "ledger", 3) == [0, 1, 2]
+    assert "removed" in limo(artifacts, *asked, "--yes").stdout
+    assert found(artifacts / "ledger", 3) == [0, 1]
+    assert limo(artifacts, "prune", "--unused", "--yes", "--artifacts", artifacts).stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["prune"], "say what goes"),
+        (["prune", "--model", "none"], "no model `none`"),
+        (["prune", "--unused", "--artifacts", "no/such/folder"], "tells which models are used"),
+        (["show", "r_x"], "no `r_x`"),
+        (["verify", "--ledger", "no/such/folder"], "no ledger there"),
+    ],
+)
+def test_mistakes_are_one_line(artifacts, arguments, said):
+    where = [] if "--ledger" in arguments else ["--ledger", str(artifacts / "ledger")]
+    done = subprocess.run([*CLI, *map(str, arguments), *where], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
