@@ -18,7 +18,7 @@ export PREFECT_MEMO_STORE_PATH = $(PREFECT_HOME)/memo.toml
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS = 90
 
-.PHONY: setup repro flow ablate test check deps lock models real
+.PHONY: setup repro flow ablate serve test check deps lock models real
 
 setup: .venv/ready
 
@@ -43,6 +43,13 @@ flow: setup $(if $(filter real,$(PROFILE)),real)
 # The paper's five questions on the models that ship: about 40 minutes on two cores.
 ablate: setup
 	limo ablate
+
+# `make serve MODEL=strong PORT=8000 REPLICAS=2` serves a model of params.yaml, for `engine.kind: openai`.
+MODEL ?= base
+PORT ?= 8000
+REPLICAS ?= 1
+serve: setup
+	limo serve $(MODEL) --port $(PORT) --replicas $(REPLICAS)
 
 # A file's tests stay together, since they share what is dear (a vLLM, a run of the pipeline); tests/conftest.py has
 # the longest files start first, which the plugin's own order, by number of tests, would undo.

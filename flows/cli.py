@@ -118,6 +118,20 @@ def why(
 
 
 @app.command()
+def serve(
+    model: Annotated[str, typer.Argument(help="a model's name under base.models, `trained`, or a model folder")],
+    port: Annotated[int, typer.Option(help="of the first server; further ones take those that follow")] = 8000,
+    replicas: Annotated[int, typer.Option(min=1, help="servers, each with a copy of the model")] = 1,
+    host: Annotated[str, typer.Option(help="the address to serve on; 0.0.0.0 lets other machines in")] = "127.0.0.1",
+    name: Annotated[str | None, typer.Option(help="for a folder: the name it is served under")] = None,
+) -> None:
+    """Serve a model on this machine, for `engine.kind: openai`, until Ctrl-C."""
+    from flows import serving
+
+    serving.serve(model, PARAMS, name=name, host=host, ports=range(port, port + replicas))
+
+
+@app.command()
 def ablate() -> None:
     """Ask the paper's five questions of the models that ship: train every arm on every seed, and compare."""
     for name, value in PREFECT.items():

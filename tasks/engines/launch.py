@@ -17,7 +17,7 @@ def open_engine(params: EngineParams, model: Model, log: Path) -> Engine:
     """
     mine = params.of(model.name)
     if mine.kind == "openai":
-        return OpenAIEngine(model.name, params)
+        return OpenAIEngine(model.name, mine)
     if mine.kind == "ray":
         from tasks.engines.ray_engine import RayEngine
 

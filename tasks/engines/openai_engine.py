@@ -1,31 +1,27 @@
 """Servers that speak OpenAI's completions protocol (`vllm serve`, one or many), given the prompt as it stands."""
 
 import asyncio
-import itertools
 import queue
+import random
 import threading
 import time
 from collections.abc import Collection, Sequence
-from concurrent.futures import Future
-from typing import Any, NamedTuple
-
-import httpx
+from concurrent.futures import TimeoutError as TooSlow
+from contextlib import suppress
+from typing import Any
 
 from tasks.engines.params import EngineParams
 from tasks.engines.protocol import Request
+from tasks.engines.replies import Answer
+from tasks.engines.server import GONE, TROUBLE, AbsentError, BusyError, Server, described
+from tasks.engines.servers import Servers, tell
 from tasks.errors import LimoError
 from tasks.records.response import TOO_LONG, Response
 
 TRIES = 8
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
-RETRIED = {408, 409, 425, 429, 500, 502, 503, 504}
-CONTEXT_WORDS = ("context length", "maximum model length", "max_model_len", "longer than the maximum")
-
-
-class _Room(NamedTuple):
-    prompt: int
-    context: int
+CLOSE_SECONDS = 2.0
 
 
 class OpenAIEngine:
@@ -35,72 +31,105 @@ class OpenAIEngine:
         """Find the servers among `params.base_urls` that serve the model `name`.
 
         Raises:
-            LimoError: none does, or one cannot be reached.
+            LimoError: none does, or none answers within `params.patience_seconds`.
         """
-        self._name = name
-        self._timeout = httpx.Timeout(params.timeout_seconds, connect=10)
-        self._urls = [url.rstrip("/") for url in params.base_urls if name in served(url)]
-        if not self._urls:
-            raise LimoError(
-                f"engine.base_urls: no server serves a model named `{name}`: start `vllm serve PATH "
-                f"--served-model-name {name}`, or name its URL"
-            )
-        self._turn = itertools.count()
-        self._places = params.places
+        self._name, self._params = name, params
         self._done: queue.Queue[Response | Exception] = queue.Queue()
-        self._flying: dict[str, Future[None]] = {}
+        self._failure: Exception | None = None
+        self._flying: set[str] = set()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._retried = 0
+        self._cut = False
+        started = time.monotonic()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._client = asyncio.run_coroutine_threadsafe(self._connect(), self._loop).result()
+        try:
+            asyncio.run_coroutine_threadsafe(self._connect(), self._loop).result()
+        except BaseException:
+            self.close()
+            raise
+        self._connect_seconds = round(time.monotonic() - started, 2)
+        self._tell_contexts()
 
-    async def _connect(self) -> httpx.AsyncClient:
-        limits = httpx.Limits(max_connections=self._places, max_keepalive_connections=self._places)
-        return httpx.AsyncClient(timeout=self._timeout, limits=limits)
+    async def _connect(self) -> None:
+        params = self._params
+        self._servers = Servers(self._name, params.base_urls, params.places, params.patience_seconds)
+        await self._servers.connect()
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Nothing yet."""
-        return {}
+        """The servers and their smallest context, and how often requests and servers failed."""
+        servers = self._servers
+        return {
+            "servers": [server.label for server in servers.all],
+            "context": min((server.context for server in servers.all if server.context), default=None),
+            "seconds_to_connect": self._connect_seconds,
+            "requests_retried": self._retried,
+            "servers_lost": servers.lost,
+            "servers_back": servers.back,
+        }
 
     def submit(self, requests: Sequence[Request]) -> None:
         """Send requests, in the background."""
-        for request in requests:
-            self._flying[request.response_id] = asyncio.run_coroutine_threadsafe(self._answer(request), self._loop)
+        self._flying.update(request.response_id for request in requests)
+        self._loop.call_soon_threadsafe(self._start, list(requests))
 
     def finished(self, seconds: float) -> list[Response]:
         """Wait for the first response, up to `seconds`, and take all that are there.
 
         Raises:
-            LimoError: a request was refused, or failed at every try.
+            LimoError: a request was refused, or failed at every try; or no server is left.
         """
+        if self._failure:
+            raise self._failure
         found: list[Response] = []
-        try:
-            found.append(self._take(seconds))
+        until = time.monotonic() + seconds
+        with suppress(queue.Empty):
             while True:
-                found.append(self._take(0))
-        except queue.Empty:
-            return found
-
-    def _take(self, seconds: float) -> Response:
-        item = self._done.get(timeout=seconds) if seconds else self._done.get_nowait()
-        if isinstance(item, Exception):
-            raise item
-        self._flying.pop(item.response_id, None)
-        return item
+                left = 0 if found else until - time.monotonic()
+                item = self._done.get(timeout=left) if left > 0 else self._done.get_nowait()
+                if isinstance(item, Exception):
+                    self._failure = item
+                    break
+                if item.response_id in self._flying:
+                    self._flying.discard(item.response_id)
+                    found.append(item)
+        if self._failure and not found:
+            raise self._failure
+        return found
 
     def cancel(self, response_ids: Collection[str]) -> None:
         """Close the connections of these requests; vLLM's server stops generating then."""
-        for key in response_ids:
-            if future := self._flying.pop(key, None):
-                future.cancel()
+        dropped = [key for key in response_ids if key in self._flying]
+        self._flying.difference_update(dropped)
+        if dropped:
+            self._loop.call_soon_threadsafe(self._drop, dropped)
 
     def close(self) -> None:
-        """Drop what is in flight and end the background thread."""
-        self.cancel(list(self._flying))
-        asyncio.run_coroutine_threadsafe(self._client.aclose(), self._loop).result(timeout=10)
+        """Drop what is in flight and end the background thread, within about two seconds."""
+        with suppress(TooSlow, RuntimeError):
+            asyncio.run_coroutine_threadsafe(self._leave(), self._loop).result(timeout=CLOSE_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=10)
+        self._thread.join(timeout=CLOSE_SECONDS)
+
+    async def _leave(self) -> None:
+        mine = asyncio.current_task()
+        others = [task for task in asyncio.all_tasks() if task is not mine]
+        for task in others:
+            task.cancel()
+        await asyncio.wait(others, timeout=CLOSE_SECONDS / 2) if others else None
+        if hasattr(self, "_servers"):
+            await self._servers.close()
+
+    def _start(self, requests: list[Request]) -> None:
+        for request in requests:
+            self._tasks[request.response_id] = self._loop.create_task(self._answer(request))
+
+    def _drop(self, keys: list[str]) -> None:
+        for key in keys:
+            if task := self._tasks.pop(key, None):
+                task.cancel()
 
     async def _answer(self, request: Request) -> None:
         try:
@@ -108,40 +137,62 @@ class OpenAIEngine:
         except Exception as error:
             # Raised again in the sampler's thread, by `finished`.
             self._done.put(error)
+        finally:
+            self._tasks.pop(request.response_id, None)
 
     async def _tried(self, request: Request) -> Response:
-        started, pause, problem = time.monotonic(), FIRST_PAUSE_SECONDS, ""
-        for _ in range(TRIES):
-            url = self._urls[next(self._turn) % len(self._urls)]
+        """Ask until a server answers. A refused connection is no try: the request had no part in it."""
+        started, tries, pauses, refused_since = time.monotonic(), 0, 0, None
+        while True:
+            server: Server | None = None
             try:
-                reply = await self._client.post(f"{url}/completions", json=self._body(request))
-                if _too_long(reply):
-                    prompt, context = await self._measure(url, request)
-                    if prompt >= context:
-                        return request.finish("", TOO_LONG, prompt, 0, 0.0)
-                    body = self._body(request) | {"max_tokens": context - prompt}
-                    reply = await self._client.post(f"{url}/completions", json=body)
-                if reply.status_code == 200:
-                    return _response(request, reply.json(), time.monotonic() - started)
-                problem = f"{url}: HTTP {reply.status_code}: {' '.join(reply.text.split())[:200]}"
-                if reply.status_code not in RETRIED:
-                    raise LimoError(problem)
-            except (httpx.RequestError, ValueError, KeyError) as error:
-                problem = f"{url}: {type(error).__name__} {error}".rstrip()
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-        raise LimoError(f"{problem}; gave up after {TRIES} tries; what had finished is in the ledger")
+                async with self._servers.lend(request.prompt, self._params.timeout_seconds) as server:
+                    return await self._ask(server, request, started)
+            except BusyError as error:
+                assert server is not None
+                server.answered()
+                self._servers.rest(server, error.seconds)
+                problem, refused_since = f"{server.shown}: {error}", refused_since or time.monotonic()
+                if time.monotonic() - refused_since > self._params.patience_seconds:
+                    raise LimoError(f"{problem}; what had finished is in the ledger") from None
+            except TROUBLE as error:
+                assert server is not None
+                taken_out = not server.alive
+                problem, refused_since = f"{server.shown}: {described(error)}", None
+                self._note(server, error)
+                tries += not (taken_out or isinstance(error, GONE))
+                if tries >= TRIES:
+                    raise LimoError(
+                        f"{problem}; gave up after {TRIES} tries; what had finished is in the ledger"
+                    ) from None
+            self._retried += 1
+            if server.alive:
+                await asyncio.sleep(_pause(pauses))
+                pauses += 1
 
-    async def _measure(self, url: str, request: Request) -> _Room:
-        """Tokens of a prompt, and of the server's context: its refusal does not say whether any response would fit."""
-        body = {"model": self._name, "prompt": request.prompt, "add_special_tokens": False}
-        reply = await self._client.post(f"{url.removesuffix('/v1')}/tokenize", json=body)
-        if reply.status_code != 200:
-            raise LimoError(
-                f"{url}: prompt and max_tokens exceed its context, and it has no /tokenize: lower max_tokens"
-            )
-        measured = reply.json()
-        return _Room(measured["count"], measured["max_model_len"])
+    def _note(self, server: Server, error: Exception) -> None:
+        if isinstance(error, AbsentError) and len(self._servers.all) == 1:
+            raise LimoError(f"{server.shown}: {error}") from None
+        self._servers.failed(server, described(error), gone=isinstance(error, (*GONE, AbsentError)))
+
+    async def _ask(self, server: Server, request: Request, started: float) -> Response:
+        body = self._body(request)
+        answer = await server.complete(body)
+        if answer is None:
+            count, context = (room := await server.measure(request.prompt)).count, room.max_model_len
+            if count >= context:
+                return request.finish("", TOO_LONG, count, 0, 0.0)
+            self._tell_cut(server, context)
+            answer = await server.complete(body | {"max_tokens": context - count})
+            if answer is None:
+                raise LimoError(f"{server.shown}: refuses {context - count} tokens that its context has room for")
+        server.answered()
+        return self._response(server, request, answer, started)
+
+    def _response(self, server: Server, request: Request, answer: Answer, started: float) -> Response:
+        seconds = round(time.monotonic() - started, 3)
+        counts = (answer.n_prompt_tokens, answer.n_tokens)
+        return request.finish(answer.text, answer.reason, *counts, seconds, answer.logprob_sum, server.label)
 
     def _body(self, request: Request) -> dict[str, Any]:
         asked = request.sampling
@@ -163,30 +214,32 @@ class OpenAIEngine:
         }
         if asked.stop:
             body["stop"] = list(asked.stop)
+        if self._params.logprobs:
+            # Of the tokens drawn alone, before temperature.
+            body["logprobs"] = 0
+        if asked.loop_tokens:
+            body["repetition_detection"] = {"max_pattern_size": asked.loop_tokens, "min_count": asked.loop_repeats}
         return body
 
+    def _tell_contexts(self) -> None:
+        known = {server.shown: server.context for server in self._servers.all if server.context}
+        if len(set(known.values())) > 1:
+            each = ", ".join(f"{url} {context:,}" for url, context in known.items())
+            tell(f"the servers of `{self._name}` differ in their context ({each} tokens): so do the longest responses")
+        asked, least = self._params.max_model_len, min(known.values(), default=None)
+        if asked and least and least < asked:
+            tell(
+                f"engine.max_model_len asks for a context of {asked:,} tokens, a server of `{self._name}` has one of "
+                f"{least:,}: longer responses are cut there"
+            )
 
-def served(url: str) -> list[str]:
-    """The models that a server serves.
-
-    Raises:
-        LimoError: it cannot be reached.
-    """
-    try:
-        reply = httpx.get(f"{url.rstrip('/')}/models", timeout=10).raise_for_status()
-        return [str(model["id"]) for model in reply.json()["data"]]
-    except (httpx.HTTPError, KeyError, ValueError) as error:
-        raise LimoError(f"engine.base_urls: {url}: no list of models ({type(error).__name__}: {error})") from None
+    def _tell_cut(self, server: Server, context: int) -> None:
+        if not self._cut:
+            tell(f"{server.shown}: max_tokens does not fit its context of {context:,} tokens: responses are cut there")
+        self._cut = True
 
 
-def _too_long(reply: httpx.Response) -> bool:
-    return reply.status_code == 400 and any(words in reply.text for words in CONTEXT_WORDS)
-
-
-def _response(request: Request, reply: dict[str, Any], seconds: float) -> Response:
-    choice, usage = reply["choices"][0], reply.get("usage") or {}
-    reason = choice["finish_reason"]
-    if reason not in ("stop", "length"):
-        raise ValueError(f"the server ended a response with {reason}")
-    prompt_tokens, tokens = usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)
-    return request.finish(choice["text"], reason, prompt_tokens, tokens, round(seconds, 3))
+def _pause(before: int) -> float:
+    """Seconds to wait after so many pauses: twice as long each time, with jitter so that not all come back at once."""
+    longest: float = min(FIRST_PAUSE_SECONDS * 2**before, LONGEST_PAUSE_SECONDS)
+    return random.uniform(0.5, 1.0) * longest

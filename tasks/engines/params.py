@@ -101,7 +101,10 @@ class ChatParams(Params):
     """How a question becomes a prompt: the model's own chat template with this system message."""
 
     system: str | None = SYSTEM
-    """The system message; null: none. Paper: the default."""
+    """The system message; null: none, or the template's own. Paper: the default; DeepSeek-R1's authors advise none."""
+    thinking: bool | None = None
+    """Whether the model reasons before it answers, where its template has the switch `enable_thinking`, as Qwen3's has;
+    null: as the template does by itself."""
 
 
 class SamplingParams(Params):

@@ -1,8 +1,9 @@
 """Questions into prompts, through the model's own chat template."""
 
-from collections.abc import Callable
+import re
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasks.engines.environment import set_environment
 from tasks.engines.params import ChatParams
@@ -12,25 +13,52 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
+OPENED = re.compile(r"<think>\s*\Z")
+"""A prompt that ends so has begun the model's reasoning for it: DeepSeek-R1's and QwQ's templates do."""
 
 
-def prompt_renderer(folder: Path, chat: ChatParams) -> Callable[[str], str]:
+class Renderer:
+    """From a question's text to the prompt that one model is given."""
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", chat: ChatParams) -> None:
+        """Prompts by the tokenizer's chat template, which holds the begin-of-text token where the model wants one."""
+        self._tokenizer = tokenizer
+        self._system = [{"role": "system", "content": chat.system}] if chat.system else []
+        # A template that does not know the name ignores it.
+        self._options: dict[str, Any] = {} if chat.thinking is None else {"enable_thinking": chat.thinking}
+        found = OPENED.search(self("1 + 1 = ?"))
+        self.opened = found[0] if found else ""
+        """What every prompt ends with that belongs to the response, such as `<think>` and a line break, or nothing. The
+        model does not repeat it: what it writes begins inside its reasoning, and is whole with this before it."""
+
+    def __call__(self, question: str) -> str:
+        """The prompt of a question."""
+        return self.render(question, **self._options)
+
+    def render(self, question: str, **options: Any) -> str:
+        """The prompt of a question with these options of the template."""
+        messages = [*self._system, {"role": "user", "content": question}]
+        return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options))
+
+
+def prompt_renderer(folder: Path, chat: ChatParams) -> Renderer:
     """A function from a question's text to the prompt that the model in `folder` is given.
 
     Raises:
-        LimoError: the folder has no tokenizer that loads, or no chat template.
+        LimoError: the folder has no tokenizer that loads, or no chat template, or the template takes no system message.
     """
+    from jinja2 import TemplateError
+
     tokenizer = _load(folder)
     if not tokenizer.chat_template:
         raise LimoError(f"{folder}: the tokenizer has no chat template; name a chat model, or add chat_template.jinja")
-    system = [{"role": "system", "content": chat.system}] if chat.system else []
-
-    def render(question: str) -> str:
-        messages = [*system, {"role": "user", "content": question}]
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-
-    _try(render, folder)
-    return render
+    try:
+        renderer = Renderer(tokenizer, chat)
+        _check(renderer, folder, chat)
+    except TemplateError as error:
+        # Some templates refuse a system message, or are broken: said before anything is generated.
+        raise LimoError(f"{folder}: its chat template fails: {error}; try `chat.system: null`") from None
+    return renderer
 
 
 def _load(folder: Path) -> "PreTrainedTokenizerBase":
@@ -45,11 +73,12 @@ def _load(folder: Path) -> "PreTrainedTokenizerBase":
         raise LimoError(f"{folder}: its tokenizer does not load: {' '.join(str(error).split())[:200]}") from None
 
 
-def _try(render: Callable[[str], str], folder: Path) -> None:
-    """Some templates refuse a system message, or are broken: say so before anything is generated."""
-    from jinja2 import TemplateError
-
-    try:
-        render("1 + 1 = ?")
-    except TemplateError as error:
-        raise LimoError(f"{folder}: its chat template fails: {error}; try `chat.system: null`") from None
+def _check(renderer: Renderer, folder: Path, chat: ChatParams) -> None:
+    """Say what the template makes nothing of."""
+    question = "1 + 1 = ?"
+    if chat.system and chat.system.strip() not in renderer(question):
+        raise LimoError(f"{folder}: its chat template leaves the system message out; set `chat.system: null`")
+    if chat.thinking is None:
+        return
+    if renderer.render(question, enable_thinking=True) == renderer.render(question, enable_thinking=False):
+        print(f"limo: {folder}: chat.thinking changes nothing: its chat template has no such switch", file=sys.stderr)

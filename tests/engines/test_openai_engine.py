@@ -1,81 +1,34 @@
-"""The client against a small server that speaks the protocol: right answers, failures, refusals, slowness."""
+"""The client against small servers that speak the protocol: right answers, failures, refusals, slowness, deaths."""
 
-import json
-import threading
+import subprocess
+import sys
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tasks.engines import openai_engine
+from tasks.engines import openai_engine, servers
 from tasks.engines.openai_engine import OpenAIEngine
 from tasks.engines.params import EngineParams, SamplingParams
 from tasks.engines.protocol import make_request
 from tasks.errors import LimoError
-from tasks.records.response import TOO_LONG
-
-CONTEXT = 20
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        self._reply(200, {"data": [{"id": "strong"}]})
-
-    def do_POST(self):
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        server = self.server
-        with server.lock:
-            server.asked.append(asked)
-            server.now += 1
-            server.most = max(server.most, server.now)
-            fails = server.failures.pop(0) if server.failures else None
-        time.sleep(server.pause)
-        with server.lock:
-            server.now -= 1
-        length = len(asked["prompt"].split())
-        if self.path == "/tokenize":
-            self._reply(200, {"count": length, "max_model_len": CONTEXT})
-            return
-        if fails is not None:
-            self._reply(fails, {"message": "try later"})
-        elif length + asked["max_tokens"] > CONTEXT:
-            self._reply(400, {"message": "This model's maximum context length is 20 tokens."})
-        else:
-            reason = "length" if asked["prompt"] == "cut" else "stop"
-            choice = {"text": f"{asked['prompt']} {asked['seed']}", "finish_reason": reason}
-            self._reply(200, {"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 2}})
-
-    def _reply(self, status, content):
-        raw = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(raw)))
-        self.end_headers()
-        self.wfile.write(raw)
-
-    def log_message(self, *_):
-        pass
+from tasks.records.response import LOOP, TOO_LONG
+from tests.engines.scripted_server import CONTEXT, GARBLED, ScriptedServer
 
 
 @pytest.fixture
 def start(monkeypatch):
     monkeypatch.setattr(openai_engine, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(servers, "FIRST_PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(servers, "LONGEST_PROBE_SECONDS", 0.1)
     started = []
 
-    def start(failures=(), pause=0.0):
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.lock, server.asked, server.failures, server.pause = threading.Lock(), [], list(failures), pause
-        server.now = server.most = 0
-        server.url = f"http://127.0.0.1:{server.server_port}/v1"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        started.append(server)
-        return server
+    def start(*arguments, **script):
+        started.append(ScriptedServer(*arguments, **script))
+        return started[-1]
 
     yield start
     for server in started:
-        server.shutdown()
-        server.server_close()
+        server.stop()
 
 
 @pytest.fixture
@@ -96,18 +49,25 @@ def ask(prompt="3 + 4?", index=0, **sampling):
 
 
 def finish(engine, *requests):
-    for request in requests:
-        engine.submit([request])
-    found = {}
+    engine.submit(requests)
+    found, until = {}, time.monotonic() + 20
     while len(found) < len(requests):
+        assert time.monotonic() < until
         found |= {response.response_id: response for response in engine.finished(5)}
     return [found[request.response_id] for request in requests]
+
+
+def wait_for(condition):
+    until = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 def test_the_prompt_goes_as_it_stands_with_its_own_seed(start, connect):
     server, request = start(), ask(top_k=5, stop=("\n\n",))
     response = finish(connect(server.url), request)[0]
-    expected = request.finish(f"3 + 4? {request.own_seed}", "stop", 3, 2, response.seconds)
+    expected = request.finish(f"3 + 4? {request.own_seed}", "stop", 3, 2, response.seconds, None, server.url)
     assert response == expected.model_copy(update={"finished_at": response.finished_at})
     sent = server.asked[0]
     assert (sent["model"], sent["prompt"], sent["max_tokens"], sent["top_k"], sent["stop"]) == (
@@ -119,24 +79,149 @@ def test_the_prompt_goes_as_it_stands_with_its_own_seed(start, connect):
     )
 
 
-def test_a_cut_response_says_so(start, connect):
-    assert finish(connect(start().url), ask("cut"))[0].finish_reason == "length"
+def test_what_vllm_says_of_itself_and_of_the_tokens_is_kept(start, connect):
+    server = start(version="0.32.0")
+    engine = connect(server.url)
+    response = finish(engine, ask())[0]
+    assert (response.engine, response.logprob_sum) == (f"vllm 0.32.0 {server.url}", -0.75)
+    facts = engine.facts
+    assert facts.pop("seconds_to_connect") < 5
+    assert facts == {
+        "servers": [f"vllm 0.32.0 {server.url}"],
+        "context": CONTEXT,
+        "requests_retried": 0,
+        "servers_lost": 0,
+        "servers_back": 0,
+    }
+    assert finish(connect(server.url, logprobs=False), ask())[0].logprob_sum is None
 
 
-def test_busy_and_broken_servers_are_tried_again(start, connect):
-    server = start(failures=[429, 503, 500])
-    assert finish(connect(server.url), ask())[0].finish_reason == "stop"
-    assert len(server.asked) == 4
+def test_a_cut_response_and_a_loop_say_so(start, connect):
+    server = start()
+    cut, loop = finish(connect(server.url), ask("cut"), ask("loops", loop_tokens=40, loop_repeats=3))
+    assert (cut.finish_reason, loop.finish_reason) == ("length", LOOP)
+    sent = [asked.get("repetition_detection") for asked in server.asked]
+    assert {"max_pattern_size": 40, "min_count": 3} in sent
+    assert None in sent
 
 
-def test_another_server_takes_over_from_one_that_died(start, connect):
+@pytest.mark.parametrize("failures", [[429, 503, 500], [GARBLED, GARBLED], [408, 409, 425, 429, 502, 504]])
+def test_busy_and_broken_servers_are_tried_again(start, connect, failures):
+    server = start(failures)
+    engine = connect(server.url)
+    assert finish(engine, ask())[0].finish_reason == "stop"
+    assert len(server.asked) == len(failures) + 1
+    assert engine.facts["requests_retried"] == len(failures)
+
+
+def test_a_server_that_asks_for_rest_gets_it(start, connect):
+    server = start([429], retry_after=1)
+    began = time.monotonic()
+    finish(connect(server.url), ask(index=0))
+    assert time.monotonic() - began > 1
+
+
+def test_samples_of_one_prompt_go_to_the_same_server(start, connect):
+    pair = start(), start()
+    finish(connect(*(server.url for server in pair), in_flight=16), *(ask("one", n) for n in range(3)), ask("two"))
+    assert sorted([asked["prompt"] for asked in server.asked] for server in pair) == [["one"] * 3, ["two"]]
+
+
+def test_another_server_takes_over_from_one_that_died_until_it_is_back(start, connect, capfd):
     alive, dying = start(), start()
-    engine = connect(dying.url, alive.url)
-    dying.shutdown()
-    dying.server_close()
-    responses = finish(engine, *(ask(index=index) for index in range(6)))
+    engine = connect(dying.url, alive.url, in_flight=4)
+    dying.stop()
+    responses = finish(engine, *(ask(f"p{n}") for n in range(6)))
     assert [response.finish_reason for response in responses] == ["stop"] * 6
     assert len(alive.asked) == 6
+    dying.start()
+    wait_for(lambda: engine.facts["servers_back"] == 1)
+    dying.asked.clear()
+    finish(engine, *(ask(f"q{n}") for n in range(4)))
+    assert len(dying.asked) == 2
+    lines = capfd.readouterr().err.splitlines()
+    assert [line.split(" (")[0] for line in lines] == [
+        f"limo: {dying.url}: taken out",
+        f"limo: {dying.url}: back after 0 s",
+    ]
+
+
+@pytest.mark.parametrize("asked_later", [4, 0])
+def test_what_a_dead_server_was_working_on_goes_on_at_once(start, connect, monkeypatch, asked_later):
+    """It answers nothing any more and closes no connection; a new request, or asking it how it is, shows that."""
+    monkeypatch.setattr(servers, "WATCH_SECONDS", 0.3)
+    stuck, alive = start(pause=600), start()
+    engine = connect(stuck.url, alive.url, in_flight=8)
+    engine.submit([ask(f"p{n}") for n in range(4)])
+    wait_for(lambda: stuck.now == 2)
+    stuck.stop(in_silence=True)
+    engine.submit([ask(f"q{n}") for n in range(asked_later)])
+    responses, until = [], time.monotonic() + 10
+    while len(responses) < 4 + asked_later:
+        assert time.monotonic() < until
+        responses += engine.finished(5)
+    assert engine.facts["servers_lost"] == 1
+
+
+def test_a_server_that_is_healthy_in_words_alone_stays_out(start, connect, capfd):
+    ill, well = start(), start()
+    engine = connect(ill.url, well.url)
+    ill.always = 500
+    finish(engine, *(ask(f"p{n}") for n in range(20)))
+    asked = len(ill.asked)
+    wait_for(lambda: len(ill.asked) > asked)
+    assert engine.facts["servers_back"] == 0
+    ill.always = None
+    wait_for(lambda: engine.facts["servers_back"] == 1)
+    assert capfd.readouterr().err.count("taken out") == 1
+
+
+def test_a_server_that_is_down_at_the_start_comes_in_later(start, connect, capfd):
+    late, there = start(), start()
+    late.stop()
+    engine = connect(late.url, there.url)
+    assert f"{late.url}: left out until it answers" in capfd.readouterr().err
+    late.start()
+    wait_for(lambda: engine.facts["servers_back"] == 1)
+    finish(engine, *(ask(f"p{n}") for n in range(4)))
+    assert len(there.asked) == 2
+
+
+def test_no_server_for_too_long_is_one_line(start, connect):
+    with pytest.raises(LimoError, match=r"no server of `strong` has answered for 0 s: http://127.0.0.1:9/v1; .*ledger"):
+        connect("http://127.0.0.1:9/v1", patience_seconds=0.3)
+    dying = start()
+    engine = connect(dying.url, patience_seconds=0.3)
+    dying.stop()
+    engine.submit([ask()])
+    with pytest.raises(LimoError, match=rf"no server .* answered .*{dying.url}; start one and rerun"):
+        engine.finished(5)
+    dying.start()
+
+
+def test_servers_of_another_model_are_left_out(start, connect, capfd):
+    other, mine = start(model="weak"), start()
+    engine = connect(other.url, mine.url)
+    finish(engine, *(ask(f"p{n}") for n in range(4)))
+    assert (len(other.asked), len(mine.asked)) == (0, 4)
+    assert f"{other.url}: serves no model named `strong`" in capfd.readouterr().err
+    with pytest.raises(LimoError, match="no server serves a model named `weaker`"):
+        connect(other.url, mine.url, name="weaker")
+
+
+def test_a_server_that_came_back_with_another_model_is_left(start, connect):
+    changed, same = start(), start()
+    engine = connect(changed.url, same.url)
+    changed.always = 404
+    assert len(finish(engine, *(ask(f"p{n}") for n in range(4)))) == 4
+    assert engine.facts["servers_lost"] == 1
+
+
+def test_contexts_that_differ_or_are_too_small_are_told(start, connect, capfd):
+    connect(start().url, start(context=30).url, max_model_len=40)
+    told = capfd.readouterr().err
+    assert "the servers of `strong` differ in their context" in told
+    assert "engine.max_model_len asks for a context of 40 tokens, a server of `strong` has one of 20" in told
 
 
 def test_no_more_connections_than_places(start, connect):
@@ -152,17 +237,36 @@ def test_a_prompt_too_long_is_recorded_and_not_tried_again(start, connect):
     assert len(server.asked) == 2
 
 
-def test_a_response_gets_the_room_there_is(start, connect):
+def test_a_response_gets_the_room_there_is(start, connect, capfd):
     server = start()
-    assert finish(connect(server.url), ask(max_tokens=32768))[0].finish_reason == "stop"
-    assert [asked.get("max_tokens") for asked in server.asked] == [32768, None, 17]
+    engine = connect(server.url)
+    requests = [ask(index=n, max_tokens=32768) for n in range(2)]
+    assert [response.finish_reason for response in finish(engine, *requests)] == ["stop", "stop"]
+    assert sorted(asked.get("max_tokens", 0) for asked in server.asked) == [0, 0, 17, 17, 32768, 32768]
+    assert capfd.readouterr().err.count("max_tokens does not fit its context of 20 tokens") == 1
 
 
-def test_a_refused_request_is_one_line(start, connect):
-    engine = connect(start(failures=[404]).url)
-    engine.submit([ask()])
-    with pytest.raises(LimoError, match="HTTP 404: .*try later"):
+@pytest.mark.parametrize("status", [401, 404])
+def test_a_refused_request_is_one_line_and_what_had_finished_is_given_first(start, connect, status):
+    server = start()
+    engine = connect(server.url, in_flight=1)
+    good, bad = ask("good"), ask("bad")
+    engine.submit([good])
+    wait_for(lambda: engine._done.qsize() == 1)
+    server.failures = [status]
+    engine.submit([bad])
+    wait_for(lambda: engine._done.qsize() == 2)
+    assert [response.response_id for response in engine.finished(5)] == [good.response_id]
+    with pytest.raises(LimoError, match=f"{server.url}: HTTP {status}: .*try later"):
         engine.finished(5)
+
+
+def test_a_request_that_fails_at_every_try_is_one_line(start, connect):
+    server = start(poison="bad")
+    engine = connect(server.url)
+    engine.submit([ask("bad")])
+    with pytest.raises(LimoError, match=f"{server.url}: HTTP 500: .*; gave up after 8 tries; .* in the ledger"):
+        engine.finished(10)
 
 
 def test_cancelled_requests_never_come(start, connect):
@@ -175,8 +279,46 @@ def test_cancelled_requests_never_come(start, connect):
     assert engine.finished(0.5) == []
 
 
-def test_a_model_that_no_server_has_and_a_server_that_is_not_there(start, connect):
-    with pytest.raises(LimoError, match="no server serves a model named `weak`"):
-        connect(start().url, name="weak")
-    with pytest.raises(LimoError, match="http://127.0.0.1:9/v1: no list of models"):
-        connect("http://127.0.0.1:9/v1")
+def test_closing_is_quick_with_hundreds_in_flight(start):
+    slow = start(pause=600)
+    engine = OpenAIEngine("strong", EngineParams(kind="openai", base_urls=(slow.url,), in_flight=150))
+    engine.submit([ask(index=n) for n in range(400)])
+    wait_for(lambda: slow.now == 150)
+    began = time.monotonic()
+    engine.close()
+    assert time.monotonic() - began < 2.5
+
+
+STAGE = """
+import signal, sys
+from tasks.engines.openai_engine import OpenAIEngine
+from tasks.engines.params import EngineParams, SamplingParams
+from tasks.engines.protocol import make_request
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+print("up", flush=True)
+engine = OpenAIEngine("strong", EngineParams(kind="openai", base_urls=[sys.argv[1]]))
+try:
+    engine.submit([make_request("m", "3 + 4?", SamplingParams(), index) for index in range(200)])
+    while True:
+        engine.finished(60)
+finally:
+    engine.close()
+"""
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_sigterm_ends_it_whether_servers_are_there_or_awaited(start, there):
+    server = start(pause=600)
+    if not there:
+        server.stop()
+    stage = subprocess.Popen([sys.executable, "-c", STAGE, server.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert stage.stdout.readline() == b"up\n"
+    if there:
+        wait_for(lambda: server.now == 200)
+    else:
+        assert b"left out until it answers" in stage.stderr.readline()
+    began = time.monotonic()
+    stage.terminate()
+    assert stage.wait(10) == 143
+    assert time.monotonic() - began < 5
