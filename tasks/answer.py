@@ -75,8 +75,8 @@ class Protocol(NamedTuple):
     sampling: SamplingParams
 
 
-def groups_of(items: pl.DataFrame, prompts: list[str], answer: AnswerParams) -> list[Group]:
-    """One group of samples an item, by its benchmark's protocol.
+def groups_of(items: pl.DataFrame, prompts: list[str], answer: AnswerParams, opened: str = "") -> list[Group]:
+    """One group of samples an item, by its benchmark's protocol; `opened` is what the prompts end with, see `Group`.
 
     Raises:
         LimoError: params override a benchmark that is not among the items.
@@ -87,7 +87,7 @@ def groups_of(items: pl.DataFrame, prompts: list[str], answer: AnswerParams) -> 
             raise LimoError(f"params.yaml: answer.benchmarks.{name}: no such benchmark; there are {sorted(there)}")
     rows = items.iter_rows(named=True)
     return [
-        Group(row["item_id"], prompt, row["gold"], row["kind"], *answer.protocol(row["benchmark"]))
+        Group(row["item_id"], prompt, row["gold"], row["kind"], *answer.protocol(row["benchmark"]), opened)
         for row, prompt in zip(rows, prompts, strict=True)
     ]
 
@@ -139,7 +139,7 @@ def _answer(
     ledger: Path,
 ) -> _Answered:
     render = prompt_renderer(Path(model.path), chat)
-    groups = groups_of(items, [render(text) for text in items["question"]], answer)
+    groups = groups_of(items, [render(text) for text in items["question"]], answer, render.opened)
     sampled = draw(groups, name=f"answer ({arm})", model=model, engine=engine, ledger=ledger)
     return _Answered(answer_rows(sampled, items, arm, model.model_id), sampled.facts)
 

@@ -79,7 +79,7 @@ def answers(
     """One graded response of the arm `name` an item, as ARM_VERDICT without arm and seed."""
     render = prompt_renderer(Path(model.path), chat)
     groups = [
-        Group(row["item_id"], render(row["question"]), row["gold"], row["kind"], 1, protocol.sampling)
+        Group(row["item_id"], render(row["question"]), row["gold"], row["kind"], 1, protocol.sampling, render.opened)
         for row in items.iter_rows(named=True)
     ]
     sampled = draw(groups, name=f"arm ({name} {model.model_id})", model=model, engine=engine, ledger=ledger)

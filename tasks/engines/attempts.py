@@ -61,7 +61,9 @@ def attempt(
     """
     render = prompt_renderer(Path(model.path), chat)
     groups = [
-        Group(row["question_id"], render(row["question"]), row["answer"] or "", "auto", samples, sampling)
+        Group(
+            row["question_id"], render(row["question"]), row["answer"] or "", "auto", samples, sampling, render.opened
+        )
         for row in questions.iter_rows(named=True)
     ]
     book = _Verdicts()
