@@ -20,7 +20,6 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import sys
 import tempfile
 import time
@@ -117,35 +116,31 @@ def _shipped(name: str) -> Model:
     return describe(Path("tasks/shipped") / name, name, f"shipped:{name}")
 
 
-def run(case: Case, rule: Rule, engine: EngineParams, chat: ChatParams) -> Outcome:
-    """Sample a case with a new engine and an empty ledger."""
-    ledger = Path(tempfile.mkdtemp(prefix="adaptive-"))
+def run(case: Case, rule: Rule, engine: EngineParams, chat: ChatParams, work: Path) -> Outcome:
+    """Sample a case with a new engine and an empty ledger, under `work`."""
     starting = 0.0
 
     def start() -> Engine:
         nonlocal starting
         began = time.perf_counter()
-        started = _warm(open_engine(engine, case.model, ledger / "engine.log"), case.model)
+        started = _warm(open_engine(engine, case.model, work / "engine.log"), case.model)
         starting = time.perf_counter() - began
         return started
 
-    try:
-        began = time.perf_counter()
-        tried = attempt(
-            case.questions,
-            name=f"{case.stage} ({case.pool}, {'full' if rule is never else 'adaptive'})",
-            model=case.model,
-            samples=case.samples,
-            sampling=case.sampling,
-            rule=rule,
-            engine=engine,
-            chat=chat,
-            ledger=ledger / "ledger",
-            start=start,
-        )
-        return _outcome(case, tried, time.perf_counter() - began - starting, starting)
-    finally:
-        shutil.rmtree(ledger, ignore_errors=True)
+    began = time.perf_counter()
+    tried = attempt(
+        case.questions,
+        name=f"{case.stage} ({case.pool}, {'full' if rule is never else 'adaptive'})",
+        model=case.model,
+        samples=case.samples,
+        sampling=case.sampling,
+        rule=rule,
+        engine=engine,
+        chat=chat,
+        ledger=Path(tempfile.mkdtemp(dir=work)) / "ledger",
+        start=start,
+    )
+    return _outcome(case, tried, time.perf_counter() - began - starting, starting)
 
 
 def _warm(engine: Engine, model: Model) -> Engine:
@@ -184,9 +179,9 @@ def decide(case: Case, attempts: pl.DataFrame) -> pl.DataFrame:
     return screen.decide(case.questions, attempts).select("question_id", "reason", "evidence")
 
 
-def compare(case: Case, engine: EngineParams, chat: ChatParams) -> dict[str, Any]:
+def compare(case: Case, engine: EngineParams, chat: ChatParams, work: Path) -> dict[str, Any]:
     """Run a case in full and adaptive, print both, and return the numbers."""
-    full, adaptive = run(case, never, engine, chat), run(case, case.rule, engine, chat)
+    full, adaptive = (run(case, rule, engine, chat, work) for rule in (never, case.rule))
     same = full.decided.equals(adaptive.decided)
     print(f"\n{case.stage}, pool {case.pool}: {case.questions.height} questions, up to {case.samples} samples each")
     for name, one in (("full", full), ("adaptive", adaptive)):
@@ -235,9 +230,11 @@ def main() -> None:
     for name, shares in SOLVED_OF_8.items():
         print(f"{name}: by arithmetic {expected_ratio(shares, 32, rule):.2f} times fewer samples for a band of 1 to 3")
     compared = cases(options.questions, options.default_questions)
-    # The first run of a process also loads and compiles what grades and generates: no part of what is compared.
-    run(compared[0]._replace(questions=compared[0].questions.head(3), pool="warming up"), never, engine, chat)
-    found = [compare(case, engine, chat) for case in compared]
+    with tempfile.TemporaryDirectory(prefix="adaptive-") as folder:
+        # The first run of a process also loads and compiles what grades and generates: no part of what is compared.
+        first = compared[0]._replace(questions=compared[0].questions.head(3), pool="warming up")
+        run(first, never, engine, chat, Path(folder))
+        found = [compare(case, engine, chat, Path(folder)) for case in compared]
     machine = {"cores": os.cpu_count(), "cpu": platform.machine()}
     options.results.parent.mkdir(parents=True, exist_ok=True)
     options.results.write_text(json.dumps({"machine": machine, "cases": found}, indent=2) + "\n", encoding="utf-8")
