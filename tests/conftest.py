@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-LONGEST = ("test_pipeline.py", "test_train.py", "test_arm.py", "test_on_ray.py")
+LONGEST = ("test_pipeline.py", "test_real_servers.py", "test_train.py", "test_arm.py", "test_on_ray.py")
 """By name, the longest first."""
 
 
