@@ -4,6 +4,8 @@ from pathlib import Path
 
 LONGEST = (
     "test_pipeline.py",
+    "test_drills.py",
+    "test_real_servers.py",
     "test_train.py",
     "test_ray_engine.py",
     "test_replicas.py",

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import httpx
 
 from tasks.engines.environment import VARIABLES
+from tasks.engines.limits import available_bytes, cpu_cache_bytes
 from tasks.engines.params import EngineParams
 from tasks.errors import LimoError
 from tasks.stage import die_with_parent
@@ -72,6 +73,8 @@ def start_servers(
     for port in ports:
         _require_free(host, port)
     logs.mkdir(parents=True, exist_ok=True)
+    if on_cpu and params.kv_cache_gib is None:
+        params = _with_cache(params, folder, len(ports))
     return [
         _start(
             command(name, folder, params, host=host, port=port, on_cpu=on_cpu),
@@ -126,8 +129,8 @@ def command(name: str, folder: Path, params: EngineParams, *, host: str, port: i
     words += ["--gpu-memory-utilization", params.gpu_memory_utilization]
     # The checkpoint's own sampling defaults must not override ours; its end tokens still count.
     words += ["--generation-config", "vllm", "--seed", 0, "--enable-prefix-caching", "--disable-uvicorn-access-log"]
-    if params.max_model_len is not None:
-        words += ["--max-model-len", params.max_model_len]
+    # "auto" is the model's own limit, or what the KV cache holds if that is less.
+    words += ["--max-model-len", params.max_model_len or "auto"]
     if params.kv_cache_gib is not None:
         words += ["--kv-cache-memory-bytes", int(params.kv_cache_gib * 2**30)]
     if on_cpu:
@@ -146,6 +149,13 @@ def environment(replicas: int, params: EngineParams, *, on_cpu: bool) -> dict[st
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         added["OMP_NUM_THREADS"] = str(max(1, cores // replicas))
     return added | dict(os.environ)
+
+
+def _with_cache(params: EngineParams, folder: Path, replicas: int) -> EngineParams:
+    """Params with the KV cache of each of so many replicas on a CPU, as the engine `vllm` would choose it."""
+    copies = params.model_copy(update={"data_parallel": params.data_parallel * replicas})
+    chosen = cpu_cache_bytes(folder, copies, available_bytes())
+    return params if chosen is None else params.model_copy(update={"kv_cache_gib": chosen / 2**30})
 
 
 def ready(name: str, urls: Sequence[str]) -> str:

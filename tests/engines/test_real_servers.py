@@ -19,6 +19,7 @@ from tasks.engines.prompts import prompt_renderer
 from tasks.engines.protocol import make_request
 from tasks.engines.serve import kill, start_servers, stop, wait_until_up
 from tasks.families import problems
+from tasks.files import read_json
 from tasks.records.question import QUESTION
 from tasks.records.response import LOOP, TOO_LONG
 from tests.builders import SHIPPED, make_model, make_question, write_models
@@ -28,6 +29,7 @@ SAMPLING = SamplingParams(temperature=1.0, max_tokens=160)
 SCREEN = screen.ScreenParams(model="strong", attempts=1, sampling=SAMPLING)
 BAND = band.BandParams(model="strong", samples=12, max_solved=11, sampling=SAMPLING.model_copy(update={"seed": 1}))
 TEACHER = reason.TeacherParams(model="strong", samples=2, sampling=SAMPLING.model_copy(update={"seed": 2}))
+STAGES = ("screen", "band")
 FILES = ("screen/attempts", "screen/kept", "band/attempts", "band/kept", "reason/kept", "reason/rejected")
 
 
@@ -132,6 +134,8 @@ def test_a_server_killed_in_mid_run_changes_nothing(pair, pool, tmp_path, capfd)
     got = run(tmp_path / "killed", pool, params(*pair), before_band=killer.start)
     killer.join()
     assert capfd.readouterr().err.count(f"{victim.url}: taken out") == 1
+    engines = {stage: read_json(tmp_path / f"killed/{stage}/manifest.json")["facts"]["engine"] for stage in STAGES}
+    assert [engines[stage]["servers_lost"] for stage in STAGES] == [0, 1]
     for name, table in expected.items():
         assert table.height > 0
         assert_frame_equal(got[name], table, check_row_order=False)

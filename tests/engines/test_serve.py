@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tasks.engines import serve
 from tasks.engines.params import EngineParams
 from tasks.engines.serve import Local, command, environment, ready, start_servers, stop, wait_until_up, why
 from tasks.errors import LimoError
@@ -33,7 +35,7 @@ def test_a_server_has_the_settings_of_params():
     ):
         assert part in line
     assert "enforce-eager" not in line
-    assert "--max-model-len" not in words(ALONE)
+    assert "--max-model-len auto" in words(ALONE)
     assert "--enforce-eager --no-enable-chunked-prefill" in words(ALONE, on_cpu=True)
 
 
@@ -50,11 +52,15 @@ def test_replicas_on_a_cpu_share_its_cores(monkeypatch):
 
 def test_what_to_put_into_params_is_valid_there():
     lines = ready("strong", ["http://127.0.0.1:8000/v1", "http://127.0.0.1:8001/v1"]).splitlines()
-    import yaml
-
     whole, single = (EngineParams(**yaml.safe_load(line)["engine"]) for line in lines[1:3])
     assert whole.base_urls == single.of("strong").base_urls
     assert (whole.kind, single.kind, single.of("strong").kind) == ("openai", "vllm", "openai")
+
+
+def test_the_kv_cache_of_a_cpu_is_shared_among_replicas(monkeypatch):
+    monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)
+    one, four = (serve._with_cache(ALONE, SHIPPED / "strong", copies).kv_cache_gib for copies in (1, 100_000))
+    assert 0 < four < one
 
 
 def test_a_port_that_is_taken_is_one_line(tmp_path):
