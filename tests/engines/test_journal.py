@@ -1,6 +1,7 @@
 """Journals: what was added outlives the process, whatever ends it, and a full disk."""
 
 import fcntl
+import resource
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from tasks.engines.journal import read_journal
 from tasks.engines.ledger import Ledger
+from tasks.errors import LimoError
 from tests.engines.responses import found, python, respond, segments, write
 
 ADDING = """
@@ -130,6 +132,17 @@ def test_an_empty_or_new_journal_is_no_damage(tmp_path, capsys):
     write(tmp_path, [])
     assert list((tmp_path / "m_a").iterdir()) == []
     assert capsys.readouterr().err == ""
+
+
+def test_a_journal_without_room_is_told_before_anything_is_generated(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
+    try:
+        with pytest.raises(LimoError, match="cannot be written .*what had finished before is safe"):
+            Ledger(tmp_path, "m_a").reserve()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list((tmp_path / "m_a").iterdir()) == []
 
 
 def on_small_disk(folder, flush):
