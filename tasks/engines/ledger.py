@@ -14,7 +14,8 @@ import polars as pl
 import pyarrow as pa
 
 from tasks.engines import compaction
-from tasks.engines.journal import CHECK, Journal, journals, read_journal, recover, to_batch
+from tasks.engines.journal import CHECK, Journal, journals, read_journal, to_batch
+from tasks.engines.recovery import recover
 from tasks.engines.room import writing
 from tasks.engines.segments import SCHEMA, Segment, TornError, drop_abandoned, entries, write_segment
 from tasks.engines.torn import set_aside

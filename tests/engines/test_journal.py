@@ -1,6 +1,7 @@
 """Journals: what was added outlives the process, whatever ends it, and a full disk."""
 
 import fcntl
+import os
 import resource
 import signal
 import subprocess
@@ -71,6 +72,23 @@ def test_after_kill_9_every_response_that_was_added_is_there(tmp_path, flush):
     write(tmp_path, [])
     assert found(tmp_path, last + 1) == list(range(last + 1))
     assert list((tmp_path / "m_a").glob("*.journal")) == []
+
+
+def test_a_forked_worker_that_outlives_its_parent_does_not_keep_the_journal(tmp_path):
+    ledger = Ledger(tmp_path, "m_a")
+    ledger.add([respond(0)])
+    ended, end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(end)
+        os.read(ended, 1)
+        os._exit(0)
+    ledger._journal.leave()  # as the system does for a process that dies
+    write(tmp_path, [])
+    assert len(segments(tmp_path)) == 1
+    os.close(end)
+    assert os.waitpid(child, 0)[1] == 0
+    os.close(ended)
 
 
 def journal_of_a_dead_writer(folder, count):
