@@ -78,17 +78,21 @@ def test_a_forked_worker_that_outlives_its_parent_does_not_keep_the_journal(tmp_
     ledger = Ledger(tmp_path, "m_a")
     ledger.add([respond(0)])
     ended, end = os.pipe()
+    ready, begin = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(end)
+        os.write(begin, b"1")
         os.read(ended, 1)
         os._exit(0)
+    os.read(ready, 1)
     ledger._journal.leave()  # as the system does for a process that dies
     write(tmp_path, [])
     assert len(segments(tmp_path)) == 1
     os.close(end)
     assert os.waitpid(child, 0)[1] == 0
-    os.close(ended)
+    for file in (ended, ready, begin):
+        os.close(file)
 
 
 def journal_of_a_dead_writer(folder, count):
