@@ -9,7 +9,6 @@ import errno
 import fcntl
 import io
 import os
-import sys
 import zlib
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
@@ -19,7 +18,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from tasks.engines.room import is_full, no_room, writing
-from tasks.engines.segments import SCHEMA, new_name, sync_folder, write_segment
+from tasks.engines.segments import SCHEMA, new_name
 from tasks.errors import LimoError
 from tasks.files import make_folder
 from tasks.records.response import Response
@@ -58,6 +57,20 @@ def _check(row: Iterable[Any]) -> int:
     return zlib.crc32("\x1f".join(map(str, row)).encode())
 
 
+_OPEN: set[int] = set()
+"""The journals of this process."""
+
+
+def _close_in_child() -> None:
+    for file in _OPEN:
+        os.close(file)
+    _OPEN.clear()
+
+
+# A forked worker that outlives its killed parent would hold the lock on its journal.
+os.register_at_fork(after_in_child=_close_in_child)
+
+
 class Journal:
     """One writer's journal, open and locked."""
 
@@ -77,8 +90,9 @@ class Journal:
             try:
                 self._begin()
                 # Renamed once it is locked, so that nobody takes it for a dead writer's.
-                _lock(self._file)
+                lock(self._file)
                 scratch.rename(self.path)
+                _OPEN.add(self._file)
             except BaseException:
                 scratch.unlink(missing_ok=True)
                 os.close(self._file)
@@ -148,10 +162,11 @@ class Journal:
 
     def leave(self) -> None:
         """Leave it to whoever enters the ledger next."""
+        _OPEN.discard(self._file)
         os.close(self._file)
 
 
-def _lock(file: int) -> bool:
+def lock(file: int) -> bool:
     """Whether the lock could be had."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -201,37 +216,3 @@ def _require_sound(batch: pa.RecordBatch) -> None:
 def journals(folder: Path) -> list[Path]:
     """The journals of a model, by the time their writers began."""
     return sorted(folder.glob("*.journal"))
-
-
-def recover(folder: Path) -> None:
-    """Make segments of dead writers' journals, and remove those.
-
-    Raises:
-        LimoError: the disk has no room for it; the journals stay.
-    """
-    for path in journals(folder):
-        try:
-            file = os.open(path, os.O_RDWR)
-        except FileNotFoundError:
-            continue
-        try:
-            # Without a name any more, it was recovered by another process between the two lines.
-            if _lock(file) and os.fstat(file).st_nlink:
-                _recover(path)
-        finally:
-            os.close(file)
-
-
-def _recover(path: Path) -> None:
-    rows, whole = read_journal(path)
-    if rows.num_rows:
-        said = f"{rows.num_rows:,} responses of an earlier run are safe in {path.name}"
-        with writing(path.parent, said):
-            write_segment(path.parent, [rows])
-    if whole:
-        path.unlink(missing_ok=True)
-    else:
-        aside = path.with_name(path.name + ".torn")
-        path.rename(aside)
-        print(f"limo: {aside}: cut off while it was written; {rows.num_rows} responses recovered", file=sys.stderr)
-    sync_folder(path.parent)

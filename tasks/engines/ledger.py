@@ -5,6 +5,7 @@ segment, which is never changed. Two writers never touch the same file. Many sma
 disk or copy has torn is set aside as `*.torn`, and only what is unsound of it is generated again.
 """
 
+import sys
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,11 +15,13 @@ import polars as pl
 import pyarrow as pa
 
 from tasks.engines import compaction
-from tasks.engines.journal import CHECK, Journal, journals, read_journal, recover, to_batch
+from tasks.engines.journal import CHECK, Journal, journals, read_journal, to_batch
+from tasks.engines.recovery import recover
 from tasks.engines.room import writing
 from tasks.engines.segments import SCHEMA, Segment, TornError, drop_abandoned, entries, write_segment
 from tasks.engines.torn import set_aside
 from tasks.engines.wanted import Hits, Wanted, gather
+from tasks.errors import LimoError
 from tasks.records.response import RESPONSE, Response
 
 MANY_SEGMENTS = 256
@@ -46,8 +49,15 @@ class Ledger:
         drop_abandoned(self._folder)
         recover(self._folder)
         if compaction.mergeable(self._folder) >= MANY_SEGMENTS:
-            compaction.compact(self._folder)
+            self._merge()
         return self
+
+    def _merge(self) -> None:
+        try:
+            compaction.compact(self._folder)
+        except LimoError as error:
+            # Merging saves time and is no reason to stop.
+            print(f"limo: segments not merged: {error}", file=sys.stderr)
 
     def __exit__(self, *_: object) -> None:
         """Write what waits, whatever ended the block."""

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import polars as pl
 import pyarrow as pa
 
-from tasks.engines.journal import journals, read_journal, recover
+from tasks.engines.journal import journals, read_journal
 from tasks.engines.ledger import Ledger
 from tasks.engines.protocol import response_id
+from tasks.engines.recovery import recover
 from tasks.engines.segments import SCHEMA, Segment, TornError, entries
 from tasks.engines.torn import set_aside
 from tasks.errors import LimoError

@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from tasks.engines.compaction import LOCK, only_one, replace
-from tasks.engines.journal import journals, recover
+from tasks.engines.journal import journals
+from tasks.engines.recovery import recover
 from tasks.engines.segments import Entry, Segment, TornError, entries, stamp_of
 from tasks.errors import LimoError
 

@@ -1,6 +1,8 @@
 """Journals: what was added outlives the process, whatever ends it, and a full disk."""
 
 import fcntl
+import os
+import resource
 import signal
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import pytest
 
 from tasks.engines.journal import read_journal
 from tasks.engines.ledger import Ledger
+from tasks.errors import LimoError
 from tests.engines.responses import found, python, respond, segments, write
 
 ADDING = """
@@ -71,6 +74,27 @@ def test_after_kill_9_every_response_that_was_added_is_there(tmp_path, flush):
     assert list((tmp_path / "m_a").glob("*.journal")) == []
 
 
+def test_a_forked_worker_that_outlives_its_parent_does_not_keep_the_journal(tmp_path):
+    ledger = Ledger(tmp_path, "m_a")
+    ledger.add([respond(0)])
+    ended, end = os.pipe()
+    ready, begin = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(end)
+        os.write(begin, b"1")
+        os.read(ended, 1)
+        os._exit(0)
+    os.read(ready, 1)
+    ledger._journal.leave()  # as the system does for a process that dies
+    write(tmp_path, [])
+    assert len(segments(tmp_path)) == 1
+    os.close(end)
+    assert os.waitpid(child, 0)[1] == 0
+    for file in (ended, ready, begin):
+        os.close(file)
+
+
 def journal_of_a_dead_writer(folder, count):
     ledger = Ledger(folder, "m_a")
     for index in range(count):
@@ -130,6 +154,17 @@ def test_an_empty_or_new_journal_is_no_damage(tmp_path, capsys):
     write(tmp_path, [])
     assert list((tmp_path / "m_a").iterdir()) == []
     assert capsys.readouterr().err == ""
+
+
+def test_a_journal_without_room_is_told_before_anything_is_generated(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
+    try:
+        with pytest.raises(LimoError, match="cannot be written .*what had finished before is safe"):
+            Ledger(tmp_path, "m_a").reserve()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list((tmp_path / "m_a").iterdir()) == []
 
 
 def on_small_disk(folder, flush):

@@ -1,4 +1,5 @@
 import multiprocessing
+import resource
 
 import polars as pl
 
@@ -136,3 +137,17 @@ def test_many_segments_are_merged_when_the_ledger_is_entered(tmp_path, monkeypat
     write(tmp_path, [])
     assert len(segments(tmp_path)) == 1
     assert found(tmp_path, 9) == list(range(8))
+
+
+def test_segments_that_cannot_be_merged_are_told_and_used_as_they_are(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tasks.engines.ledger.MANY_SEGMENTS", 1)
+    write(tmp_path, [respond(index) for index in range(3)], flush_responses=1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with Ledger(tmp_path, "m_a") as ledger:
+            assert len(ledger.lookup(respond(index).response_id for index in range(3))) == 3
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "segments not merged" in capsys.readouterr().err
+    assert len(segments(tmp_path)) == 3

@@ -1,0 +1,43 @@
+"""What dead writers left in their journals is made into segments."""
+
+import os
+import sys
+from pathlib import Path
+
+from tasks.engines.journal import journals, lock, read_journal
+from tasks.engines.room import writing
+from tasks.engines.segments import sync_folder, write_segment
+
+
+def recover(folder: Path) -> None:
+    """Make segments of dead writers' journals, and remove those.
+
+    Raises:
+        LimoError: the disk has no room for it; the journals stay.
+    """
+    for path in journals(folder):
+        try:
+            file = os.open(path, os.O_RDWR)
+        except FileNotFoundError:
+            continue
+        try:
+            # Without a name any more, it was recovered by another process between the two lines.
+            if lock(file) and os.fstat(file).st_nlink:
+                _recover(path)
+        finally:
+            os.close(file)
+
+
+def _recover(path: Path) -> None:
+    rows, whole = read_journal(path)
+    if rows.num_rows:
+        said = f"{rows.num_rows:,} responses of an earlier run are safe in {path.name}"
+        with writing(path.parent, said):
+            write_segment(path.parent, [rows])
+    if whole:
+        path.unlink(missing_ok=True)
+    else:
+        aside = path.with_name(path.name + ".torn")
+        path.rename(aside)
+        print(f"limo: {aside}: cut off while it was written; {rows.num_rows} responses recovered", file=sys.stderr)
+    sync_folder(path.parent)
