@@ -121,8 +121,10 @@ class SamplingParams(Params):
     stop: tuple[str, ...] = ()
     """Texts that end a response, beside the model's own end token. Paper: none."""
     loop_tokens: int = Field(default=0, ge=0)
-    """Stop a response whose last tokens repeat one pattern of up to this many tokens; 0: never. Paper: never. It is
-    recorded with finish reason `loop`."""
+    """Stop a response whose last tokens repeat one pattern of up to this many tokens; 0: never. Paper: never.
+
+    A response so stopped is recorded as `loop`. Looking for it takes about 0.3 microseconds a token for each token of
+    this length, on one core."""
     loop_repeats: int = Field(default=8, ge=2)
     """How often the pattern must stand there in a row."""
     seed: int = Field(default=0, ge=0)

@@ -4,7 +4,7 @@ import importlib.util
 import os
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -104,13 +104,13 @@ def _resources(params: EngineParams) -> dict[str, float]:
 class Actor:
     """A copy of the model in a Ray actor: the loop of `worker.serve` in a thread, between two queues."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, serve: Callable[..., None]) -> None:
         """Begin to load the model."""
         self._inbox: queue.SimpleQueue[Order] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[Report] = queue.SimpleQueue()
         with suppress(OSError):
             child.output_into(setup.log)
-        threading.Thread(target=worker.serve, args=(self._inbox, self._outbox.put, setup), daemon=True).start()
+        threading.Thread(target=serve, args=(self._inbox, self._outbox.put, setup), daemon=True).start()
 
     def put(self, orders: list[Order]) -> None:
         """Take orders."""
@@ -130,14 +130,14 @@ class Actor:
 class RayReplica:
     """A copy in an actor."""
 
-    def __init__(self, setup: Setup, resources: dict[str, float]) -> None:
+    def __init__(self, setup: Setup, resources: dict[str, float], serve: Callable[..., None]) -> None:
         """Start the actor."""
         import ray
 
         paths = os.pathsep.join([os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])])
         environment = {"env_vars": {**VARIABLES, "PYTHONPATH": paths}}
         options = {"max_concurrency": 4, "max_restarts": 0, "runtime_env": environment, **resources}
-        self.actor: Any = ray.remote(Actor).options(**options).remote(setup)
+        self.actor: Any = ray.remote(Actor).options(**options).remote(setup, serve)
         self.reply: Any = self.actor.get.remote(GET_SECONDS)
 
     def send(self, order: Order) -> None:
@@ -179,13 +179,13 @@ def _first_line(error: Exception) -> str:
 class Actors:
     """Starts actors."""
 
-    def __init__(self, resources: dict[str, float]) -> None:
-        """Each takes these resources."""
-        self._resources = resources
+    def __init__(self, resources: dict[str, float], serve: Callable[..., None] = worker.serve) -> None:
+        """Each takes these resources, and does `serve` in a thread."""
+        self._resources, self._serve = resources, serve
 
     def start(self, setup: Setup) -> RayReplica:
         """A copy in an actor."""
-        return RayReplica(setup, self._resources)
+        return RayReplica(setup, self._resources, self._serve)
 
     def wait(self, replicas: Sequence[Replica], seconds: float) -> None:
         """Wait for a reply, or for the end of an actor, which answers in its stead."""

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from types import SimpleNamespace
 
 from tasks.engines.messages import Cancel, Close, Failed, Finished, Results, Started
 
@@ -38,3 +39,8 @@ def run(pipe, setup):
                 pipe.send(Failed("OutOfMemoryError: 1 GiB", out_of_memory=True))
                 return
             pipe.send(Results([Finished(request.response_id, str(os.getpid()), "stop", 1, 2, -0.5)]))
+
+
+def serve(inbox, send, setup):
+    """The same between two queues."""
+    run(SimpleNamespace(recv=inbox.get, send=send), setup)
