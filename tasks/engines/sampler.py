@@ -21,7 +21,7 @@ from tasks.engines.progress import Progress
 from tasks.engines.protocol import Engine
 from tasks.engines.run import Run
 from tasks.engines.sampled import Sampled
-from tasks.records.response import TOO_LONG
+from tasks.records.response import TOO_LONG, Response
 
 POLL_SECONDS = 1.0
 
@@ -71,14 +71,21 @@ def _generate(
     try:
         while not run.done:
             engine.submit(run.next_requests(places))
-            responses = engine.finished(POLL_SECONDS)
-            ledger.add([response for response in responses if response.finish_reason != TOO_LONG])
-            ledger.flush_if_due()
+            _keep(ledger, responses := engine.finished(POLL_SECONDS))
             engine.cancel(run.take(responses))
             shown.tell(run.decided, run.known, run.tokens_generated, round(run.tokens_saved), run.left)
         return {"engine": engine.facts}
+    except (SystemExit, KeyboardInterrupt):
+        # What has finished since the last turn is worth a moment.
+        _keep(ledger, engine.finished(0))
+        raise
     finally:
         engine.close()
+
+
+def _keep(ledger: Ledger, responses: Sequence[Response]) -> None:
+    ledger.add([response for response in responses if response.finish_reason != TOO_LONG])
+    ledger.flush_if_due()
 
 
 @contextmanager

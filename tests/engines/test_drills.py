@@ -1,0 +1,228 @@
+"""Failure drills: the real `band` stage with real vLLM is killed, starved and stopped, and must end as if undisturbed.
+
+After each drill the stage is run again: its tables must equal those of an undisturbed run, and no response may have
+been generated twice. float32, so that a response does not depend on what else was in its batch.
+"""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import polars as pl
+import psutil
+import pytest
+import yaml
+
+from tasks.families import problems
+from tasks.files import read_json
+from tasks.records.question import QUESTION
+from tests.builders import SHIPPED, make_model, make_question, write_models
+
+SAMPLES, QUESTIONS = 12, 24
+PARAMS = {
+    "engine": {
+        "dtype": "float32",
+        "max_model_len": 320,
+        "max_num_seqs": 8,
+        "kv_cache_gib": 0.25,
+        "flush_responses": 16,
+    },
+    "chat": {},
+    "band": {
+        "model": "strong",
+        "samples": SAMPLES,
+        "max_solved": 5,
+        "sampling": {"temperature": 1.0, "max_tokens": 200, "seed": 7},
+    },
+}
+TABLES = ("attempts", "kept", "rejected")
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    """The stage's input: some questions, and one that is longer than the context."""
+    folder = tmp_path_factory.mktemp("stage")
+    drawn = problems("days", QUESTIONS, 5, [3, 5, 8], "pool")
+    questions = [make_question(one.question, one.answer) for one in drawn]
+    questions.insert(3, make_question("Add all of these: " + "17 + 4 - 3 + " * 200 + "1.", "7"))
+    pl.DataFrame([one.model_dump() for one in questions], schema=QUESTION).write_parquet(folder / "questions.parquet")
+    write_models(folder / "models.json", make_model("strong", SHIPPED / "strong"))
+    (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    return folder
+
+
+class Run:
+    """The stage in a process of its own, with its ledger and output in `folder`."""
+
+    def __init__(self, stage, folder, log):
+        paths = {"questions": stage / "questions.parquet", "models": stage / "models.json"}
+        paths |= {"params": stage / "params.yaml", "ledger": folder / "ledger", "out": folder / "out"}
+        options = [part for name, path in paths.items() for part in (f"--{name}", str(path))]
+        self.folder, self.log = folder, log
+        with log.open("ab") as output:
+            command = [sys.executable, "-m", "tasks.band", *options]
+            self.process = psutil.Popen(command, stdout=output, stderr=output, start_new_session=True)
+
+    def ends(self, seconds=120):
+        return self.process.wait(seconds)
+
+    def generated(self):
+        """Responses generated so far, as the progress file tells."""
+        file = self.folder / "progress" / "band.json"
+        told = read_json(file) if file.exists() else {}
+        mine = told.get("pid") == self.process.pid
+        return told["responses"] - told["responses_from_ledger"] if mine else 0
+
+    def until_generated(self, count):
+        while self.generated() < count:
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.05)
+
+    def family(self):
+        """The stage's process, and all below it."""
+        return [self.process, *self.process.children(recursive=True)]
+
+    def engine(self):
+        """The process that holds the model."""
+        return max(self.family()[1:], key=lambda process: process.memory_info().rss)
+
+
+@pytest.fixture
+def start(stage, tmp_path):
+    runs = []
+
+    def start(folder=tmp_path):
+        runs.append(Run(stage, folder, tmp_path / "stage.log"))
+        return runs[-1]
+
+    yield start
+    for run in runs:
+        if run.process.poll() is None:
+            os.killpg(run.process.pid, signal.SIGKILL)
+
+
+def tables(folder):
+    return {name: pl.read_parquet(folder / "out" / f"{name}.parquet") for name in TABLES}
+
+
+def ledger_ids(folder):
+    """The ids of all responses written, each as often as it was generated."""
+    segments = list((folder / "ledger").glob("*/*.parquet"))
+    return pl.concat([pl.read_parquet(path, columns=["response_id"]) for path in segments])["response_id"]
+
+
+def facts(folder):
+    return read_json(folder / "out/manifest.json")["facts"]
+
+
+def gone(processes, seconds=10):
+    """Whether all these processes end soon."""
+    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    return not alive
+
+
+@pytest.fixture(scope="module")
+def undisturbed(stage, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    run = Run(stage, folder, folder / "stage.log")
+    assert run.ends() == 0, run.log.read_text()
+    found = tables(folder)
+    assert found["rejected"]["reason"].value_counts().filter(reason="prompt_too_long")["count"].item() == 1
+    assert found["kept"].height > 3
+    assert facts(folder)["too_long"] == SAMPLES
+    return found
+
+
+def assert_as_undisturbed(folder, undisturbed):
+    found = tables(folder)
+    for name in TABLES:
+        assert found[name].equals(undisturbed[name]), name
+    assert ledger_ids(folder).is_unique().all()
+
+
+def test_the_engine_is_killed_and_runs_out_of_memory_and_the_stage_goes_on(start, undisturbed, tmp_path):
+    run = start()
+    run.until_generated(20)
+    run.engine().kill()
+    before = run.generated()
+    run.until_generated(before + 20)
+    # No more memory than it has: its next step fails.
+    engine = run.engine()
+    resource.prlimit(engine.pid, resource.RLIMIT_AS, (engine.memory_info().vms // 2,) * 2)
+    assert run.ends() == 0, run.log.read_text()
+    told = run.log.read_text()
+    assert facts(tmp_path)["engine"]["restarts"] == 2, told
+    assert "was killed by SIGKILL); started again with up to 4 responses at once" in told
+    assert told.count("ran short of memory") == 2
+    assert "started again with up to 2 responses at once" in told
+    assert "Traceback" not in told
+    assert facts(tmp_path)["responses_generated"] == len(ledger_ids(tmp_path))
+    assert_as_undisturbed(tmp_path, undisturbed)
+
+
+def test_disk_full_then_kill_9_then_sigterm_then_to_the_end(start, undisturbed, tmp_path):
+    with small_disk(tmp_path / "small", "32m") as (folder, grow):
+        run = start(folder)
+        family = []
+        while run.process.poll() is None:
+            family = run.family() if run.process.is_running() else family
+            fill(folder, run.generated())
+            time.sleep(0.05)
+        told = run.log.read_text()
+        assert run.ends() == 2, told
+        assert told.count("no space left on the device") == 1
+        assert "responses are safe in the journal; free some space and run again" in told
+        assert "Traceback" not in told
+        assert gone(family)
+        grow()
+
+        run = start(folder)
+        run.until_generated(20)
+        full = len(ledger_ids(folder))
+        assert full >= 20
+        family = run.family()
+        run.process.kill()
+        assert gone(family)
+
+        run = start(folder)
+        run.until_generated(20)
+        family, told_at = run.family(), time.monotonic()
+        run.process.terminate()
+        assert run.ends() == 128 + signal.SIGTERM
+        assert gone(family, 10 - (time.monotonic() - told_at))
+        kept = len(ledger_ids(folder))
+        assert kept >= full + 40
+
+        run = start(folder)
+        assert run.ends() == 0, run.log.read_text()
+        assert facts(folder)["responses_generated"] == len(ledger_ids(folder)) - kept
+        assert "Traceback" not in run.log.read_text()
+        assert_as_undisturbed(folder, undisturbed)
+
+
+def fill(folder, generated):
+    """Once responses come, take all that is left of the disk."""
+    ballast = folder / "ballast"
+    if generated < 20 or ballast.exists():
+        return
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            return
+
+
+@contextmanager
+def small_disk(folder, size):
+    """A folder on a disk of its own; `grow()` makes room on it again."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
+    try:
+        yield folder, (folder / "ballast").unlink
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
