@@ -41,15 +41,15 @@ from benchmarks.difficulty import (
     of_8,
 )
 from tasks import band, screen
-from tasks.engines.attempts import Attempts, attempt
 from tasks.engines.environment import set_environment
 from tasks.engines.launch import open_engine
-from tasks.engines.outcomes import Rule, never
 from tasks.engines.params import ChatParams, EngineParams, SamplingParams
 from tasks.engines.protocol import Engine, make_request
 from tasks.models.digest import describe
 from tasks.params import load_section
 from tasks.records.model import Model
+from tasks.sampling.attempts import Attempts, attempt
+from tasks.sampling.outcomes import Rule, never
 
 PARAMS = Path("params.yaml")
 RESULTS = Path("benchmarks/results/adaptive.json")

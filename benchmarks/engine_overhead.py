@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from tasks.engines.environment import set_environment
-from tasks.engines.groups import Group
-from tasks.engines.ledger import Ledger
 from tasks.engines.params import ChatParams, EngineParams, SamplingParams
 from tasks.engines.prompts import prompt_renderer
 from tasks.engines.protocol import make_request
-from tasks.engines.sampler import sample
 from tasks.engines.vllm_engine import VllmEngine
 from tasks.families import problems
+from tasks.ledger.ledger import Ledger
+from tasks.sampling.groups import Group
+from tasks.sampling.sampler import sample
 
 MODEL = Path("tasks/shipped/strong")
 

@@ -23,8 +23,8 @@ import polars as pl
 from benchmarks.ledger_data import MODEL, Maker
 from benchmarks.ledger_stores import WANTED, Jsonl, Sqlite, Store
 from benchmarks.pool_data import DATA
-from tasks.engines.compaction import compact
-from tasks.engines.ledger import Ledger
+from tasks.ledger.compaction import compact
+from tasks.ledger.ledger import Ledger
 from tasks.records.response import Response
 
 BATCH = 16

@@ -17,7 +17,7 @@ from typing import Protocol
 import polars as pl
 
 from benchmarks.ledger_data import MODEL
-from tasks.engines.ledger import Ledger
+from tasks.ledger.ledger import Ledger
 from tasks.records.response import Response
 
 NAMES = tuple(Response.model_fields)

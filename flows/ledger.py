@@ -9,15 +9,15 @@ import polars as pl
 import typer
 
 from flows import summary
-from tasks.engines.compaction import compact as merge
-from tasks.engines.ledger_summary import Summary, find, folders, summarise
-from tasks.engines.ledger_summary import verify as verify_model
 from tasks.engines.params import SamplingParams
 from tasks.engines.protocol import make_request
-from tasks.engines.pruning import Pruned, Which, doomed
-from tasks.engines.pruning import prune as remove
-from tasks.engines.recovery import recover
 from tasks.errors import LimoError
+from tasks.ledger.compaction import compact as merge
+from tasks.ledger.pruning import Pruned, Which, doomed
+from tasks.ledger.pruning import prune as remove
+from tasks.ledger.recovery import recover
+from tasks.ledger.summary import Summary, find, folders, summarise
+from tasks.ledger.summary import verify as verify_model
 from tasks.records.model import load_models
 from tasks.records.response import Response
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.engines.progress import RUNNING, STARTING, State, describe
+from tasks.sampling.progress import RUNNING, STARTING, State, describe
 
 FOLDER = Path("artifacts/progress")
 SILENT_SECONDS = 900.0

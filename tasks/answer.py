@@ -10,17 +10,17 @@ from typing import Any, NamedTuple, Self
 import polars as pl
 from pydantic import Field, model_validator
 
-from tasks.engines.draw import draw
-from tasks.engines.groups import Group
 from tasks.engines.params import ChatParams, EngineParams, SamplingParams, refuse_greedy_repeats
 from tasks.engines.prompts import prompt_renderer
-from tasks.engines.sampled import Sampled, with_texts
 from tasks.errors import LimoError
 from tasks.files import publish, read_table
 from tasks.manifest import write_manifest
 from tasks.params import Params
 from tasks.records.benchmark import ANSWER, ITEM
 from tasks.records.model import Model, load_models, require_model
+from tasks.sampling.draw import draw
+from tasks.sampling.groups import Group
+from tasks.sampling.sampled import Sampled, with_texts
 from tasks.stage import stage_main
 
 

@@ -13,11 +13,8 @@ import polars as pl
 
 from tasks.ablation.params import AblationParams, ArmParams, ArmsParams, ProtocolParams
 from tasks.ablation.pick import pick
-from tasks.engines.draw import draw
-from tasks.engines.groups import Group
 from tasks.engines.params import ChatParams, EngineParams
 from tasks.engines.prompts import prompt_renderer
-from tasks.engines.sampled import with_texts
 from tasks.errors import LimoError
 from tasks.files import publish, read_json, read_table
 from tasks.grading.grader import Pair, grade_many
@@ -28,6 +25,9 @@ from tasks.records.benchmark import ITEM
 from tasks.records.chain import SAMPLE, SCORED
 from tasks.records.model import Model, load_models, require_model
 from tasks.records.question import BANDED
+from tasks.sampling.draw import draw
+from tasks.sampling.groups import Group
+from tasks.sampling.sampled import with_texts
 from tasks.stage import stage_main
 from tasks.training.checkpoint import checkpoints
 from tasks.training.job import OUTCOME, Job, job_key

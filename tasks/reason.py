@@ -12,8 +12,6 @@ from typing import Any, NamedTuple, Self
 import polars as pl
 from pydantic import Field, model_validator
 
-from tasks.engines.attempts import TOO_LONG_REASON, attempt
-from tasks.engines.outcomes import never
 from tasks.engines.params import ChatParams, EngineParams, SamplingParams, refuse_greedy_repeats
 from tasks.errors import LimoError
 from tasks.files import publish, read_table
@@ -23,6 +21,8 @@ from tasks.records.chain import CHAIN, chain_id
 from tasks.records.model import Model, load_models, require_model
 from tasks.records.question import BANDED
 from tasks.records.response import ATTEMPT, LOOP, TOO_LONG
+from tasks.sampling.attempts import TOO_LONG_REASON, attempt
+from tasks.sampling.outcomes import never
 from tasks.stage import stage_main
 
 WRONG, UNGRADED, UNSOLVED = "wrong_answer", "ungraded_answer", "no_right_chain"

@@ -118,7 +118,7 @@ def test_a_second_run_trains_and_asks_nothing(project, few, monkeypatch):
 
     before = (few / "verdicts.parquet").read_bytes()
     monkeypatch.setattr("tasks.arm.launch", refuse)
-    monkeypatch.setattr("tasks.engines.draw.open_engine", refuse)
+    monkeypatch.setattr("tasks.sampling.draw.open_engine", refuse)
     assert (project.run("few") / "verdicts.parquet").read_bytes() == before
 
 

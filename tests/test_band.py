@@ -4,11 +4,11 @@ import polars as pl
 import pytest
 
 from tasks.band import BandParams, certain, decide, run
-from tasks.engines.ledger import Ledger
 from tasks.engines.params import ChatParams, EngineParams, SamplingParams
 from tasks.engines.prompts import prompt_renderer
 from tasks.engines.protocol import make_request
 from tasks.files import read_json
+from tasks.ledger.ledger import Ledger
 from tasks.records.question import BANDED, QUESTION
 from tasks.records.response import ATTEMPT, TOO_LONG
 from tests.builders import SHIPPED, make_model, make_question, write_models

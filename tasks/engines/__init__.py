@@ -1,1 +1,1 @@
-"""Sampling models: the ledger, the engines that generate, and the sampler that keeps them full and stops early."""
+"""What generates: vLLM on this machine or on Ray, servers, behind one small protocol; prompts and sampling params."""

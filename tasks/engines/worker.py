@@ -14,8 +14,17 @@ REASONS = {"stop": "stop", "length": "length", "repetition": LOOP}
 SEND_SECONDS = 0.1
 """Results are sent this often: each message wakes the stage, which takes its core from the engine."""
 
+ONEDNN = ("could not create a primitive", "could not create a memory")
+"""What the matrix library of CPUs says, among others when it has no memory."""
 MEMORY_ERRORS = ("OutOfMemoryError", "EngineDeadError", "MemoryError")
-MEMORY_TEXTS = ("out of memory", "cannot allocate memory", "defaultcpuallocator: can't allocate", "not enough memory")
+MEMORY_TEXTS = (
+    "out of memory",
+    "cannot allocate memory",
+    "defaultcpuallocator: can't allocate",
+    "not enough memory",
+    "bad_alloc",
+    *ONEDNN,
+)
 
 
 def serve(inbox: "queue.SimpleQueue[Order]", send: Callable[[Report], None], setup: Setup) -> None:

@@ -6,16 +6,16 @@ import sys
 
 import pytest
 
-from tasks.engines.groups import Group
-from tasks.engines.ledger import Ledger
 from tasks.engines.params import ChatParams, EngineParams, SamplingParams
 from tasks.engines.prompts import prompt_renderer
 from tasks.engines.protocol import make_request
-from tasks.engines.sampled import with_texts
-from tasks.engines.sampler import sample
 from tasks.engines.vllm_engine import VllmEngine
 from tasks.errors import LimoError
+from tasks.ledger.ledger import Ledger
 from tasks.records.response import LOOP, TOO_LONG
+from tasks.sampling.groups import Group
+from tasks.sampling.sampled import with_texts
+from tasks.sampling.sampler import sample
 from tests.builders import SHIPPED
 
 MODEL = SHIPPED / "base"

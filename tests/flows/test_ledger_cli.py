@@ -9,7 +9,7 @@ import pytest
 from tasks.engines.params import SamplingParams
 from tasks.engines.protocol import make_request
 from tests.builders import make_model, write_models
-from tests.engines.responses import found, respond, segments, write
+from tests.ledger.responses import found, respond, segments, write
 
 CLI = [sys.executable, "-c", "from flows.cli import main; main()", "ledger"]
 

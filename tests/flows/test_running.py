@@ -9,13 +9,13 @@ import pytest
 
 from flows import dag, running
 from flows.running import Shown, Watch, descends, lines, of_stage
-from tasks.engines.progress import Progress, file_name
 from tasks.files import write_json
+from tasks.sampling.progress import Progress, file_name
 
 TELLS = """
 import sys, time
 from pathlib import Path
-from tasks.engines.progress import Progress
+from tasks.sampling.progress import Progress
 with Progress(sys.argv[1], 8, Path(sys.argv[2])) as progress:
     progress.start(2, 1)
     print("begun", flush=True)

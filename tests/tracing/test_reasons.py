@@ -1,7 +1,7 @@
 import pytest
 
 from tasks.band import NEVER, TOO_OFTEN, TOO_SELDOM
-from tasks.engines.attempts import TOO_LONG_REASON
+from tasks.sampling.attempts import TOO_LONG_REASON
 from tasks.screen import SOLVED
 from tasks.tracing.reasons import REASONS, in_short, in_words, parsed
 

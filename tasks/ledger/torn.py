@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tasks.engines.room import writing
-from tasks.engines.segments import SCHEMA, Segment, TornError, publish_scratch, stamp_of, write_scratch
+from tasks.ledger.room import writing
+from tasks.ledger.segments import SCHEMA, Segment, TornError, publish_scratch, stamp_of, write_scratch
 
 
 def _all(table: pa.Table) -> pa.Table:

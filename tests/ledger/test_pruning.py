@@ -1,9 +1,9 @@
 import pytest
 
-from tasks.engines.ledger import Ledger
-from tasks.engines.pruning import Which, doomed, prune
 from tasks.errors import LimoError
-from tests.engines.responses import found, respond, segments, write
+from tasks.ledger.ledger import Ledger
+from tasks.ledger.pruning import Which, doomed, prune
+from tests.ledger.responses import found, respond, segments, write
 
 
 def test_only_what_is_named_goes(tmp_path):

@@ -8,13 +8,13 @@ from typing import NamedTuple
 import polars as pl
 import pyarrow as pa
 
-from tasks.engines.journal import journals, read_journal
-from tasks.engines.ledger import Ledger
 from tasks.engines.protocol import response_id
-from tasks.engines.recovery import recover
-from tasks.engines.segments import SCHEMA, Segment, TornError, entries
-from tasks.engines.torn import set_aside
 from tasks.errors import LimoError
+from tasks.ledger.journal import journals, read_journal
+from tasks.ledger.ledger import Ledger
+from tasks.ledger.recovery import recover
+from tasks.ledger.segments import SCHEMA, Segment, TornError, entries
+from tasks.ledger.torn import set_aside
 from tasks.records.response import Response
 
 COUNTED = ("response_id", "finish_reason", "n_prompt_tokens", "n_tokens", "engine", "finished_at")

@@ -3,9 +3,9 @@ import resource
 
 import polars as pl
 
-from tasks.engines.ledger import Ledger
+from tasks.ledger.ledger import Ledger
 from tasks.records.response import RESPONSE
-from tests.engines.responses import found, respond, segments, write
+from tests.ledger.responses import found, respond, segments, write
 
 
 def test_what_was_written_is_found_by_id_and_nothing_else(tmp_path):
@@ -108,7 +108,7 @@ def test_a_scan_sees_what_waits_here_and_in_another_writer(tmp_path):
 
 
 def test_frames_are_bounded_and_hold_only_their_own_texts(tmp_path, monkeypatch):
-    monkeypatch.setattr("tasks.engines.wanted.FRAME_ROWS", 100)
+    monkeypatch.setattr("tasks.ledger.wanted.FRAME_ROWS", 100)
     write(tmp_path, [respond(index, f"{index} " * 100) for index in range(400)], flush_responses=130)
     wanted = pl.DataFrame({"response_id": [respond(index).response_id for index in range(0, 400, 2)]})
     frames = list(Ledger(tmp_path, "m_a").scan(wanted, ["text"]))
@@ -131,7 +131,7 @@ def test_half_a_character_from_a_server_is_kept_as_a_question_mark(tmp_path):
 
 
 def test_many_segments_are_merged_when_the_ledger_is_entered(tmp_path, monkeypatch):
-    monkeypatch.setattr("tasks.engines.ledger.MANY_SEGMENTS", 5)
+    monkeypatch.setattr("tasks.ledger.ledger.MANY_SEGMENTS", 5)
     write(tmp_path, [respond(index) for index in range(8)], flush_responses=1)
     assert len(segments(tmp_path)) == 8
     write(tmp_path, [])
@@ -140,7 +140,7 @@ def test_many_segments_are_merged_when_the_ledger_is_entered(tmp_path, monkeypat
 
 
 def test_segments_that_cannot_be_merged_are_told_and_used_as_they_are(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("tasks.engines.ledger.MANY_SEGMENTS", 1)
+    monkeypatch.setattr("tasks.ledger.ledger.MANY_SEGMENTS", 1)
     write(tmp_path, [respond(index) for index in range(3)], flush_responses=1)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))

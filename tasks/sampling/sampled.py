@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import polars as pl
 import pyarrow.parquet as pq
 
-from tasks.engines.ledger import Ledger
 from tasks.errors import LimoError
+from tasks.ledger.ledger import Ledger
 from tasks.records.response import TOO_LONG
 
 BYTES_A_TOKEN = 6

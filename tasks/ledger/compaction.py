@@ -15,8 +15,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from tasks.engines.room import writing
-from tasks.engines.segments import (
+from tasks.errors import LimoError
+from tasks.ledger.room import writing
+from tasks.ledger.segments import (
     GROUP_BYTES,
     SCHEMA,
     Entry,
@@ -28,8 +29,7 @@ from tasks.engines.segments import (
     sync_folder,
     write_scratch,
 )
-from tasks.engines.torn import set_aside
-from tasks.errors import LimoError
+from tasks.ledger.torn import set_aside
 
 SEGMENT_BYTES = 256 * 2**20
 """A merged segment's size on disk, about, and at most."""

@@ -8,13 +8,13 @@ from functools import partial
 import pytest
 
 from tasks.band import BandParams, certain
-from tasks.engines.groups import Group
-from tasks.engines.ledger import Ledger
-from tasks.engines.outcomes import never
 from tasks.engines.params import SamplingParams
-from tasks.engines.sampled import with_texts
-from tasks.engines.sampler import sample
+from tasks.ledger.ledger import Ledger
 from tasks.records.response import TOO_LONG
+from tasks.sampling.groups import Group
+from tasks.sampling.outcomes import never
+from tasks.sampling.sampled import with_texts
+from tasks.sampling.sampler import sample
 
 SAMPLING = SamplingParams(temperature=1.0, max_tokens=50)
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from tasks.engines.groups import Series, State
 from tasks.records.response import LOOP, TOO_LONG
+from tasks.sampling.groups import Series, State
 
 REASONS = ("", "stop", "length", LOOP, TOO_LONG)
 """Finish reasons by their number; 0: the sample has not come."""

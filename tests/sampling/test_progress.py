@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from tasks.engines.progress import Progress, State, describe, file_name, time_left
+from tasks.sampling.progress import Progress, State, describe, file_name, time_left
 
 
 class Clock:

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from tasks.engines.compaction import LOCK, only_one, replace
-from tasks.engines.journal import journals
-from tasks.engines.recovery import recover
-from tasks.engines.segments import Entry, Segment, TornError, entries, stamp_of
 from tasks.errors import LimoError
+from tasks.ledger.compaction import LOCK, only_one, replace
+from tasks.ledger.journal import journals
+from tasks.ledger.recovery import recover
+from tasks.ledger.segments import Entry, Segment, TornError, entries, stamp_of
 
 
 class Which(NamedTuple):

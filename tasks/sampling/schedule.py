@@ -8,8 +8,8 @@ run, places are filled with samples that may turn out not to count: nearest to t
 from collections import deque
 from heapq import heapify, heappop, heapreplace
 
-from tasks.engines.groups import Series
 from tasks.engines.protocol import Request
+from tasks.sampling.groups import Series
 
 
 class Schedule:

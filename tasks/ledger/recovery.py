@@ -4,9 +4,9 @@ import os
 import sys
 from pathlib import Path
 
-from tasks.engines.journal import journals, lock, read_journal
-from tasks.engines.room import writing
-from tasks.engines.segments import sync_folder, write_segment
+from tasks.ledger.journal import journals, lock, read_journal
+from tasks.ledger.room import writing
+from tasks.ledger.segments import sync_folder, write_segment
 
 
 def recover(folder: Path) -> None:

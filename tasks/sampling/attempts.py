@@ -6,17 +6,17 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from tasks.engines.draw import draw
-from tasks.engines.groups import Drawn, Group
-from tasks.engines.ledger import Ledger
-from tasks.engines.outcomes import Rule
 from tasks.engines.params import ChatParams, EngineParams, SamplingParams
 from tasks.engines.prompts import prompt_renderer
 from tasks.engines.protocol import Engine
-from tasks.engines.sampled import with_texts, write_with_texts
 from tasks.grading.grader import Pair, Verdict, grade_many
+from tasks.ledger.ledger import Ledger
 from tasks.records.model import Model
 from tasks.records.response import ATTEMPT, TOO_LONG
+from tasks.sampling.draw import draw
+from tasks.sampling.groups import Drawn, Group
+from tasks.sampling.outcomes import Rule
+from tasks.sampling.sampled import with_texts, write_with_texts
 
 TOO_LONG_REASON = "prompt_too_long"
 VERDICT = {"verdict": pl.String, "extracted": pl.String, "rule": pl.String, "verdict_reason": pl.String}

@@ -6,16 +6,16 @@ import signal
 import polars as pl
 import pytest
 
-from tasks.engines import compaction
-from tasks.engines.compaction import compact, only_one
-from tasks.engines.ledger import Ledger
-from tests.engines.responses import found, python, respond, segments, write
+from tasks.ledger import compaction
+from tasks.ledger.compaction import compact, only_one
+from tasks.ledger.ledger import Ledger
+from tests.ledger.responses import found, python, respond, segments, write
 
 # Kill this process at the n-th change that compaction makes to the folder.
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tasks.engines.compaction import compact
+from tasks.ledger.compaction import compact
 changes = {name: getattr(Path, name) for name in ("rename", "unlink")}
 left = int(sys.argv[2])
 def dying(name):
@@ -103,7 +103,7 @@ def test_two_at_once_the_second_leaves_it_to_the_first(tmp_path):
 
 
 def test_a_reader_in_whose_midst_segments_are_merged_misses_none(tmp_path, monkeypatch):
-    monkeypatch.setattr("tasks.engines.wanted.FRAME_ROWS", 1)
+    monkeypatch.setattr("tasks.ledger.wanted.FRAME_ROWS", 1)
     write(tmp_path, [respond(index) for index in range(6)], flush_responses=1)
     wanted = pl.DataFrame({"response_id": [respond(index).response_id for index in range(6)]})
     frames = Ledger(tmp_path, "m_a").scan(wanted, ["sample_index"])
@@ -118,7 +118,7 @@ def test_writers_and_compaction_side_by_side_lose_nothing(tmp_path):
     writing = """
 import sys
 from pathlib import Path
-from tests.engines.responses import respond, write
+from tests.ledger.responses import respond, write
 start = int(sys.argv[2])
 write(Path(sys.argv[1]), [respond(index) for index in range(start, start + 150)], flush_responses=2)
 """

@@ -1,14 +1,14 @@
 import polars as pl
 import pytest
 
-from tasks.engines import sampled
-from tasks.engines.book import DRAWN
-from tasks.engines.ledger import Ledger
 from tasks.engines.params import SamplingParams
 from tasks.engines.protocol import make_request
-from tasks.engines.sampled import with_texts, write_with_texts
 from tasks.errors import LimoError
+from tasks.ledger.ledger import Ledger
 from tasks.records.response import TOO_LONG
+from tasks.sampling import sampled
+from tasks.sampling.book import DRAWN
+from tasks.sampling.sampled import with_texts, write_with_texts
 
 SAMPLING = SamplingParams(temperature=1.0)
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tasks.engines.book import Book, Come, offsets
-from tasks.engines.groups import Drawn, Group, Judge, Series, State
-from tasks.engines.ledger import Ledger
-from tasks.engines.outcomes import Certainty, Rule
 from tasks.engines.protocol import Request, response_ids
-from tasks.engines.schedule import Schedule
+from tasks.ledger.ledger import Ledger
 from tasks.records.response import TOO_LONG, Response
+from tasks.sampling.book import Book, Come, offsets
+from tasks.sampling.groups import Drawn, Group, Judge, Series, State
+from tasks.sampling.outcomes import Certainty, Rule
+from tasks.sampling.schedule import Schedule
 
 READ = ("finish_reason", "n_prompt_tokens", "n_tokens", "finished_at", "text")
 Results = list[tuple[int, bool]]

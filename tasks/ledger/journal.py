@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from tasks.engines.room import is_full, no_room, writing
-from tasks.engines.segments import SCHEMA, new_name
 from tasks.errors import LimoError
 from tasks.files import make_folder
+from tasks.ledger.room import is_full, no_room, writing
+from tasks.ledger.segments import SCHEMA, new_name
 from tasks.records.response import Response
 
 ROOM = 4 * 2**20

@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from tasks.engines.groups import Group, Judge
-from tasks.engines.ledger import Ledger
-from tasks.engines.outcomes import Rule, never
-from tasks.engines.progress import Progress
 from tasks.engines.protocol import Engine
-from tasks.engines.run import Run
-from tasks.engines.sampled import Sampled
+from tasks.ledger.ledger import Ledger
 from tasks.records.response import TOO_LONG, Response
+from tasks.sampling.groups import Group, Judge
+from tasks.sampling.outcomes import Rule, never
+from tasks.sampling.progress import Progress
+from tasks.sampling.run import Run
+from tasks.sampling.sampled import Sampled
 
 POLL_SECONDS = 1.0
 

@@ -9,16 +9,16 @@ import sys
 
 import pytest
 
-from tasks.engines.journal import read_journal
-from tasks.engines.ledger import Ledger
 from tasks.errors import LimoError
-from tests.engines.responses import found, python, respond, segments, write
+from tasks.ledger.journal import read_journal
+from tasks.ledger.ledger import Ledger
+from tests.ledger.responses import found, python, respond, segments, write
 
 ADDING = """
 import sys
 from pathlib import Path
-from tasks.engines.ledger import Ledger
-from tests.engines.responses import respond
+from tasks.ledger.ledger import Ledger
+from tests.ledger.responses import respond
 with Ledger(Path(sys.argv[1]), "m_a", flush_responses=int(sys.argv[2])) as ledger:
     for index in range(100_000):
         ledger.add([respond(index)])
@@ -27,10 +27,10 @@ with Ledger(Path(sys.argv[1]), "m_a", flush_responses=int(sys.argv[2])) as ledge
 FULL = """
 import errno, os, resource, sys
 from pathlib import Path
-from tasks.engines import room
-from tasks.engines.ledger import Ledger
+from tasks.ledger import room
+from tasks.ledger.ledger import Ledger
 from tasks.errors import LimoError
-from tests.engines.responses import respond
+from tests.ledger.responses import respond
 folder, added = Path(sys.argv[1]), 0
 if sys.argv[3] == "limit":
     room.FULL = (*room.FULL, errno.EFBIG)

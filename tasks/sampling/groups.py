@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from tasks.engines.outcomes import RIGHT, UNKNOWN, WRONG, Certainty
 from tasks.engines.params import SamplingParams
 from tasks.engines.protocol import Request, response_ids
+from tasks.sampling.outcomes import RIGHT, UNKNOWN, WRONG, Certainty
 
 
 class Group(NamedTuple):

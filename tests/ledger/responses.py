@@ -3,9 +3,9 @@
 import subprocess
 import sys
 
-from tasks.engines.ledger import Ledger
 from tasks.engines.params import SamplingParams
 from tasks.engines.protocol import make_request
+from tasks.ledger.ledger import Ledger
 
 SAMPLING = SamplingParams(temperature=1.0)
 ENGINE = "vllm 0.32.0 cpu bfloat16"

@@ -3,10 +3,10 @@
 from functools import partial
 
 from tasks.band import BandParams, certain
-from tasks.engines.groups import Group, Series, State
-from tasks.engines.outcomes import Certainty, never
 from tasks.engines.params import SamplingParams
-from tasks.engines.schedule import Schedule
+from tasks.sampling.groups import Group, Series, State
+from tasks.sampling.outcomes import Certainty, never
+from tasks.sampling.schedule import Schedule
 
 SAMPLING = SamplingParams(temperature=1.0)
 BAND = partial(certain, band=BandParams(samples=8, min_solved=1, max_solved=3))

@@ -6,11 +6,11 @@ import resource
 import polars as pl
 import pytest
 
-from tasks.engines import segments as module
-from tasks.engines.ledger import Ledger
-from tasks.engines.segments import Segment, TornError
 from tasks.errors import LimoError
-from tests.engines.responses import found, respond, segments, write
+from tasks.ledger import segments as module
+from tasks.ledger.ledger import Ledger
+from tasks.ledger.segments import Segment, TornError
+from tests.ledger.responses import found, respond, segments, write
 
 
 def damage(path, start, raw):

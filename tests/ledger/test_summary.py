@@ -1,9 +1,9 @@
 import pytest
 
-from tasks.engines.ledger import Ledger
-from tasks.engines.ledger_summary import find, folders, summarise, verify
 from tasks.errors import LimoError
-from tests.engines.responses import ENGINE, found, respond, segments, write
+from tasks.ledger.ledger import Ledger
+from tasks.ledger.summary import find, folders, summarise, verify
+from tests.ledger.responses import ENGINE, found, respond, segments, write
 
 
 def test_counts_every_response_once_and_what_waits(tmp_path):

@@ -14,14 +14,14 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from tasks.engines import compaction
-from tasks.engines.journal import CHECK, Journal, journals, read_journal, to_batch
-from tasks.engines.recovery import recover
-from tasks.engines.room import writing
-from tasks.engines.segments import SCHEMA, Segment, TornError, drop_abandoned, entries, write_segment
-from tasks.engines.torn import set_aside
-from tasks.engines.wanted import Hits, Wanted, gather
 from tasks.errors import LimoError
+from tasks.ledger import compaction
+from tasks.ledger.journal import CHECK, Journal, journals, read_journal, to_batch
+from tasks.ledger.recovery import recover
+from tasks.ledger.room import writing
+from tasks.ledger.segments import SCHEMA, Segment, TornError, drop_abandoned, entries, write_segment
+from tasks.ledger.torn import set_aside
+from tasks.ledger.wanted import Hits, Wanted, gather
 from tasks.records.response import RESPONSE, Response
 
 MANY_SEGMENTS = 256

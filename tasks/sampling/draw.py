@@ -3,15 +3,15 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tasks.engines.groups import Group, Judge
 from tasks.engines.launch import open_engine
-from tasks.engines.ledger import Ledger
-from tasks.engines.outcomes import Rule, never
 from tasks.engines.params import EngineParams
 from tasks.engines.protocol import Engine
-from tasks.engines.sampled import Sampled
-from tasks.engines.sampler import sample
+from tasks.ledger.ledger import Ledger
 from tasks.records.model import Model
+from tasks.sampling.groups import Group, Judge
+from tasks.sampling.outcomes import Rule, never
+from tasks.sampling.sampled import Sampled
+from tasks.sampling.sampler import sample
 
 
 def draw(
