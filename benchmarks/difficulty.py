@@ -1,14 +1,13 @@
 """How often a strong model solves the questions of a maths pool: published, and what that means for adaptive sampling.
 
-`SOLVED_OF_8` has the shares of questions, in per cent, that a model solved 0, 1, ..., 8 times in 8 samples: figure
+`SOLVED_OF_8` has the shares of questions, in per cent, that a model solved 0, 1, ..., 8 times in 8 samples: the figure
 "Synthetic Problems Difficulty" of SwS (arXiv 2506.08989), Qwen2.5 models trained by reinforcement learning, on maths
-problems written to be hard for them. The numbers stand in the figure's pie charts; they were read from a description of
-the figure, which agrees with itself in three copies. The two ends hold half of all questions, and more of them are
-always than never solved.
+problems synthesised for where they are weak. The numbers were read from descriptions of the figure's pie charts, not from
+the paper's data: take them as the shape, not as decimals. The two ends hold half of all questions.
 
-Others, without numbers: Polaris (hkunlp.github.io/blog/2025/Polaris) sampled DeepSeek-R1-Distill-Qwen-7B 8 times on the
-40k questions of DeepScaleR: a mirrored J, most questions always solved. LIMO itself says only that tens of millions of
-candidates, screened by a 7B model and sampled 32 times by DeepSeek-R1-Distill-Qwen-32B, left 2,125 solved 1 to 3 times.
+Other pools are described without numbers that could be verified: Polaris sampled DeepSeek-R1-Distill-Qwen-7B 8 times on
+DeepScaleR's questions and recommends a mirrored J; LIMO says only that tens of millions of candidates, screened by a 7B
+model and sampled 32 times by DeepSeek-R1-Distill-Qwen-32B, left 2,125 solved 1 to 3 times.
 """
 
 from collections.abc import Callable, Mapping, Sequence

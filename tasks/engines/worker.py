@@ -1,4 +1,4 @@
-"""One copy of the model: requests in, finished responses out. The only module that imports vLLM."""
+"""One copy of the model: requests in, finished responses out. Only this module and logprobs.py import vLLM."""
 
 import queue
 import time
@@ -71,7 +71,9 @@ class _Vllm:
         began = time.monotonic()
         from vllm import LLM
 
-        _only_sum_logprobs()
+        from tasks.engines.logprobs import only_sum_logprobs
+
+        only_sum_logprobs()
         self._llm = LLM(str(setup.folder), **settings(setup))
         self._engine = self._llm.llm_engine
         self._tokenizer = self._llm.get_tokenizer()
@@ -177,34 +179,6 @@ def _fitting() -> int | None:
     from vllm.v1.core import kv_cache_utils
 
     return -1 if hasattr(kv_cache_utils, "_auto_fit_max_model_len") else None
-
-
-def _only_sum_logprobs() -> None:
-    """Have vLLM sum log-probabilities, which is all we keep.
-
-    Its own way takes a fifth of a small model's speed: each token's rank, for which it first compiles a kernel, and a
-    list with each token decoded once more.
-    """
-    import torch
-    from vllm.v1.engine.logprobs import LogprobsProcessor
-    from vllm.v1.outputs import LogprobsTensors
-    from vllm.v1.sample.sampler import Sampler
-
-    ranked = Sampler.gather_logprobs
-
-    def gather(logprobs: Any, num_logprobs: int, token_ids: Any) -> Any:
-        if num_logprobs:
-            return ranked(logprobs, num_logprobs, token_ids)
-        token_ids = token_ids.unsqueeze(-1)
-        ranks = torch.zeros(len(token_ids), dtype=torch.int64, device=token_ids.device)
-        return LogprobsTensors(token_ids.to(torch.int32), logprobs.gather(-1, token_ids), ranks)
-
-    def add(self: Any, found: Any) -> None:
-        for row in found[1]:
-            self.cumulative_logprob += float(row[0])
-
-    Sampler.gather_logprobs = staticmethod(gather)
-    LogprobsProcessor._update_sample_logprobs = add
 
 
 def _sampling(request: Request, logprobs: bool) -> Any:
