@@ -2,8 +2,8 @@
 
 `SOLVED_OF_8` has the shares of questions, in per cent, that a model solved 0, 1, ..., 8 times in 8 samples: the figure
 "Synthetic Problems Difficulty" of SwS (arXiv 2506.08989), Qwen2.5 models trained by reinforcement learning, on maths
-problems synthesised for where they are weak. The numbers were read from descriptions of the figure's pie charts, not from
-the paper's data: take them as the shape, not as decimals. The two ends hold half of all questions.
+problems synthesised for where they are weak. The numbers were read from descriptions of the figure's pie charts, not
+from the paper's data: take them as the shape, not as decimals. The two ends hold half of all questions.
 
 Other pools are described without numbers that could be verified: Polaris sampled DeepSeek-R1-Distill-Qwen-7B 8 times on
 DeepScaleR's questions and recommends a mirrored J; LIMO says only that tens of millions of candidates, screened by a 7B

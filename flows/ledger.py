@@ -9,7 +9,7 @@ import polars as pl
 import typer
 
 from flows import summary
-from tasks.engines.params import SamplingParams
+from tasks.engines.params import EngineParams, SamplingParams
 from tasks.engines.protocol import make_request
 from tasks.errors import LimoError
 from tasks.ledger.compaction import compact as merge
@@ -18,10 +18,12 @@ from tasks.ledger.pruning import prune as remove
 from tasks.ledger.recovery import recover
 from tasks.ledger.summary import Summary, find, folders, summarise
 from tasks.ledger.summary import verify as verify_model
-from tasks.records.model import load_models
+from tasks.params import load_section
+from tasks.records.model import Model, load_models
 from tasks.records.response import Response
 
 app = typer.Typer(help=__doc__, invoke_without_command=True, pretty_exceptions_enable=False)
+PARAMS = Path("params.yaml")
 LEDGER = summary.ARTIFACTS / "ledger"
 Folder = Annotated[Path, typer.Option("--ledger", help="the ledger's folder")]
 Artifacts = Annotated[Path, typer.Option(help="the artifacts folder, which knows the models' names")]
@@ -42,8 +44,8 @@ def _summary(ledger: Path, artifacts: Path) -> str:
         return f"{ledger}: empty\n"
     rows = [_row(one, known.get(one.model_id, "")) for one in found]
     sizes, tokens = sum(one.size for one in found), sum(one.tokens for one in found)
-    models = f"{len(found)} model{'s' if len(found) > 1 else ''}"
-    total = f"{models}, {sum(one.responses for one in found):,} responses, {tokens:,} tokens, {_mb(sizes)}\n"
+    count = f"{len(found)} model{'s' if len(found) > 1 else ''}"
+    total = f"{count}, {sum(one.responses for one in found):,} responses, {tokens:,} tokens, {_mb(sizes)}\n"
     return summary.render(summary.table(rows, f"Responses in {ledger}")) + total
 
 
@@ -70,25 +72,52 @@ def _day(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M") if seconds else "not recorded"
 
 
+def models(artifacts: Path) -> dict[str, Model]:
+    """The models in use that have a folder, by their ids."""
+    listed = [artifacts / "ablations/base/models.json", artifacts / "train/model.json", artifacts / "base/models.json"]
+    return {model.model_id: model for path in listed if path.exists() for model in load_models(path).values()}
+
+
 def names(artifacts: Path) -> dict[str, str]:
     """What the models in use are called, by their ids: the run's, the trained one, and the ablation's arms."""
-    listed = [artifacts / "ablations/base/models.json", artifacts / "train/model.json", artifacts / "base/models.json"]
     found: dict[str, str] = {}
     for path in sorted(artifacts.glob("ablations/arms/*/verdicts.parquet")):
         ids = pl.read_parquet(path, columns=["model_id"])["model_id"].unique()
         found |= dict.fromkeys(ids.to_list(), f"{ARM} {path.parent.name}")
-    for path in listed:
-        if path.exists():
-            found |= {model.model_id: name for name, model in load_models(path).items()}
-    return found
+    return found | {key: model.name for key, model in models(artifacts).items()}
 
 
 @app.command()
 def show(
-    record: Annotated[str, typer.Argument(help="a response id, or its beginning")], ledger: Folder = LEDGER
+    record: Annotated[str, typer.Argument(help="a response id, or its beginning")],
+    redraw: Annotated[bool, typer.Option("--redraw", help="generate it again, alone, and compare")] = False,
+    ledger: Folder = LEDGER,
+    artifacts: Artifacts = summary.ARTIFACTS,
 ) -> None:
-    """One response in full, with its seed and its engine."""
-    print(_describe(find(ledger, record)))
+    """One response in full, with its seed and its engine. With --redraw, exit code 1 where it comes out otherwise."""
+    one = find(ledger, record)
+    print(_describe(one))
+    if redraw and (parted := _redrawn(one, ledger, artifacts)):
+        print(f"\n--- drawn again: {parted}")
+        raise typer.Exit(1)
+    if redraw:
+        print("\n--- drawn again: the same")
+
+
+def _redrawn(one: Response, ledger: Path, artifacts: Path) -> str:
+    """How the response differs when it is drawn again; empty where it does not."""
+    from tasks.engines.launch import open_engine
+    from tasks.sampling.redraw import difference, redraw
+
+    model = models(artifacts).get(one.model_id)
+    if model is None:
+        raise LimoError(f"{one.response_id}: its model {one.model_id} is not in {artifacts}/base or train")
+    params = load_section(PARAMS, "engine", EngineParams)
+    engine = open_engine(params, model, ledger / one.model_id / "vllm.log")
+    try:
+        return difference(one, redraw(one, engine))
+    finally:
+        engine.close()
 
 
 def _describe(one: Response) -> str:
