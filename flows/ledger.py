@@ -107,11 +107,14 @@ def show(
 def _redrawn(one: Response, ledger: Path, artifacts: Path) -> str:
     """How the response differs when it is drawn again; empty where it does not."""
     from tasks.engines.launch import open_engine
+    from tasks.models.digest import describe
     from tasks.sampling.redraw import difference, redraw
 
     model = models(artifacts).get(one.model_id)
     if model is None:
         raise LimoError(f"{one.response_id}: its model {one.model_id} is not in {artifacts}/base or train")
+    if describe(Path(model.path), model.name, model.origin).model_id != model.model_id:
+        raise LimoError(f"{model.path}: has changed since {one.model_id} was made of it; run `dvc repro base`")
     params = load_section(PARAMS, "engine", EngineParams)
     engine = open_engine(params, model, ledger / one.model_id / "vllm.log")
     try:

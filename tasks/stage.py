@@ -51,9 +51,15 @@ def _by_its_name(run: Callable[..., None]) -> Callable[..., None]:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Print a `LimoError` raised inside as one line on stderr and exit with 2; all else is a bug and passes."""
+    """Print a `LimoError` raised inside as one line on stderr and exit with 2; all else is a bug and passes.
+
+    Ctrl-C is one line too, with exit code 130.
+    """
     try:
         yield
+    except KeyboardInterrupt:
+        print("limo: interrupted; run again to go on", file=sys.stderr)
+        sys.exit(130)
     except LimoError as error:
         print(f"limo: {error}", file=sys.stderr)
         sys.exit(2)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -167,7 +168,8 @@ class Progress:
         self._state = self._state._replace(state=outcome, tokens_per_second=speed, eta_seconds=None)
         self._state = self._state._replace(updated=round(self._state.started + now - self._began, 3))
         self._write()
-        self._shown.close(self._state)
+        with suppress(OSError):
+            self._shown.close(self._state)
 
     def _sampled(self, now: float) -> float:
         """Seconds since sampling began; the engine's start is no part of them."""
@@ -183,7 +185,9 @@ class Progress:
             tokens_per_second=round(tokens, 1), eta_seconds=eta, updated=round(state.started + now - self._began, 3)
         )
         if self._shown.due(self._sampled(now)):
-            self._shown.show(self._state, self._sampled(now))
+            with suppress(OSError):
+                # Nobody reads stderr any more: no reason to stop.
+                self._shown.show(self._state, self._sampled(now))
         if now >= self._due_file:
             self._due_file = now + FILE_SECONDS
             self._write()

@@ -56,6 +56,12 @@ class Run:
             self._settle([Come(*row) for row in whole.select(Come._fields).iter_rows()])
         self._schedule = Schedule(self._series)
 
+    def shorten(self, context: int | None, ledger: Ledger) -> None:
+        """Take what the ledger has after all, where the engine turns out to have a shorter context than stated."""
+        if self._context is not None and context is not None and context < self._context:
+            self._context = context
+            self.take_from(ledger)
+
     def _wanted(self) -> pl.DataFrame:
         """The ids of all samples, with their series, sample index and limit."""
         sizes = [one.samples for one in self._series]

@@ -10,11 +10,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 from tasks.engines.protocol import Engine
+from tasks.errors import LimoError
 from tasks.ledger.ledger import Ledger
 from tasks.records.response import TOO_LONG, Response
 from tasks.sampling.groups import Group, Judge
@@ -50,37 +51,39 @@ def sample(
         progress: folder of machine-readable progress.
     """
     started = time.monotonic()
-    with terminate_cleanly(), ledger, Progress(name, len(groups), progress) as shown:
+    with terminate_cleanly() as signals, ledger, Progress(name, len(groups), progress) as shown:
         run = Run(groups, model_id, rule, judge, context)
         run.take_from(ledger)
         facts: dict[str, object] = {"ledger_seconds": round(time.monotonic() - started, 1)}
         shown.start(run.known, run.decided)
         if not run.done:
-            facts |= _generate(run, open_engine, ledger, places, shown)
+            ledger.reserve()
+            engine = open_engine()
+            try:
+                run.shorten(engine.facts.get("context"), ledger)
+                _generate(run, engine, ledger, places, shown, signals)
+                facts["engine"] = engine.facts
+            finally:
+                engine.close()
         ledger.flush()
         facts |= run.facts() | {"seconds": round(time.monotonic() - started, 1)}
     return Sampled(run.counted(), facts, ledger)
 
 
-def _generate(
-    run: Run, open_engine: Callable[[], Engine], ledger: Ledger, places: int, shown: Progress
-) -> dict[str, object]:
-    """Draw what is missing; returns what the engine says of itself."""
-    ledger.reserve()
-    engine = open_engine()
+def _generate(run: Run, engine: Engine, ledger: Ledger, places: int, shown: Progress, signals: "Signals") -> None:
+    """Draw what is missing."""
     try:
         while not run.done:
             engine.submit(run.next_requests(places))
-            _keep(ledger, responses := engine.finished(POLL_SECONDS))
+            with signals.held():
+                _keep(ledger, responses := engine.finished(POLL_SECONDS))
             engine.cancel(run.take(responses))
             shown.tell(run.decided, run.known, run.tokens_generated, round(run.tokens_saved), run.left)
-        return {"engine": engine.facts}
-    except (SystemExit, KeyboardInterrupt):
-        # What has finished since the last turn is worth a moment.
-        _keep(ledger, engine.finished(0))
+    except BaseException:
+        # Whatever ends the run, what has finished since the last turn is kept; an engine that failed says so once.
+        with suppress(LimoError):
+            _keep(ledger, engine.finished(0))
         raise
-    finally:
-        engine.close()
 
 
 def _keep(ledger: Ledger, responses: Sequence[Response]) -> None:
@@ -88,18 +91,41 @@ def _keep(ledger: Ledger, responses: Sequence[Response]) -> None:
     ledger.flush_if_due()
 
 
+class Signals:
+    """What SIGTERM does: it ends the run, but never between taking responses from the engine and keeping them."""
+
+    def __init__(self) -> None:
+        """None has come."""
+        self._holding = False
+        self._come: int | None = None
+
+    def leave(self, number: int, _frame: FrameType | None) -> None:
+        """The handler."""
+        self._come = number
+        if not self._holding:
+            sys.exit(128 + number)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Put the end off until after the block."""
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+        if self._come is not None:
+            sys.exit(128 + self._come)
+
+
 @contextmanager
-def terminate_cleanly() -> Iterator[None]:
+def terminate_cleanly() -> Iterator[Signals]:
     """Turn SIGTERM into SystemExit, so that what has finished is written before the process ends."""
+    signals = Signals()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield signals
         return
-
-    def leave(number: int, _frame: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
+    before = signal.signal(signal.SIGTERM, signals.leave)
     try:
-        yield
+        yield signals
     finally:
         signal.signal(signal.SIGTERM, before)

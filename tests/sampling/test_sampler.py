@@ -9,6 +9,7 @@ import pytest
 
 from tasks.band import BandParams, certain
 from tasks.engines.params import SamplingParams
+from tasks.errors import LimoError
 from tasks.ledger.ledger import Ledger
 from tasks.records.response import TOO_LONG
 from tasks.sampling.groups import Group
@@ -158,6 +159,42 @@ def test_a_response_that_a_shorter_context_cut_is_drawn_anew(tmp_path):
     assert table(whole) == table(draw(groups, tmp_path / "fresh", ScriptedEngine(), never))
     # Under the short context the first run's rows are still the ones that count.
     assert table(draw(groups, tmp_path, ScriptedEngine(), never)) == table(first)
+
+
+def test_a_context_shorter_than_the_stated_one_draws_nothing_twice(tmp_path):
+    class Short(ScriptedEngine):
+        """Its context is 20 tokens, whatever was stated."""
+
+        @property
+        def facts(self):
+            return {"context": 20}
+
+        def finished(self, seconds):
+            cut = {"text": "cut", "finish_reason": "length", "n_tokens": 15}
+            return [one.model_copy(update=cut) if one.n_tokens > 15 else one for one in super().finished(seconds)]
+
+    groups = make_groups(10, samples=4)
+    first = draw(groups, tmp_path, Short(), never, context=55)
+    again = Short()
+    assert table(draw(groups, tmp_path, again, never, context=55)) == table(first)
+    assert again.asked == []
+    assert again.closed
+
+
+def test_what_had_finished_is_kept_when_the_engine_fails(tmp_path):
+    class Failing(ScriptedEngine):
+        """It fails, and on the next call hands out what it had."""
+
+        def finished(self, seconds):
+            if len(self.asked) > 300 and seconds:
+                raise LimoError("the engine is gone")
+            return super().finished(seconds)
+
+    engine = Failing()
+    with pytest.raises(LimoError, match="is gone"):
+        draw(make_groups(80), tmp_path, engine, never)
+    assert len(Ledger(tmp_path, "m_test").lookup(engine.asked)) == len(engine.asked) - len(engine.flying)
+    assert len(engine.flying) < 64
 
 
 @pytest.mark.parametrize("rule", [BAND, SCREEN, never])
