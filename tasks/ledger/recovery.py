@@ -4,7 +4,8 @@ import os
 import sys
 from pathlib import Path
 
-from tasks.ledger.journal import journals, lock, read_journal
+from tasks.ledger.journal import journals, read_journal
+from tasks.ledger.locks import lock
 from tasks.ledger.room import writing
 from tasks.ledger.segments import sync_folder, write_segment
 

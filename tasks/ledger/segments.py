@@ -4,7 +4,6 @@ A segment is written under a temporary name, synced and renamed, so that readers
 carries a checksum: a flipped byte is an error and not a response. Names sort by the time of writing.
 """
 
-import fcntl
 import os
 import secrets
 import time
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 
 from tasks.errors import LimoError
 from tasks.files import one_line
+from tasks.ledger.locks import lock, lock_own
 from tasks.records.response import RESPONSE, Response
 
 KINDS = {pl.String: pa.string(), pl.Int64: pa.int64(), pl.Float64: pa.float64()}
@@ -84,7 +84,7 @@ def write_scratch(folder: Path, tables: Iterable[pa.Table], stamp: str | None = 
     try:
         with scratch.open("wb") as file:
             # While it is held, nobody takes the file for abandoned.
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_own(file.fileno())
             with _writer(file) as writer:
                 for table in tables:
                     for group in row_groups(table):
@@ -205,12 +205,14 @@ def drop_abandoned(folder: Path) -> None:
     """Remove the temporary files of processes that died while they wrote."""
     for path in folder.glob("*.tmp"):
         try:
+            # The age first: the lock on a young one is its maker's to take.
+            if time.time() - path.stat().st_mtime <= ABANDONED_SECONDS:
+                continue
             with path.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                if lock(file.fileno()):
                     path.unlink()
         except OSError:
-            continue  # being written, or gone
+            continue  # gone, or not ours to remove
 
 
 def sync_folder(folder: Path) -> None:
