@@ -33,6 +33,9 @@ ARM = "ablation arm"
 @app.callback()
 def show_all(context: typer.Context, ledger: Folder = LEDGER, artifacts: Artifacts = summary.ARTIFACTS) -> None:
     """What each model has in the ledger: responses, tokens, engines, size."""
+    # What is given before a subcommand holds for it too, unless it is given again behind it.
+    given = {"ledger": str(ledger), "artifacts": str(artifacts)}
+    context.default_map = {context.invoked_subcommand or "": given}
     if context.invoked_subcommand is None:
         print(_summary(ledger, artifacts), end="")
 

@@ -1,6 +1,7 @@
 """`limo ledger`, through the real command."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -57,6 +58,16 @@ def test_prune_tells_first_and_removes_with_yes(artifacts):
     assert "removed" in limo(artifacts, *asked, "--yes").stdout
     assert found(artifacts / "ledger", 3) == [0, 1]
     assert limo(artifacts, "prune", "--unused", "--yes", "--artifacts", artifacts).stdout == ""
+
+
+def test_options_before_the_subcommand_hold_for_it_and_its_own_win(artifacts, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(artifacts / "ledger", copy)
+    asked = ["--artifacts", artifacts, "prune", "--model", "weak", "--yes"]
+    done = subprocess.run([*CLI, "--ledger", copy, *map(str, asked)], capture_output=True, text=True)
+    assert "m_a (weak): 2 responses" in done.stdout
+    assert (found(copy, 2), found(artifacts / "ledger", 2)) == ([], [0, 1])
+    assert "m_a (weak): 2 responses" in limo(artifacts, "--ledger", "no/such/folder", *asked).stdout
 
 
 @pytest.mark.parametrize(
