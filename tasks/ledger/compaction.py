@@ -95,11 +95,17 @@ def _compact(folder: Path, segment_bytes: int) -> Compacted:
     found = entries(folder)
     first = _first_written(found)
     dropped = 0
-    for run in _runs(found, segment_bytes):
+    for run in _runs([entry for entry in found if not _has_further(entry)], segment_bytes):
         masks = [first[entry.path] for entry in run]
         dropped += sum(int((~mask).sum()) for mask in masks)
         replace(run, masks)
     return Compacted(len(found), len(entries(folder)), dropped)
+
+
+def _has_further(entry: Entry) -> bool:
+    """Whether it has columns of a later version, which a segment of this one would lose."""
+    with _sound(entry.path) as segment:
+        return segment.further
 
 
 def _runs(found: Sequence[Entry], segment_bytes: int) -> list[list[Entry]]:

@@ -17,9 +17,9 @@ import pyarrow as pa
 from tasks.errors import LimoError
 from tasks.ledger import compaction
 from tasks.ledger.journal import CHECK, Journal, journals, read_journal, to_batch
-from tasks.ledger.recovery import recover
+from tasks.ledger.recovery import drop_abandoned, recover
 from tasks.ledger.room import writing
-from tasks.ledger.segments import SCHEMA, Segment, TornError, drop_abandoned, entries, write_segment
+from tasks.ledger.segments import SCHEMA, Segment, TornError, entries, write_segment
 from tasks.ledger.torn import set_aside
 from tasks.ledger.wanted import Hits, Wanted, gather
 from tasks.records.response import RESPONSE, Response

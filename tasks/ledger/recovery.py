@@ -1,13 +1,30 @@
-"""What dead writers left in their journals is made into segments."""
+"""What dead writers left: their journals are made into segments, their temporary files removed."""
 
 import os
 import sys
+import time
 from pathlib import Path
 
 from tasks.ledger.journal import journals, read_journal
 from tasks.ledger.locks import lock
 from tasks.ledger.room import writing
 from tasks.ledger.segments import sync_folder, write_segment
+
+ABANDONED_SECONDS = 60
+
+
+def drop_abandoned(folder: Path) -> None:
+    """Remove the temporary files of processes that died while they wrote."""
+    for path in folder.glob("*.tmp"):
+        try:
+            # The age first: the lock on a young one is its maker's to take.
+            if time.time() - path.stat().st_mtime <= ABANDONED_SECONDS:
+                continue
+            with path.open("rb") as file:
+                if lock(file.fileno()):
+                    path.unlink()
+        except OSError:
+            continue  # gone, or not ours to remove
 
 
 def recover(folder: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 from tasks.ledger import journal, locks, segments
 from tasks.ledger.journal import Journal
 from tasks.ledger.ledger import Ledger
-from tasks.ledger.segments import drop_abandoned, write_scratch
+from tasks.ledger.recovery import drop_abandoned
+from tasks.ledger.segments import write_scratch
 from tests.ledger.responses import found, respond, write
 
 
