@@ -53,9 +53,14 @@ class Compacted(NamedTuple):
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[bool]:
-    """Hold the lock of those who remove segments; False when another process has it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o666)
+    """Hold the lock of those who remove segments; False when another process has it.
+
+    Raises:
+        LimoError: the folder cannot be written.
+    """
+    with writing(folder, "all in it stays as it is"):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o666)
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

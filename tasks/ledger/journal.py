@@ -181,11 +181,17 @@ class Read(NamedTuple):
 
 
 def read_journal(path: Path) -> Read:
-    """The whole batches of a journal, a living writer's too; none where it has gone."""
+    """The whole batches of a journal, a living writer's too; none where it has gone.
+
+    Raises:
+        LimoError: it may not be read.
+    """
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
         return Read(SCHEMA.empty_table(), True)
+    except OSError as error:
+        raise LimoError(f"{path}: cannot be read ({error.strerror})") from None
     batches: list[pa.RecordBatch] = []
     whole = not raw.strip(b"\0")
     try:

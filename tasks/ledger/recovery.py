@@ -31,11 +31,12 @@ def recover(folder: Path) -> None:
     """Make segments of dead writers' journals, and remove those.
 
     Raises:
-        LimoError: the disk has no room for it; the journals stay.
+        LimoError: the disk has no room for it, or one cannot be opened or removed; the journals stay.
     """
     for path in journals(folder):
         try:
-            file = os.open(path, os.O_RDWR)
+            with writing(folder, "its journals stay as they are"):
+                file = os.open(path, os.O_RDWR)
         except FileNotFoundError:
             continue
         try:
@@ -52,10 +53,15 @@ def _recover(path: Path) -> None:
         said = f"{rows.num_rows:,} responses of an earlier run are safe in {path.name}"
         with writing(path.parent, said):
             write_segment(path.parent, [rows])
+    with writing(path.parent, f"{path.name} stays as it is"):
+        _put_away(path, rows.num_rows, whole)
+
+
+def _put_away(path: Path, rows: int, whole: bool) -> None:
     if whole:
         path.unlink(missing_ok=True)
     else:
         aside = path.with_name(path.name + ".torn")
         path.rename(aside)
-        print(f"limo: {aside}: cut off while it was written; {rows.num_rows} responses recovered", file=sys.stderr)
+        print(f"limo: {aside}: cut off while it was written; {rows} responses recovered", file=sys.stderr)
     sync_folder(path.parent)

@@ -54,6 +54,14 @@ def entries(folder: Path) -> list[Entry]:
     return found
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a file; none where it has gone."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def stamp_of(path: Path) -> str:
     """The part of a segment's name that says when its first response was written."""
     return path.name.partition("-")[0]

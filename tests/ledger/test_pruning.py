@@ -1,6 +1,7 @@
 import pytest
 
 from tasks.errors import LimoError
+from tasks.ledger.compaction import compact
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.pruning import Which, doomed, prune
 from tests.ledger.responses import found, respond, segments, write
@@ -34,6 +35,22 @@ def test_without_a_condition_a_model_goes_as_a_whole(tmp_path):
     size = segments(tmp_path)[0].stat().st_size
     assert prune(tmp_path / "m_a", Which()) == ("m_a", 2, 4, size, 0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_goes_with_the_logs_of_its_engine_but_not_with_what_is_not_known(tmp_path):
+    for name in ("vllm.log", "vllm.logging.json", "notes.txt"):
+        write(tmp_path, [respond(0)])
+        (tmp_path / "m_a" / name).write_text("a line")
+        prune(tmp_path / "m_a", Which())
+        assert (tmp_path / "m_a").exists() == (name == "notes.txt")
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+    write(tmp_path, [respond(0)])
+    (tmp_path / "m_a" / "compaction.lock").mkdir()
+    for remove in (compact, lambda folder: prune(folder, Which())):
+        with pytest.raises(LimoError, match="cannot be written .*compaction.lock.*stays as it is"):
+            remove(tmp_path / "m_a")
 
 
 def test_torn_files_go_without_the_responses(tmp_path):
