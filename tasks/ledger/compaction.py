@@ -90,7 +90,7 @@ def compact(folder: Path, segment_bytes: int = SEGMENT_BYTES) -> Compacted:
         while True:
             try:
                 return _compact(folder, segment_bytes)._replace(before=len(before))
-            except _TornInRunError as torn:
+            except TornInRunError as torn:
                 set_aside(torn.path, str(torn))
             except FileNotFoundError:
                 continue  # set aside by a reader meanwhile
@@ -149,6 +149,7 @@ def replace(run: Sequence[Entry], masks: Sequence[np.ndarray]) -> None:
 
     Raises:
         LimoError: the disk is full, or what was written is not what is read back; all is as it was.
+        TornInRunError: so is all where one of them is torn.
     """
     folder = run[0].path.parent
     written: list[pl.Series] = []
@@ -205,10 +206,11 @@ def _require_same(scratch: Path, written: list[pl.Series]) -> None:
         raise LimoError(f"{scratch}: not read back as it was written; check this disk. The segments stay as they are")
 
 
-class _TornInRunError(Exception):
+class TornInRunError(Exception):
     """A segment that turned out to be torn."""
 
     def __init__(self, path: Path, problem: str) -> None:
+        """Of the segment at `path`."""
         super().__init__(problem)
         self.path = path
 
@@ -219,4 +221,4 @@ def _sound(path: Path) -> Iterator[Segment]:
         with Segment(path) as segment:
             yield segment
     except TornError as error:
-        raise _TornInRunError(path, str(error)) from None
+        raise TornInRunError(path, str(error)) from None

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from tasks.errors import LimoError
-from tasks.ledger.compaction import LOCK, only_one, replace
+from tasks.ledger.compaction import LOCK, TornInRunError, only_one, replace
 from tasks.ledger.journal import journals
 from tasks.ledger.locks import lock
 from tasks.ledger.recovery import drop_abandoned, recover
@@ -72,10 +72,21 @@ def prune(folder: Path, which: Which) -> Pruned:
                 for path in _torn(folder):
                     path.unlink(missing_ok=True)
         else:
-            for entry, chosen in _masks(folder, which).items():
-                replace([entry], [~chosen.go])
+            _remove(_masks(folder, which))
     _remove_empty(folder)
     return pruned
+
+
+def _remove(masks: "dict[Entry, _Chosen]") -> None:
+    gone = 0
+    for entry, chosen in masks.items():
+        try:
+            replace([entry], [~chosen.go])
+        except (LimoError, TornInRunError) as error:
+            said = f"{entry.path}: torn ({error}); run `limo ledger verify` first"
+            told = said if isinstance(error, TornInRunError) else str(error)
+            raise LimoError(told + (f"; {gone:,} responses of this model went before" if gone else "")) from None
+        gone += int(chosen.go.sum())
 
 
 class _Chosen(NamedTuple):

@@ -53,6 +53,17 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
             remove(tmp_path / "m_a")
 
 
+def test_what_went_of_a_model_is_told_where_a_later_segment_is_torn(tmp_path):
+    write(tmp_path, [respond(0)])
+    write(tmp_path, [respond(1), respond(2, engine="other 1.0")])
+    torn = segments(tmp_path)[1]
+    # Among the first columns, which tell nothing of who goes.
+    torn.write_bytes(torn.read_bytes()[:40] + b"xxxx" + torn.read_bytes()[44:])
+    with pytest.raises(LimoError, match=r"torn .*`limo ledger verify` first; 1 responses of this model went before"):
+        prune(tmp_path / "m_a", Which(engine="vllm"))
+    assert segments(tmp_path) == [torn]
+
+
 def test_torn_files_go_without_the_responses(tmp_path):
     write(tmp_path, [respond(0)])
     (tmp_path / "m_a" / "1-1-x.parquet.torn").write_bytes(b"PAR1")
