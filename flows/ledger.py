@@ -12,6 +12,7 @@ from flows import summary
 from tasks.engines.params import EngineParams, SamplingParams
 from tasks.engines.protocol import make_request
 from tasks.errors import LimoError
+from tasks.files import one_line, read_table
 from tasks.ledger.compaction import compact as merge
 from tasks.ledger.pruning import Pruned, Which, doomed
 from tasks.ledger.pruning import prune as remove
@@ -33,6 +34,9 @@ ARM = "ablation arm"
 @app.callback()
 def show_all(context: typer.Context, ledger: Folder = LEDGER, artifacts: Artifacts = summary.ARTIFACTS) -> None:
     """What each model has in the ledger: responses, tokens, engines, size."""
+    # What is given before a subcommand holds for it too, unless it is given again behind it.
+    given = {"ledger": str(ledger), "artifacts": str(artifacts)}
+    context.default_map = {context.invoked_subcommand or "": given}
     if context.invoked_subcommand is None:
         print(_summary(ledger, artifacts), end="")
 
@@ -82,9 +86,16 @@ def names(artifacts: Path) -> dict[str, str]:
     """What the models in use are called, by their ids: the run's, the trained one, and the ablation's arms."""
     found: dict[str, str] = {}
     for path in sorted(artifacts.glob("ablations/arms/*/verdicts.parquet")):
-        ids = pl.read_parquet(path, columns=["model_id"])["model_id"].unique()
+        ids = _read_ids(path).unique()
         found |= dict.fromkeys(ids.to_list(), f"{ARM} {path.parent.name}")
     return found | {key: model.name for key, model in models(artifacts).items()}
+
+
+def _read_ids(path: Path) -> pl.Series:
+    try:
+        return read_table(path, {"model_id": pl.String})["model_id"]
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise LimoError(f"{path}: cannot be read ({one_line(error)}); delete it and rerun `limo ablate`") from None
 
 
 @app.command()
@@ -171,20 +182,37 @@ def prune(
     """Remove responses for good: those to which all that is given applies."""
     if not (model or unused or engine or before or torn):
         raise LimoError("limo ledger prune: say what goes: --model, --unused, --engine, --before, --torn")
+    if torn and (engine or before):
+        raise LimoError("limo ledger prune: --torn is about files, not responses; leave --engine and --before out")
+    if unused:
+        _require_complete(artifacts)
     known = names(artifacts)
     chosen = [folder for folder in folders(ledger) if _chosen(folder.name, known, model, unused)]
     if model and not chosen:
         raise LimoError(f"{ledger}: no model `{model}`; `limo ledger` shows those that there are")
     which = Which(torn, engine, before.replace(tzinfo=UTC).timestamp() if before else None)
+    failed = []
     for folder in chosen:
-        _tell(remove(folder, which) if yes else doomed(folder, which), known, yes)
+        try:
+            _tell(remove(folder, which) if yes else doomed(folder, which), known, yes)
+        except LimoError as error:
+            failed.append(str(error))
+    if failed:
+        raise LimoError("\n".join(failed))
     if not yes:
         print("Nothing has been removed; with --yes it is.")
 
 
+def _require_complete(artifacts: Path) -> None:
+    """Refuse where a model in use may not be listed: DVC removes a stage's outputs before it runs it again."""
+    for name, stage in (("base/models.json", "base"), ("train/model.json", "train")):
+        if not (artifacts / name).exists():
+            raise LimoError(
+                f"--unused: no {artifacts / name}, which tells what models are used; run `dvc repro {stage}` first"
+            )
+
+
 def _chosen(model_id: str, known: dict[str, str], model: str | None, unused: bool) -> bool:
-    if unused and not known:
-        raise LimoError("--unused: no artifacts/base/models.json tells which models are used; run `dvc repro base`")
     named = model is None or model in (model_id, known.get(model_id))
     return named and not (unused and model_id in known)
 

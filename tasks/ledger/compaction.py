@@ -53,9 +53,14 @@ class Compacted(NamedTuple):
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[bool]:
-    """Hold the lock of those who remove segments; False when another process has it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o666)
+    """Hold the lock of those who remove segments; False when another process has it.
+
+    Raises:
+        LimoError: the folder cannot be written.
+    """
+    with writing(folder, "all in it stays as it is"):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o666)
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -85,7 +90,7 @@ def compact(folder: Path, segment_bytes: int = SEGMENT_BYTES) -> Compacted:
         while True:
             try:
                 return _compact(folder, segment_bytes)._replace(before=len(before))
-            except _TornInRunError as torn:
+            except TornInRunError as torn:
                 set_aside(torn.path, str(torn))
             except FileNotFoundError:
                 continue  # set aside by a reader meanwhile
@@ -95,11 +100,17 @@ def _compact(folder: Path, segment_bytes: int) -> Compacted:
     found = entries(folder)
     first = _first_written(found)
     dropped = 0
-    for run in _runs(found, segment_bytes):
+    for run in _runs([entry for entry in found if not _has_further(entry)], segment_bytes):
         masks = [first[entry.path] for entry in run]
         dropped += sum(int((~mask).sum()) for mask in masks)
         replace(run, masks)
     return Compacted(len(found), len(entries(folder)), dropped)
+
+
+def _has_further(entry: Entry) -> bool:
+    """Whether it has columns of a later version, which a segment of this one would lose."""
+    with _sound(entry.path) as segment:
+        return segment.further
 
 
 def _runs(found: Sequence[Entry], segment_bytes: int) -> list[list[Entry]]:
@@ -138,6 +149,7 @@ def replace(run: Sequence[Entry], masks: Sequence[np.ndarray]) -> None:
 
     Raises:
         LimoError: the disk is full, or what was written is not what is read back; all is as it was.
+        TornInRunError: so is all where one of them is torn.
     """
     folder = run[0].path.parent
     written: list[pl.Series] = []
@@ -194,10 +206,11 @@ def _require_same(scratch: Path, written: list[pl.Series]) -> None:
         raise LimoError(f"{scratch}: not read back as it was written; check this disk. The segments stay as they are")
 
 
-class _TornInRunError(Exception):
+class TornInRunError(Exception):
     """A segment that turned out to be torn."""
 
     def __init__(self, path: Path, problem: str) -> None:
+        """Of the segment at `path`."""
         super().__init__(problem)
         self.path = path
 
@@ -208,4 +221,4 @@ def _sound(path: Path) -> Iterator[Segment]:
         with Segment(path) as segment:
             yield segment
     except TornError as error:
-        raise _TornInRunError(path, str(error)) from None
+        raise TornInRunError(path, str(error)) from None

@@ -6,7 +6,6 @@ a checksum, since a process or machine that dies may leave half a write.
 """
 
 import errno
-import fcntl
 import io
 import os
 import zlib
@@ -19,6 +18,7 @@ import pyarrow as pa
 
 from tasks.errors import LimoError
 from tasks.files import make_folder
+from tasks.ledger.locks import lock_own
 from tasks.ledger.room import is_full, no_room, writing
 from tasks.ledger.segments import SCHEMA, new_name
 from tasks.records.response import Response
@@ -88,9 +88,9 @@ class Journal:
         with writing(folder, "what had finished before is safe"):
             self._file = os.open(scratch, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
             try:
-                self._begin()
                 # Renamed once it is locked, so that nobody takes it for a dead writer's.
-                lock(self._file)
+                lock_own(self._file)
+                self._begin()
                 scratch.rename(self.path)
                 _OPEN.add(self._file)
             except BaseException:
@@ -150,6 +150,11 @@ class Journal:
             view, at = view[written:], at + written
         self._at = at
 
+    @property
+    def gone(self) -> bool:
+        """Whether somebody has removed it: what is written into it dies with this process."""
+        return os.fstat(self._file).st_nlink == 0
+
     def empty(self) -> None:
         """Begin anew: its rows stand in a segment."""
         with writing(self._folder, "all finished responses are safe in the ledger"):
@@ -166,15 +171,6 @@ class Journal:
         os.close(self._file)
 
 
-def lock(file: int) -> bool:
-    """Whether the lock could be had."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False  # another's; or a file system without locks, where every writer counts as living
-    return True
-
-
 class Read(NamedTuple):
     """The rows of a journal."""
 
@@ -185,11 +181,17 @@ class Read(NamedTuple):
 
 
 def read_journal(path: Path) -> Read:
-    """The whole batches of a journal, a living writer's too; none where it has gone."""
+    """The whole batches of a journal, a living writer's too; none where it has gone.
+
+    Raises:
+        LimoError: it may not be read.
+    """
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
         return Read(SCHEMA.empty_table(), True)
+    except OSError as error:
+        raise LimoError(f"{path}: cannot be read ({error.strerror})") from None
     batches: list[pa.RecordBatch] = []
     whole = not raw.strip(b"\0")
     try:

@@ -17,9 +17,9 @@ import pyarrow as pa
 from tasks.errors import LimoError
 from tasks.ledger import compaction
 from tasks.ledger.journal import CHECK, Journal, journals, read_journal, to_batch
-from tasks.ledger.recovery import recover
+from tasks.ledger.recovery import drop_abandoned, recover
 from tasks.ledger.room import writing
-from tasks.ledger.segments import SCHEMA, Segment, TornError, drop_abandoned, entries, write_segment
+from tasks.ledger.segments import SCHEMA, Segment, TornError, entries, write_segment
 from tasks.ledger.torn import set_aside
 from tasks.ledger.wanted import Hits, Wanted, gather
 from tasks.records.response import RESPONSE, Response
@@ -65,7 +65,19 @@ class Ledger:
 
     def reserve(self) -> None:
         """Take room on the disk for what finishes next, so that a full disk is known before anything is generated."""
-        self._journal = self._journal or Journal(self._folder)
+        if self._journal and self._journal.gone:
+            print(f"limo: {self._journal.path}: has been removed; a new one is begun", file=sys.stderr)
+            gone, self._journal = self._journal, None
+            gone.leave()
+        if self._journal is None:
+            self._journal = Journal(self._folder)
+            self._write_waiting(self._journal)
+
+    def _write_waiting(self, journal: Journal) -> None:
+        """What stood only in a journal that has gone."""
+        rows = pa.Table.from_batches(self._waiting, SCHEMA).to_pylist()
+        if rows:
+            journal.write(to_batch([Response(**row) for row in rows]), 0)
 
     def add(self, responses: Sequence[Response]) -> None:
         """Take finished responses: from here on they outlive the process, and after the next flush a power cut."""
@@ -93,6 +105,7 @@ class Ledger:
         self._flushed = time.monotonic()
         if not self._waiting:
             return
+        self.reserve()
         assert self._journal
         with writing(self._folder, f"the last {self._rows:,} responses are safe in the journal"):
             write_segment(self._folder, [pa.Table.from_batches(self._waiting, SCHEMA)])

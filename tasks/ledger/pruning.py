@@ -1,6 +1,5 @@
 """Taking responses out of the ledger for good: those of a model, of an engine, from before a day; and torn files."""
 
-import fcntl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,10 +8,15 @@ import numpy as np
 import polars as pl
 
 from tasks.errors import LimoError
-from tasks.ledger.compaction import LOCK, only_one, replace
+from tasks.ledger.compaction import LOCK, TornInRunError, only_one, replace
 from tasks.ledger.journal import journals
-from tasks.ledger.recovery import recover
-from tasks.ledger.segments import Entry, Segment, TornError, entries, stamp_of
+from tasks.ledger.locks import lock
+from tasks.ledger.recovery import drop_abandoned, recover
+from tasks.ledger.room import writing
+from tasks.ledger.segments import Entry, Segment, TornError, entries, size_of, stamp_of
+
+LOGS = ("vllm.log", "vllm.logging.json")
+"""What an engine leaves in the folder of its model."""
 
 
 class Which(NamedTuple):
@@ -46,7 +50,7 @@ def doomed(folder: Path, which: Which) -> Pruned:
         folder.name,
         sum(int(chosen.go.sum()) for chosen in masks.values()),
         sum(chosen.tokens for chosen in masks.values()),
-        round(sum(sizes)) + sum(path.stat().st_size for path in aside),
+        round(sum(sizes)) + sum(map(size_of, aside)),
         len(aside),
     )
 
@@ -55,21 +59,34 @@ def prune(folder: Path, which: Which) -> Pruned:
     """Remove it; each segment is replaced by one without those rows.
 
     Raises:
-        LimoError: a run is writing to this model, or its segments are being merged.
+        LimoError: a run is writing to this model, its segments are being merged, or its folder cannot be written.
     """
     with only_one(folder) as mine:
         if not mine or _written_to(folder):
             raise LimoError(f"{folder}: a run is writing to it; prune when it has ended")
+        drop_abandoned(folder)
         recover(folder)
         pruned = doomed(folder, which)
         if which.torn:
-            for path in _torn(folder):
-                path.unlink()
+            with writing(folder, "the files that are left stay as they are"):
+                for path in _torn(folder):
+                    path.unlink(missing_ok=True)
         else:
-            for entry, chosen in _masks(folder, which).items():
-                replace([entry], [~chosen.go])
+            _remove(_masks(folder, which))
     _remove_empty(folder)
     return pruned
+
+
+def _remove(masks: "dict[Entry, _Chosen]") -> None:
+    gone = 0
+    for entry, chosen in masks.items():
+        try:
+            replace([entry], [~chosen.go])
+        except (LimoError, TornInRunError) as error:
+            said = f"{entry.path}: torn ({error}); run `limo ledger verify` first"
+            told = said if isinstance(error, TornInRunError) else str(error)
+            raise LimoError(told + (f"; {gone:,} responses of this model went before" if gone else "")) from None
+        gone += int(chosen.go.sum())
 
 
 class _Chosen(NamedTuple):
@@ -114,16 +131,19 @@ def _written_to(folder: Path) -> bool:
     for path in journals(folder):
         try:
             with path.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not lock(file.fileno()):
+                    return True
         except FileNotFoundError:
             continue
-        except OSError:
-            return True
+        except OSError as error:
+            raise LimoError(f"{path}: cannot be read ({error.strerror})") from None
     return False
 
 
 def _remove_empty(folder: Path) -> None:
-    """Remove the folder of a model that has nothing left."""
-    if [path.name for path in folder.iterdir()] == [LOCK]:
-        (folder / LOCK).unlink()
+    """Remove the folder of a model that has nothing left but the logs of its engine."""
+    left = [path for path in folder.iterdir() if path.name not in (LOCK, *LOGS)]
+    if not left:
+        for name in (*LOGS, LOCK):
+            (folder / name).unlink(missing_ok=True)
         folder.rmdir()

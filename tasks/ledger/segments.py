@@ -4,10 +4,10 @@ A segment is written under a temporary name, synced and renamed, so that readers
 carries a checksum: a flipped byte is an error and not a response. Names sort by the time of writing.
 """
 
-import fcntl
 import os
 import secrets
 import time
+from base64 import b64decode
 from collections.abc import Iterable, Iterator, Sequence
 from errno import EIO
 from pathlib import Path
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from tasks.errors import LimoError
 from tasks.files import one_line
+from tasks.ledger.locks import lock_own
 from tasks.records.response import RESPONSE, Response
 
 KINDS = {pl.String: pa.string(), pl.Int64: pa.int64(), pl.Float64: pa.float64()}
@@ -29,7 +30,6 @@ REPEATED = ["model_id", "prompt", "sampling", "finish_reason", "engine"]
 """Columns whose values come again and again: stored once a row group."""
 GROUP_BYTES = 32 * 2**20
 """Text in a row group, about: what is read at once, and what a torn page costs."""
-ABANDONED_SECONDS = 60
 
 
 class TornError(Exception):
@@ -52,6 +52,14 @@ def entries(folder: Path) -> list[Entry]:
         except FileNotFoundError:
             continue  # merged by another process since the folder was read
     return found
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file; none where it has gone."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def stamp_of(path: Path) -> str:
@@ -84,7 +92,7 @@ def write_scratch(folder: Path, tables: Iterable[pa.Table], stamp: str | None = 
     try:
         with scratch.open("wb") as file:
             # While it is held, nobody takes the file for abandoned.
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_own(file.fileno())
             with _writer(file) as writer:
                 for table in tables:
                     for group in row_groups(table):
@@ -129,7 +137,8 @@ class Segment:
 
     Raises:
         FileNotFoundError: another process has merged it with others meanwhile; list the folder again.
-        LimoError: it cannot be read (rights, too many open files, memory), which says nothing against it.
+        LimoError: it cannot be read (rights, too many open files, memory), which says nothing against it; or it is
+            sound but lacks columns, so that another version wrote it.
         TornError: it is not as it was written.
     """
 
@@ -137,11 +146,12 @@ class Segment:
         """Read the footer."""
         self.path = path
         self._file = self._checked(lambda: pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False))
-        names = self._file.schema_arrow.names
-        self._lacks = [name for name in LATER if name not in names]
-        if self._lacks not in ([], list(LATER)) or {*names, *self._lacks} != set(SCHEMA.names):
+        try:
+            self._lacks = _lacks(self._file, path)
+        except BaseException:
             self.close()
-            raise TornError("not the columns of a response")
+            raise
+        self.further = len(self._file.schema_arrow.names) + len(self._lacks) > len(SCHEMA.names)
         meta = self._file.metadata
         self.group_rows = [meta.row_group(group).num_rows for group in range(meta.num_row_groups)]
 
@@ -201,16 +211,31 @@ class Segment:
             raise TornError(one_line(error)) from None
 
 
-def drop_abandoned(folder: Path) -> None:
-    """Remove the temporary files of processes that died while they wrote."""
-    for path in folder.glob("*.tmp"):
-        try:
-            with path.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
-                    path.unlink()
-        except OSError:
-            continue  # being written, or gone
+def _lacks(file: pq.ParquetFile, path: Path) -> list[str]:
+    """The columns of LATER that a segment does not have; further columns, of later versions, are left alone."""
+    names = file.schema_arrow.names
+    lacks = [name for name in SCHEMA.names if name not in names]
+    if lacks not in ([], list(LATER)):
+        if names != _names_again(file):
+            raise TornError("not the columns of a response")
+        missing = [name for name in lacks if name not in LATER]
+        if missing:
+            raise LimoError(
+                f"{path}: written by another version of limo (no column {', '.join(missing)}); "
+                "use that version, or move the file out of the ledger"
+            )
+    return lacks
+
+
+def _names_again(file: pq.ParquetFile) -> list[str]:
+    """The names of the columns in the second place where a footer has them; where there is none, the first."""
+    stored = (file.metadata.metadata or {}).get(b"ARROW:schema")
+    if stored is None:
+        return list(file.schema_arrow.names)
+    try:
+        return list(pa.ipc.read_schema(pa.py_buffer(b64decode(stored))).names)
+    except (ValueError, pa.ArrowException, OSError):
+        return []
 
 
 def sync_folder(folder: Path) -> None:

@@ -13,12 +13,15 @@ from tasks.errors import LimoError
 from tasks.ledger.journal import journals, read_journal
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.recovery import recover
-from tasks.ledger.segments import SCHEMA, Segment, TornError, entries
+from tasks.ledger.segments import SCHEMA, Segment, TornError, entries, size_of
 from tasks.ledger.torn import set_aside
 from tasks.records.response import Response
 
 COUNTED = ("response_id", "finish_reason", "n_prompt_tokens", "n_tokens", "engine", "finished_at")
 ADDRESS = ("response_id", "model_id", "prompt", "sampling", "seed", "sample_index")
+
+KINDS = ("*.parquet", "*.journal", "*.torn")
+"""The files that hold responses, or what is left of them."""
 
 
 class Summary(NamedTuple):
@@ -35,7 +38,7 @@ class Summary(NamedTuple):
     """Generated."""
     prompt_tokens: int
     size: int
-    """Bytes on disk, torn files and journals included."""
+    """Bytes on disk of segments, journals and torn files."""
     segments: int
     waiting: int
     """Rows in journals."""
@@ -66,8 +69,7 @@ def folders(ledger: Path) -> list[Path]:
     """
     if not ledger.is_dir():
         raise LimoError(f"{ledger}: no ledger there; it is made when a stage samples, or give --ledger")
-    kinds = ("*.parquet", "*.journal", "*.torn")
-    return [path for path in sorted(ledger.iterdir()) if path.is_dir() and any(map(any, map(path.glob, kinds)))]
+    return [path for path in sorted(ledger.iterdir()) if path.is_dir() and any(map(any, map(path.glob, KINDS)))]
 
 
 def tables(folder: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
@@ -100,7 +102,7 @@ def summarise(folder: Path) -> Summary:
         finished=_counts(once, "finish_reason"),
         tokens=int(once["n_tokens"].sum()),
         prompt_tokens=int(once["n_prompt_tokens"].sum()),
-        size=sum(path.stat().st_size for path in folder.iterdir()),
+        size=sum(size_of(path) for kind in KINDS for path in folder.glob(kind)),
         segments=len(entries(folder)),
         waiting=sum(read_journal(path).rows.num_rows for path in journals(folder)),
         torn=len(list(folder.glob("*.torn"))),

@@ -1,6 +1,7 @@
 """`limo ledger`, through the real command."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 
 from tasks.engines.params import SamplingParams
 from tasks.engines.protocol import make_request
+from tasks.ledger.ledger import Ledger
 from tests.builders import make_model, write_models
 from tests.ledger.responses import found, respond, segments, write
 
@@ -17,6 +19,7 @@ CLI = [sys.executable, "-c", "from flows.cli import main; main()", "ledger"]
 @pytest.fixture
 def artifacts(tmp_path):
     write_models(tmp_path / "base" / "models.json", make_model("weak", model_id="m_a"))
+    write_models(tmp_path / "train" / "model.json", make_model("trained", model_id="m_t"))
     write(tmp_path / "ledger", [respond(0, "So it is 七."), respond(1, reason="length")], flush_responses=1)
     return tmp_path
 
@@ -59,12 +62,54 @@ def test_prune_tells_first_and_removes_with_yes(artifacts):
     assert limo(artifacts, "prune", "--unused", "--yes", "--artifacts", artifacts).stdout == ""
 
 
+def test_options_before_the_subcommand_hold_for_it_and_its_own_win(artifacts, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(artifacts / "ledger", copy)
+    asked = ["--artifacts", artifacts, "prune", "--model", "weak", "--yes"]
+    done = subprocess.run([*CLI, "--ledger", copy, *map(str, asked)], capture_output=True, text=True)
+    assert "m_a (weak): 2 responses" in done.stdout
+    assert (found(copy, 2), found(artifacts / "ledger", 2)) == ([], [0, 1])
+    assert "m_a (weak): 2 responses" in limo(artifacts, "--ledger", "no/such/folder", *asked).stdout
+
+
+def test_while_the_model_is_trained_again_none_counts_as_unused(artifacts):
+    (artifacts / "train" / "model.json").unlink()
+    shutil.copytree(artifacts / "ledger" / "m_a", artifacts / "ledger" / "m_t")
+    done = limo(artifacts, "prune", "--unused", "--yes", "--artifacts", artifacts)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "train/model.json, which tells what models are used" in done.stderr
+
+
+def test_what_was_pruned_is_told_where_another_model_cannot_be(artifacts):
+    for name in ("m_0", "m_z"):
+        shutil.copytree(artifacts / "ledger" / "m_a", artifacts / "ledger" / name)
+    with Ledger(artifacts / "ledger", "m_a") as running:
+        running.add([respond(2)])
+        done = limo(artifacts, "prune", "--engine", "vllm", "--yes", "--artifacts", artifacts)
+    assert done.returncode == 2
+    assert done.stdout.count("2 responses, 4 tokens") == 2
+    assert "m_a: a run is writing to it" in done.stderr
+    assert [path.name for path in (artifacts / "ledger").iterdir()] == ["m_a"]
+
+
+def test_an_arms_verdicts_that_cannot_be_read_are_named_in_one_line(artifacts):
+    path = artifacts / "ablations" / "arms" / "random" / "verdicts.parquet"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"PAR1 half")
+    done = limo(artifacts, "--artifacts", artifacts)
+    assert done.returncode == 2
+    assert f"{path}: not a readable Parquet file" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["prune"], "say what goes"),
         (["prune", "--model", "none"], "no model `none`"),
-        (["prune", "--unused", "--artifacts", "no/such/folder"], "tells which models are used"),
+        (["prune", "--unused", "--artifacts", "no/such/folder"], "base/models.json, which tells what models are used"),
+        (["prune", "--torn", "--before", "2026-01-01", "--yes"], "leave --engine and --before out"),
+        (["prune", "--torn", "--engine", "vllm", "--yes"], "leave --engine and --before out"),
         (["show", "r_x"], "no `r_x`"),
         (["verify", "--ledger", "no/such/folder"], "no ledger there"),
     ],

@@ -12,6 +12,7 @@ import pytest
 from tasks.errors import LimoError
 from tasks.ledger.journal import read_journal
 from tasks.ledger.ledger import Ledger
+from tasks.ledger.summary import verify
 from tests.ledger.responses import found, python, respond, segments, write
 
 ADDING = """
@@ -154,6 +155,15 @@ def test_an_empty_or_new_journal_is_no_damage(tmp_path, capsys):
     write(tmp_path, [])
     assert list((tmp_path / "m_a").iterdir()) == []
     assert capsys.readouterr().err == ""
+
+
+def test_a_journal_that_cannot_be_opened_is_told_and_stays(tmp_path):
+    path = tmp_path / "m_a" / "1-1-x.journal"
+    path.mkdir(parents=True)
+    for enter in (lambda: write(tmp_path, []), lambda: verify(tmp_path / "m_a"), lambda: found(tmp_path, 1)):
+        with pytest.raises(LimoError, match=r"cannot be (written|read).*Is a directory"):
+            enter()
+    assert path.exists()
 
 
 def test_a_journal_without_room_is_told_before_anything_is_generated(tmp_path):

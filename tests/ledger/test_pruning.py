@@ -1,6 +1,7 @@
 import pytest
 
 from tasks.errors import LimoError
+from tasks.ledger.compaction import compact
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.pruning import Which, doomed, prune
 from tests.ledger.responses import found, respond, segments, write
@@ -34,6 +35,33 @@ def test_without_a_condition_a_model_goes_as_a_whole(tmp_path):
     size = segments(tmp_path)[0].stat().st_size
     assert prune(tmp_path / "m_a", Which()) == ("m_a", 2, 4, size, 0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_goes_with_the_logs_of_its_engine_but_not_with_what_is_not_known(tmp_path):
+    for name in ("vllm.log", "vllm.logging.json", "notes.txt"):
+        write(tmp_path, [respond(0)])
+        (tmp_path / "m_a" / name).write_text("a line")
+        prune(tmp_path / "m_a", Which())
+        assert (tmp_path / "m_a").exists() == (name == "notes.txt")
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+    write(tmp_path, [respond(0)])
+    (tmp_path / "m_a" / "compaction.lock").mkdir()
+    for remove in (compact, lambda folder: prune(folder, Which())):
+        with pytest.raises(LimoError, match="cannot be written .*compaction.lock.*stays as it is"):
+            remove(tmp_path / "m_a")
+
+
+def test_what_went_of_a_model_is_told_where_a_later_segment_is_torn(tmp_path):
+    write(tmp_path, [respond(0)])
+    write(tmp_path, [respond(1), respond(2, engine="other 1.0")])
+    torn = segments(tmp_path)[1]
+    # Among the first columns, which tell nothing of who goes.
+    torn.write_bytes(torn.read_bytes()[:40] + b"xxxx" + torn.read_bytes()[44:])
+    with pytest.raises(LimoError, match=r"torn .*`limo ledger verify` first; 1 responses of this model went before"):
+        prune(tmp_path / "m_a", Which(engine="vllm"))
+    assert segments(tmp_path) == [torn]
 
 
 def test_torn_files_go_without_the_responses(tmp_path):

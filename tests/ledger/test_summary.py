@@ -11,12 +11,16 @@ def test_counts_every_response_once_and_what_waits(tmp_path):
     (tmp_path / "m_a" / "1-1-x.parquet.torn").write_bytes(b"PAR1")
     waiting = Ledger(tmp_path, "m_a")
     waiting.add([respond(3, engine="other 1.0")])
+    size = sum(path.stat().st_size for path in (tmp_path / "m_a").iterdir())
+    (tmp_path / "m_a" / "vllm.log").write_text("no response")
+    # As a file that has gone since the folder was read.
+    (tmp_path / "m_a" / "2-1-x.journal.torn").symlink_to("gone")
     told = summarise(tmp_path / "m_a")
     assert (told.responses, told.repeated, told.tokens, told.prompt_tokens) == (4, 1, 8, 16)
     assert told.finished == {"stop": 2, "length": 1, "loop": 1}
     assert told.engines == {ENGINE: 3, "other 1.0": 1}
-    assert (told.segments, told.waiting, told.torn) == (1, 1, 1)
-    assert told.size == sum(path.stat().st_size for path in (tmp_path / "m_a").iterdir())
+    assert (told.segments, told.waiting, told.torn) == (1, 1, 2)
+    assert told.size == size
     assert 1.7e9 < told.first <= told.last
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from tasks.errors import LimoError
 from tasks.ledger import segments as module
+from tasks.ledger.compaction import compact
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.segments import Segment, TornError
 from tests.ledger.responses import found, respond, segments, write
@@ -64,10 +65,32 @@ def test_a_flipped_bit_anywhere_is_an_error_or_changes_nothing(tmp_path):
     assert seen > len(sound) / 7 / 2
 
 
-def test_a_file_with_other_columns_is_set_aside(tmp_path, capsys):
+def test_a_segment_of_a_later_version_is_read_without_its_further_columns(tmp_path, capsys):
     write(tmp_path, [respond(0)])
-    pl.DataFrame({"response_id": ["r_x"]}).write_parquet(tmp_path / "m_a" / "0.parquet")
-    assert found(tmp_path, 1) == [0]
+    [path] = segments(tmp_path)
+    pl.read_parquet(path).with_columns(later=pl.lit(1)).write_parquet(path)
+    write(tmp_path, [respond(1)])
+    assert found(tmp_path, 2) == [0, 1]
+    assert compact(tmp_path / "m_a").after == 2
+    assert "later" in pl.read_parquet_schema(path)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_sound_segment_without_our_columns_is_told_and_never_set_aside(tmp_path):
+    write(tmp_path, [respond(0)])
+    [path] = segments(tmp_path)
+    pl.read_parquet(path).drop("prompt").write_parquet(path)
+    with pytest.raises(LimoError, match=r"written by another version of limo \(no column prompt\)"):
+        found(tmp_path, 1)
+    assert segments(tmp_path) == [path]
+
+
+def test_a_damaged_name_of_a_column_is_not_another_version(tmp_path, capsys):
+    write(tmp_path, [respond(0)])
+    write(tmp_path, [respond(1)])
+    torn = segments(tmp_path)[0]
+    torn.write_bytes(torn.read_bytes().replace(b"sampling", b"samplinh"))
+    assert found(tmp_path, 2) == [1]
     assert "not the columns of a response" in capsys.readouterr().err
 
 
