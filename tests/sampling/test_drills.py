@@ -71,11 +71,11 @@ class Run:
         return self.process.wait(seconds)
 
     def told(self):
-        """What the stage has told of this run: responses known, and which of them the ledger had."""
+        """Responses known in this run, but for the refused prompt's, and how many of them the ledger had."""
         file = self.folder / "progress" / "band.json"
         told = read_json(file) if file.exists() else {}
         mine = told.get("pid") == self.process.pid
-        return (told["responses"], told["responses_from_ledger"]) if mine else (0, 0)
+        return (told["responses"] - SAMPLES, told["responses_from_ledger"]) if mine else (0, 0)
 
     def generated(self):
         """Responses generated so far."""
