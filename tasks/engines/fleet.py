@@ -56,6 +56,7 @@ class Fleet:
         self._slots: list[Slot] = []
         self._homes: dict[str, int] = {}
         self._restarts = 0
+        self._failure: Exception | None = None
         # Before multiprocessing's own handler, which waits for processes that nobody has ended.
         atexit.register(self.close)
         try:
@@ -111,7 +112,11 @@ class Fleet:
         return home
 
     def finished(self, seconds: float) -> list[Response]:
-        """What has finished; waits at most about `seconds` for the first."""
+        """What has finished; waits at most about `seconds` for the first.
+
+        Raises:
+            LimoError: a copy ends again and again. What has finished by then is handed out first.
+        """
         until = time.monotonic() + seconds
         while any(slot.flying for slot in self._slots):
             left = until - time.monotonic()
@@ -136,15 +141,26 @@ class Fleet:
             slot.replica.kill()
 
     def _listen(self, seconds: float) -> list[Response]:
+        if self._failure:
+            raise self._failure
         self._launcher.wait([slot.replica for slot in self._slots], seconds)
         found: list[Response] = []
         for slot in self._slots:
             try:
-                for report in slot.replica.receive():
-                    found += self._take(slot, report)
-            except GoneError as gone:
-                self._restart(slot, str(gone), short_of_memory=gone.killed)
+                self._hear(slot, found)
+            except Exception as error:
+                # What this copy and the others have finished is not to be lost with it.
+                self._failure = self._failure or error
+        if self._failure and not found:
+            raise self._failure
         return found
+
+    def _hear(self, slot: Slot, found: list[Response]) -> None:
+        try:
+            for report in slot.replica.receive():
+                found += self._take(slot, report)
+        except GoneError as gone:
+            self._restart(slot, str(gone), short_of_memory=gone.killed)
 
     def _take(self, slot: Slot, report: Report) -> list[Response]:
         if isinstance(report, Results):

@@ -31,6 +31,10 @@ def run(pipe, setup):
         for request in order.requests:
             if request.prompt == "never":
                 continue
+            if request.prompt == "answers and fails":
+                pipe.send(Results([Finished(request.response_id, "", "stop", 1, 2, -0.5)]))
+                pipe.send(Failed("RuntimeError: no more", out_of_memory=False))
+                return
             if request.prompt == "crash" or taken(folder / request.prompt / "crash"):
                 os._exit(3)
             if taken(folder / request.prompt / "kill"):

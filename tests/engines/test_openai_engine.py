@@ -261,6 +261,16 @@ def test_a_refused_request_is_one_line_and_what_had_finished_is_given_first(star
         engine.finished(5)
 
 
+def test_what_finished_after_a_failure_is_given_before_it_is_raised(start, connect):
+    server = start([401])
+    engine = connect(server.url, in_flight=1)
+    engine.submit([ask("bad"), ask("good")])
+    wait_for(lambda: engine._done.qsize() == 2)
+    assert [response.prompt for response in engine.finished(5)] == ["good"]
+    with pytest.raises(LimoError, match="HTTP 401"):
+        engine.finished(5)
+
+
 def test_a_request_that_fails_at_every_try_is_one_line(start, connect):
     server = start(poison="bad")
     engine = connect(server.url)

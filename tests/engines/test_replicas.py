@@ -113,6 +113,21 @@ def test_a_copy_that_dies_again_and_again_is_one_line(tmp_path):
     engine.close()
 
 
+@pytest.mark.parametrize(("copies", "good", "bad"), [(1, "answers and fails", "never"), (2, "a", "crash")])
+def test_what_has_finished_is_handed_out_before_the_failure_is_raised(tmp_path, monkeypatch, copies, good, bad):
+    monkeypatch.setattr("tasks.engines.fleet.RESTARTS", 0)
+    engine = fleet(tmp_path, copies)
+    try:
+        engine.submit([ask(good), ask(bad)])
+        assert all(slot.replica.pipe.poll(10) for slot in engine._slots)
+        time.sleep(0.2)
+        assert [one.prompt for one in engine.finished(10)] == [good]
+        with pytest.raises(LimoError, match=r"ended 1 times without a response in between"):
+            engine.finished(10)
+    finally:
+        engine.close()
+
+
 def test_a_model_that_does_not_start_is_one_line(tmp_path):
     (tmp_path / "refuse_start").touch()
     with pytest.raises(LimoError, match=r"vLLM does not start: OSError: no config.json; more in .*vllm.log$"):
