@@ -18,6 +18,8 @@ from tasks.records.response import Response
 
 RESTARTS = 3
 """So often in a row a copy is started again that gives no response."""
+DEATHS = 20
+"""At so many ends of its copy a request is taken for their cause, even where others finish in between."""
 KEPT_HOMES = 20_000
 """Prompts of which it is remembered which copy has them in its prefix cache."""
 
@@ -27,6 +29,8 @@ class Flight(NamedTuple):
 
     request: Request
     submitted: float
+    deaths: int = 0
+    """How often its copy has ended meanwhile."""
 
 
 class Slot:
@@ -181,6 +185,7 @@ class Fleet:
                 f"{slot.setup.folder}: vLLM ended {RESTARTS + 1} times without a response in between, at last: "
                 f"{reason}; more in {log}"
             )
+        _count_deaths(slot, reason)
         slot.barren += 1
         self._restarts += 1
         slot.replica.kill()
@@ -199,6 +204,17 @@ class Fleet:
             slot.replica.send(Generate([flight.request for flight in slot.flying.values()]))
 
 
+def _count_deaths(slot: Slot, reason: str) -> None:
+    """Raise a LimoError where one request has been there too often."""
+    slot.flying = {key: flight._replace(deaths=flight.deaths + 1) for key, flight in slot.flying.items()}
+    worst = max(slot.flying.values(), key=lambda flight: flight.deaths, default=None)
+    if worst and worst.deaths >= DEATHS:
+        raise LimoError(
+            f"{slot.setup.folder}: vLLM ended {DEATHS} times while it worked on the prompt "
+            f"{worst.request.prompt[:60]!r}, at last: {reason}; lower max_tokens, or leave this question out; more in {slot.setup.log}"
+        )
+
+
 def _smaller(slot: Slot) -> Setup:
     """Half the responses at once; where it never got started, half of a KV cache that we have chosen too."""
     setup = slot.setup.halved
@@ -209,7 +225,7 @@ def _smaller(slot: Slot) -> Setup:
 
 def _response(slot: Slot, result: Finished) -> Response | None:
     with suppress(KeyError):
-        request, submitted = slot.flying.pop(result.response_id)
+        request, submitted, _ = slot.flying.pop(result.response_id)
         seconds = round(time.monotonic() - submitted, 3)
         _, text, reason, n_prompt, n_tokens, logprob = result
         engine = slot.started.engine if slot.started else ""
