@@ -211,7 +211,8 @@ def _count_deaths(slot: Slot, reason: str) -> None:
     if worst and worst.deaths >= DEATHS:
         raise LimoError(
             f"{slot.setup.folder}: vLLM ended {DEATHS} times while it worked on the prompt "
-            f"{worst.request.prompt[:60]!r}, at last: {reason}; lower max_tokens, or leave this question out; more in {slot.setup.log}"
+            f"{worst.request.prompt[:60]!r}, at last: {reason}; "
+            f"lower max_tokens, or leave this question out; more in {slot.setup.log}"
         )
 
 
