@@ -18,6 +18,8 @@ from tasks.records.response import Response
 
 RESTARTS = 3
 """So often in a row a copy is started again that gives no response."""
+DEATHS = 20
+"""At so many ends of its copy a request is taken for their cause, even where others finish in between."""
 KEPT_HOMES = 20_000
 """Prompts of which it is remembered which copy has them in its prefix cache."""
 
@@ -27,6 +29,8 @@ class Flight(NamedTuple):
 
     request: Request
     submitted: float
+    deaths: int = 0
+    """How often its copy has ended meanwhile."""
 
 
 class Slot:
@@ -56,6 +60,7 @@ class Fleet:
         self._slots: list[Slot] = []
         self._homes: dict[str, int] = {}
         self._restarts = 0
+        self._failure: Exception | None = None
         # Before multiprocessing's own handler, which waits for processes that nobody has ended.
         atexit.register(self.close)
         try:
@@ -111,7 +116,11 @@ class Fleet:
         return home
 
     def finished(self, seconds: float) -> list[Response]:
-        """What has finished; waits at most about `seconds` for the first."""
+        """What has finished; waits at most about `seconds` for the first.
+
+        Raises:
+            LimoError: a copy ends again and again. What has finished by then is handed out first.
+        """
         until = time.monotonic() + seconds
         while any(slot.flying for slot in self._slots):
             left = until - time.monotonic()
@@ -136,15 +145,26 @@ class Fleet:
             slot.replica.kill()
 
     def _listen(self, seconds: float) -> list[Response]:
+        if self._failure:
+            raise self._failure
         self._launcher.wait([slot.replica for slot in self._slots], seconds)
         found: list[Response] = []
         for slot in self._slots:
             try:
-                for report in slot.replica.receive():
-                    found += self._take(slot, report)
-            except GoneError as gone:
-                self._restart(slot, str(gone), short_of_memory=gone.killed)
+                self._hear(slot, found)
+            except Exception as error:
+                # What this copy and the others have finished is not to be lost with it.
+                self._failure = self._failure or error
+        if self._failure and not found:
+            raise self._failure
         return found
+
+    def _hear(self, slot: Slot, found: list[Response]) -> None:
+        try:
+            for report in slot.replica.receive():
+                found += self._take(slot, report)
+        except GoneError as gone:
+            self._restart(slot, str(gone), short_of_memory=gone.killed)
 
     def _take(self, slot: Slot, report: Report) -> list[Response]:
         if isinstance(report, Results):
@@ -165,6 +185,7 @@ class Fleet:
                 f"{slot.setup.folder}: vLLM ended {RESTARTS + 1} times without a response in between, at last: "
                 f"{reason}; more in {log}"
             )
+        _count_deaths(slot, reason)
         slot.barren += 1
         self._restarts += 1
         slot.replica.kill()
@@ -183,6 +204,18 @@ class Fleet:
             slot.replica.send(Generate([flight.request for flight in slot.flying.values()]))
 
 
+def _count_deaths(slot: Slot, reason: str) -> None:
+    """Raise a LimoError where one request has been there too often."""
+    slot.flying = {key: flight._replace(deaths=flight.deaths + 1) for key, flight in slot.flying.items()}
+    worst = max(slot.flying.values(), key=lambda flight: flight.deaths, default=None)
+    if worst and worst.deaths >= DEATHS:
+        raise LimoError(
+            f"{slot.setup.folder}: vLLM ended {DEATHS} times while it worked on the prompt "
+            f"{worst.request.prompt[:60]!r}, at last: {reason}; "
+            f"lower max_tokens, or leave this question out; more in {slot.setup.log}"
+        )
+
+
 def _smaller(slot: Slot) -> Setup:
     """Half the responses at once; where it never got started, half of a KV cache that we have chosen too."""
     setup = slot.setup.halved
@@ -193,7 +226,7 @@ def _smaller(slot: Slot) -> Setup:
 
 def _response(slot: Slot, result: Finished) -> Response | None:
     with suppress(KeyError):
-        request, submitted = slot.flying.pop(result.response_id)
+        request, submitted, _ = slot.flying.pop(result.response_id)
         seconds = round(time.monotonic() - submitted, 3)
         _, text, reason, n_prompt, n_tokens, logprob = result
         engine = slot.started.engine if slot.started else ""

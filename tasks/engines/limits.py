@@ -26,7 +26,10 @@ def gpus() -> list[str]:
     if named is not None:
         return [name.strip() for name in named.split(",") if name.strip()]
     query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-    return subprocess.run(query, capture_output=True, text=True, check=False).stdout.split()
+    told = subprocess.run(query, capture_output=True, text=True, check=False)
+    # "No devices were found", or that the driver does not answer, is said on the same output.
+    names = told.stdout.split() if told.returncode == 0 else []
+    return [name for name in names if name.isdecimal()]
 
 
 def _installed(name: str) -> bool:

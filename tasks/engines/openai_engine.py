@@ -72,6 +72,9 @@ class OpenAIEngine:
 
     def submit(self, requests: Sequence[Request]) -> None:
         """Send requests, in the background."""
+        if self._failure:
+            # `finished` raises it once nothing is left to hand out.
+            return
         self._flying.update(request.response_id for request in requests)
         self._loop.call_soon_threadsafe(self._start, list(requests))
 
@@ -79,20 +82,18 @@ class OpenAIEngine:
         """Wait for the first response, up to `seconds`, and take all that are there.
 
         Raises:
-            LimoError: a request was refused, or failed at every try; or no server is left.
+            LimoError: a request was refused, or failed at every try; or no server is left. What has finished by then
+                is handed out first.
         """
-        if self._failure:
-            raise self._failure
         found: list[Response] = []
         until = time.monotonic() + seconds
         with suppress(queue.Empty):
             while True:
-                left = 0 if found else until - time.monotonic()
+                left = 0 if found or self._failure else until - time.monotonic()
                 item = self._done.get(timeout=left) if left > 0 else self._done.get_nowait()
                 if isinstance(item, Exception):
-                    self._failure = item
-                    break
-                if item.response_id in self._flying:
+                    self._failure = self._failure or item
+                elif item.response_id in self._flying:
                     self._flying.discard(item.response_id)
                     found.append(item)
         if self._failure and not found:

@@ -1,12 +1,30 @@
 """Params of sampling: the engine (shared by all stages that sample), the chat prompt, the sampling parameters."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from tasks.params import Params
 
 SYSTEM = "Please reason step by step, and put your final answer within \\boxed{}."
+
+
+def _is_server(url: str) -> str:
+    """Raise ValueError where no server can be at this URL."""
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, (parts.hostname or "").encode("idna").decode()
+    except ValueError:
+        raise ValueError("not a URL: its host or its port (1 to 65535) cannot be") from None
+    if parts.scheme not in {"http", "https"} or not host or any(char.isspace() for char in url):
+        raise ValueError("must be a URL such as http://10.0.0.5:8000/v1")
+    if port == 0:
+        raise ValueError("ports go from 1 to 65535")
+    return url
+
+
+ServerUrl = Annotated[str, AfterValidator(_is_server)]
 
 
 class EngineModelParams(Params):
@@ -14,7 +32,7 @@ class EngineModelParams(Params):
 
     kind: Literal["vllm", "openai", "ray"] | None = None
     """What generates."""
-    base_urls: tuple[str, ...] | None = None
+    base_urls: tuple[ServerUrl, ...] | None = None
     """For `openai`: the servers of this model."""
     data_parallel: int | None = Field(default=None, ge=1)
     """Copies of the model."""
@@ -63,9 +81,10 @@ class EngineParams(Params):
     """For `ray`: HOST:PORT of the cluster's head; null starts Ray on this machine."""
     models: dict[str, EngineModelParams] = Field(default_factory=dict)
     """What single models need otherwise, by their names under base.models (`trained` for the trained one)."""
-    base_urls: tuple[str, ...] = ()
+    base_urls: tuple[ServerUrl, ...] = ()
     """For `openai`: one URL a server, such as http://10.0.0.5:8000/v1. Each serves a model under its name in
-    params.yaml (`vllm serve PATH --served-model-name NAME`)."""
+    params.yaml (`vllm serve PATH --served-model-name NAME`). Where the environment variable OPENAI_API_KEY is set, each
+    gets it as a Bearer token."""
     timeout_seconds: float = Field(default=3600, gt=0)
     """For `openai`: longest wait for one response."""
     patience_seconds: float = Field(default=600, gt=0)

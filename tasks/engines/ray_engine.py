@@ -108,14 +108,20 @@ class Actor:
         """Begin to load the model."""
         self._inbox: queue.SimpleQueue[Order] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[Report] = queue.SimpleQueue()
+        self._early: dict[int, Order] = {}
+        self._next = 0
+        self._lock = threading.Lock()
         with suppress(OSError):
             child.output_into(setup.log)
         threading.Thread(target=serve, args=(self._inbox, self._outbox.put, setup), daemon=True).start()
 
-    def put(self, orders: list[Order]) -> None:
-        """Take orders."""
-        for order in orders:
-            self._inbox.put(order)
+    def put(self, number: int, order: Order) -> None:
+        """Take the order of this number, from 0: Ray may bring a Cancel before its Generate."""
+        with self._lock:
+            self._early[number] = order
+            while self._next in self._early:
+                self._inbox.put(self._early.pop(self._next))
+                self._next += 1
 
     def get(self, seconds: float) -> list[Report]:
         """What there is to say; waits for the first, at most so long."""
@@ -139,10 +145,12 @@ class RayReplica:
         options = {"max_concurrency": 4, "max_restarts": 0, "runtime_env": environment, **resources}
         self.actor: Any = ray.remote(Actor).options(**options).remote(setup, serve)
         self.reply: Any = self.actor.get.remote(GET_SECONDS)
+        self._sent = 0
 
     def send(self, order: Order) -> None:
         """Hand over an order."""
-        self.actor.put.remote([order])
+        self.actor.put.remote(self._sent, order)
+        self._sent += 1
 
     def receive(self) -> list[Report]:
         """What it has said since."""

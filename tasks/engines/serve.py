@@ -27,6 +27,7 @@ from tasks.stage import die_with_parent
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 10.0
+LAST_PORT = 65535
 
 
 class Local(NamedTuple):
@@ -223,6 +224,8 @@ def _answers(url: str) -> bool:
 
 
 def _require_free(host: str, port: int) -> None:
+    if not 0 < port <= LAST_PORT:
+        raise LimoError(f"{host}:{port}: ports go from 1 to {LAST_PORT}; give another --port, or fewer --replicas")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -18,6 +18,9 @@ BUSY = {408, 409, 425, 429}
 ILL = {500, 502, 503, 504}
 GONE = (httpx.ConnectError, httpx.ConnectTimeout)
 STRANGER = "serves another model"
+A_KEY = "put the key that it asks for into the environment variable OPENAI_API_KEY"
+WHAT_TO_DO = {401: A_KEY, 403: A_KEY, 404: "there is no OpenAI server at this path; most are at one that ends in /v1"}
+"""What the user must put right: waiting helps nothing."""
 
 
 class BusyError(Exception):
@@ -49,6 +52,8 @@ class Server:
         """Its version and URL, for the records."""
         self.context: int | None = None
         """Longest prompt plus response, tokens, where it says so."""
+        self.refused_with = 0
+        """HTTP's status, where it did not say what it serves."""
         self.alive = False
         self.load = 0
         """Requests it works on."""
@@ -72,6 +77,7 @@ class Server:
             async with asyncio.timeout(ANSWER_SECONDS):
                 reply = await self._client.get(f"{self.url}/models")
                 if reply.status_code != 200:
+                    self.refused_with = reply.status_code
                     return refusal(reply)
                 card = read_cards(reply).get(self._name)
                 if card is None:

@@ -5,6 +5,7 @@ a row; what it was working on goes to the others at once, and it comes back when
 """
 
 import asyncio
+import os
 import random
 import sys
 import time
@@ -14,7 +15,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 
-from tasks.engines.server import ANSWER_SECONDS, GONE, STRANGER, Server, described
+from tasks.engines.server import ANSWER_SECONDS, GONE, STRANGER, WHAT_TO_DO, Server, described
 from tasks.errors import LimoError
 
 FAILURES_IN_A_ROW = 3
@@ -38,7 +39,9 @@ class Servers:
             patience: seconds without any server that answers, after which requests fail.
         """
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-        self._client = httpx.AsyncClient(timeout=httpx.Timeout(None, connect=ANSWER_SECONDS), limits=limits)
+        self._client = httpx.AsyncClient(
+            timeout=httpx.Timeout(None, connect=ANSWER_SECONDS), limits=limits, headers=_key()
+        )
         self.all = [Server(url, name, self._client) for url in dict.fromkeys(urls)]
         self.lost = self.back = 0
         self._name = name
@@ -59,9 +62,12 @@ class Servers:
         """Ask every server what it serves; returns when one serves the model, and goes on asking those that are down.
 
         Raises:
-            LimoError: none serves it, or none answers within the patience.
+            LimoError: none serves it, none answers within the patience, or one does not let us in.
         """
         problems = await asyncio.gather(*(server.greet() for server in self.all))
+        for server, problem in zip(self.all, problems, strict=True):
+            if advice := WHAT_TO_DO.get(server.refused_with):
+                raise LimoError(f"engine.base_urls: {server.shown}: {problem}; {advice}")
         if all(problem == STRANGER for problem in problems):
             raise LimoError(
                 f"engine.base_urls: no server serves a model named `{self._name}`: start one with `limo serve "
@@ -212,6 +218,12 @@ class Servers:
         for place, _ in self._waiting:
             if not place.done():
                 place.set_exception(self._given_up)
+
+
+def _key() -> dict[str, str]:
+    """The header with the user's key, where there is one."""
+    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def tell(line: str) -> None:

@@ -49,9 +49,19 @@ def _out_of_memory(error: BaseException | None) -> bool:
 
 
 def _loop(engine: "_Vllm", inbox: "queue.SimpleQueue[Order]", send: Callable[[Report], None]) -> None:
+    try:
+        _step_until_closed(engine, inbox, send)
+    except Exception:
+        # What it had finished is good.
+        if engine.done:
+            send(Results(engine.done))
+        raise
+
+
+def _step_until_closed(engine: "_Vllm", inbox: "queue.SimpleQueue[Order]", send: Callable[[Report], None]) -> None:
     sent = time.monotonic()
     while True:
-        while not engine.busy or not inbox.empty():
+        while not (engine.busy or engine.done) or not inbox.empty():
             order = inbox.get()
             if isinstance(order, Close):
                 engine.shut_down()
@@ -97,8 +107,8 @@ class _Vllm:
 
     @property
     def busy(self) -> bool:
-        """Whether there is something to step for, or to send."""
-        return bool(self._names) or bool(self.done)
+        """Whether there is something to step for."""
+        return bool(self._names)
 
     def take(self, order: Order) -> None:
         """Queue or stop responses."""

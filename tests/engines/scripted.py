@@ -25,11 +25,19 @@ def run(pipe, setup):
         pipe.send(Failed("OutOfMemoryError: 8 GiB", out_of_memory=True))
         return
     pipe.send(Started("scripted 1", 128, setup.kv_cache_bytes, setup.kv_cache_bytes, setup.params.max_num_seqs, 0.1))
+    doomed = False
     while not isinstance(order := pipe.recv(), Close):
         if isinstance(order, Cancel):
             continue
         for request in order.requests:
             if request.prompt == "never":
+                continue
+            if request.prompt == "answers and fails":
+                pipe.send(Results([Finished(request.response_id, "", "stop", 1, 2, -0.5)]))
+                pipe.send(Failed("RuntimeError: no more", out_of_memory=False))
+                return
+            if request.prompt == "crash in the end":
+                doomed = True
                 continue
             if request.prompt == "crash" or taken(folder / request.prompt / "crash"):
                 os._exit(3)
@@ -39,6 +47,8 @@ def run(pipe, setup):
                 pipe.send(Failed("OutOfMemoryError: 1 GiB", out_of_memory=True))
                 return
             pipe.send(Results([Finished(request.response_id, str(os.getpid()), "stop", 1, 2, -0.5)]))
+            if doomed:
+                os._exit(3)
 
 
 def serve(inbox, send, setup):

@@ -16,7 +16,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         script = self.server.script
-        if self.path.endswith("/models"):
+        if script.key and self.headers["Authorization"] != f"Bearer {script.key}":
+            self._reply(401, {"error": "no key"})
+        elif self.path == "/v1/models":
             self._reply(200, {"data": [{"id": script.model, "max_model_len": script.context}]})
         elif self.path == "/version" and script.version:
             self._reply(200, {"version": script.version})
@@ -27,6 +29,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         script = self.server.script
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if script.key and self.headers["Authorization"] != f"Bearer {script.key}":
+            self._reply(401, {"error": "no key"})
+            return
         with script.lock:
             script.asked.append(asked)
             script.now += 1
@@ -89,8 +94,18 @@ class ScriptedServer:
     """One server on a port of its own, which it keeps over `stop` and `start`."""
 
     def __init__(
-        self, failures=(), *, model="strong", pause=0.0, retry_after=None, version="", context=CONTEXT, poison=None
+        self,
+        failures=(),
+        *,
+        model="strong",
+        pause=0.0,
+        retry_after=None,
+        version="",
+        context=CONTEXT,
+        poison=None,
+        key=None,
     ):
+        self.key = key
         self.failures, self.always, self.pause, self.retry_after = list(failures), None, pause, retry_after
         self.model, self.version, self.context, self.poison = model, version, context, poison
         self.lock, self.asked, self.now, self.most, self.port = threading.Lock(), [], 0, 0, 0

@@ -199,6 +199,18 @@ def test_no_server_for_too_long_is_one_line(start, connect):
     dying.start()
 
 
+def test_a_wrong_path_or_key_is_one_line_at_once(start, connect, monkeypatch):
+    server, locked = start(), start(key="k-1")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    root = server.url.removesuffix("/v1")
+    with pytest.raises(LimoError, match=rf"^engine.base_urls: {root}: HTTP 404: .*ends in /v1$"):
+        connect(root)
+    with pytest.raises(LimoError, match=rf"^engine.base_urls: {locked.url}: HTTP 401: .*OPENAI_API_KEY$"):
+        connect(server.url, locked.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "k-1")
+    assert finish(connect(locked.url), ask())[0].finish_reason == "stop"
+
+
 def test_servers_of_another_model_are_left_out(start, connect, capfd):
     other, mine = start(model="weak"), start()
     engine = connect(other.url, mine.url)
@@ -258,6 +270,16 @@ def test_a_refused_request_is_one_line_and_what_had_finished_is_given_first(star
     wait_for(lambda: engine._done.qsize() == 2)
     assert [response.response_id for response in engine.finished(5)] == [good.response_id]
     with pytest.raises(LimoError, match=f"{server.url}: HTTP {status}: .*try later"):
+        engine.finished(5)
+
+
+def test_what_finished_after_a_failure_is_given_before_it_is_raised(start, connect):
+    server = start([401])
+    engine = connect(server.url, in_flight=1)
+    engine.submit([ask("bad"), ask("good")])
+    wait_for(lambda: engine._done.qsize() == 2)
+    assert [response.prompt for response in engine.finished(5)] == ["good"]
+    with pytest.raises(LimoError, match="HTTP 401"):
         engine.finished(5)
 
 

@@ -4,11 +4,11 @@ import pytest
 
 from tasks.engines.fleet import Fleet
 from tasks.engines.launch import open_engine
-from tasks.engines.messages import Setup
+from tasks.engines.messages import Cancel, Close, Generate, Setup
 from tasks.engines.params import ChatParams, EngineParams, SamplingParams
 from tasks.engines.prompts import prompt_renderer
 from tasks.engines.protocol import make_request
-from tasks.engines.ray_engine import Actors
+from tasks.engines.ray_engine import Actor, Actors
 from tasks.errors import LimoError
 from tests.builders import SHIPPED, make_model
 from tests.engines import scripted
@@ -23,6 +23,22 @@ def params(kind, **fields):
 def test_a_cluster_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(LimoError, match=r"^engine.ray_address: no Ray cluster at 127.0.0.1:1; start one"):
         open_engine(params("ray", ray_address="127.0.0.1:1"), make_model(path=str(MODEL)), tmp_path / "vllm.log")
+
+
+def echo(inbox, send, _):
+    while True:
+        send(inbox.get())
+
+
+def test_orders_that_overtake_each_other_are_put_in_order(tmp_path):
+    actor = Actor(Setup(tmp_path, params("ray"), tmp_path / "no folder" / "log"), echo)
+    orders = [Generate([]), Cancel(["a"]), Close()]
+    for number in (1, 2, 0):
+        actor.put(number, orders[number])
+    found = []
+    while len(found) < 3 and (more := actor.get(5)):
+        found += more
+    assert found == orders
 
 
 @pytest.fixture(scope="module")

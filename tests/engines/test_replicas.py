@@ -113,6 +113,35 @@ def test_a_copy_that_dies_again_and_again_is_one_line(tmp_path):
     engine.close()
 
 
+def test_a_prompt_that_ends_every_copy_is_one_line_even_while_others_finish(tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.engines.fleet.DEATHS", 3)
+    engine, found = fleet(tmp_path), []
+    try:
+        engine.submit([ask("crash in the end")])
+        with pytest.raises(LimoError, match=r"ended 3 times while it worked on the prompt 'crash in the end'.*log$"):
+            for index in range(40):
+                engine.submit([ask("a", index)])
+                found += engine.finished(10)
+        assert len(found) >= 2
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize(("copies", "good", "bad"), [(1, "answers and fails", "never"), (2, "a", "crash")])
+def test_what_has_finished_is_handed_out_before_the_failure_is_raised(tmp_path, monkeypatch, copies, good, bad):
+    monkeypatch.setattr("tasks.engines.fleet.RESTARTS", 0)
+    engine = fleet(tmp_path, copies)
+    try:
+        engine.submit([ask(good), ask(bad)])
+        assert all(slot.replica.pipe.poll(10) for slot in engine._slots)
+        time.sleep(0.2)
+        assert [one.prompt for one in engine.finished(10)] == [good]
+        with pytest.raises(LimoError, match=r"ended 1 times without a response in between"):
+            engine.finished(10)
+    finally:
+        engine.close()
+
+
 def test_a_model_that_does_not_start_is_one_line(tmp_path):
     (tmp_path / "refuse_start").touch()
     with pytest.raises(LimoError, match=r"vLLM does not start: OSError: no config.json; more in .*vllm.log$"):
@@ -140,6 +169,19 @@ def test_copies_that_do_not_fit_the_gpus_are_one_line():
 def test_a_vllm_for_the_cpu_uses_no_gpu(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     assert gpus() == []
+
+
+@pytest.mark.parametrize(
+    ("says", "found"),
+    [("echo 0; echo 1", ["0", "1"]), ("echo No devices were found; exit 6", []), ("echo No devices were found", [])],
+)
+def test_only_what_nvidia_smi_numbers_is_a_gpu(tmp_path, monkeypatch, says, found):
+    monkeypatch.setattr("tasks.engines.limits._installed", lambda _: False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{says}\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    assert gpus() == found
 
 
 def test_the_cores_are_shared_out(monkeypatch):

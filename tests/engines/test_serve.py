@@ -70,6 +70,12 @@ def test_a_port_that_is_taken_is_one_line(tmp_path):
             start_servers("strong", SHIPPED / "strong", ALONE, host="127.0.0.1", ports=[port], logs=tmp_path)
 
 
+@pytest.mark.parametrize("port", [0, 65536, 70000])
+def test_a_port_that_there_is_not_is_one_line(tmp_path, port):
+    with pytest.raises(LimoError, match=f"127.0.0.1:{port}: ports go from 1 to 65535; give another --port"):
+        start_servers("strong", SHIPPED / "strong", ALONE, host="127.0.0.1", ports=[port], logs=tmp_path)
+
+
 def test_a_server_that_does_not_start_says_why(tmp_path):
     log = tmp_path / "log"
     log.write_text(
