@@ -4,6 +4,7 @@ What a dead copy had not finished is sent to its successor, so that each request
 """
 
 import atexit
+import os
 import sys
 import time
 from collections.abc import Collection, Sequence
@@ -88,7 +89,7 @@ class Fleet:
             "start_seconds": self._seconds,
             "model_start_seconds": max(one.seconds for one in ready),
             "restarts": self._restarts,
-            "log": str(self._slots[0].setup.log),
+            "log": os.path.relpath(self._slots[0].setup.log),
         }
 
     def submit(self, requests: Sequence[Request]) -> None:
