@@ -193,7 +193,6 @@ def read_journal(path: Path) -> Read:
     except OSError as error:
         raise LimoError(f"{path}: cannot be read ({error.strerror})") from None
     batches: list[pa.RecordBatch] = []
-    whole = not raw.strip(b"\0")
     try:
         stream = pa.ipc.open_stream(pa.py_buffer(raw))
         for batch in stream:
@@ -201,7 +200,8 @@ def read_journal(path: Path) -> Read:
             batches.append(batch.drop_columns([CHECK]))
         whole = True
     except (pa.ArrowException, OSError, UnicodeDecodeError):
-        pass
+        # The end of what its writer got onto the disk, which `recover` tells; nothing but room taken ahead is no tear.
+        whole = not raw.strip(b"\0")
     return Read(pa.Table.from_batches(batches, SCHEMA), whole)
 
 
