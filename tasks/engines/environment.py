@@ -3,7 +3,7 @@
 import os
 
 VARIABLES = {
-    # The engine runs in our process: a start in a third of the time, and more tokens a second for small models.
+    # The engine runs in the process that loads vLLM: it starts in a third of the time, and small models are faster.
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     # Threads that wait must not spin: beside other work on the same cores that costs a factor of ten and more.
     "OMP_WAIT_POLICY": "passive",

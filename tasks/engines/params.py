@@ -47,8 +47,9 @@ class EngineModelParams(Params):
 class EngineParams(Params):
     """What generates, and how much of the machine it takes.
 
-    None of these is part of a response's key in the ledger: after a change of `dtype` or `max_model_len`, responses
-    that are there are used as they are. Delete the model's folder in artifacts/ledger to draw them anew.
+    None of these is part of a response's key in the ledger: after a change of `dtype`, responses that are there are
+    used as they are (`limo ledger prune --engine TEXT` removes them). What a shorter `max_model_len` once cut off is
+    drawn anew where a longer one is stated.
     """
 
     kind: Literal["vllm", "openai", "ray"] = "vllm"
