@@ -21,11 +21,15 @@ VLLM_CPU = ("vllm.v1.worker.cpu_worker", "vllm.model_executor.models.qwen2")
 """What an engine on the CPU needs beyond: 3 s less for each start."""
 
 
+STARVED = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS)
+"""The kernel's own way where memory is short, and what native code ends with that did not get any."""
+
+
 class GoneError(Exception):
     """A copy is no more; the text says how it ended."""
 
     def __init__(self, how: str, *, killed: bool = False) -> None:
-        """How it ended, and whether by SIGKILL, as the kernel does where memory is short."""
+        """How it ended, and whether as processes end where memory is short, see STARVED."""
         super().__init__(how)
         self.killed = killed
 
@@ -87,7 +91,7 @@ class ProcessReplica:
         code = self.process.exitcode
         if code is not None and code < 0:
             name = signal.Signals(-code).name
-            return GoneError(f"was killed by {name}", killed=-code == signal.SIGKILL)
+            return GoneError(f"was killed by {name}", killed=-code in STARVED)
         return GoneError(f"ended with {code}")
 
     def end(self) -> None:
