@@ -5,14 +5,23 @@ phrases are looked for in the last few thousand characters only, so the time is 
 """
 
 import re
+from collections.abc import Collection
 from typing import NamedTuple
+
+from tasks.grading.rules import Rules
 
 CLOSING_CHARS = 4_000
 """How much of the end of a response is searched for an answer that is not in a box."""
 
-ANSWER_PHRASE = re.compile(r"answer is|answer:|answer\*\*:|答案是|答案为|答案为：|答案[:：]", re.IGNORECASE)
+ANSWER_PHRASE = re.compile(
+    r"answer is|answer:|answer\*\*:|correct (?:option|choice) is|答案是|答案为|答案[:：]|故选|应选|因此选|所以选|选择",
+    re.IGNORECASE,
+)
 SENTENCE_END = re.compile(r"[.。!！?？;；](?=\s|$)|\n|。")
-OPTION_LINE = re.compile(r"\**\(?([A-H])\)?[.)]?\**")
+OPTION_LINE = re.compile(r"\**(?:(?:option|choice|选项?) ?)?\(?([A-J])\)?[.)。]?\**", re.IGNORECASE)
+BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
+MATHS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"))
+DEFAULT = Rules()
 
 
 class Extracted(NamedTuple):
@@ -22,20 +31,21 @@ class Extracted(NamedTuple):
     reason: str | None = None
 
 
-def extract(response: str, kind: str = "auto") -> Extracted:
+def extract(response: str, rules: Rules = DEFAULT) -> Extracted:
     r"""The final answer of a response.
 
-    In this order: the last `\boxed{}` or `\fbox{}`; the rest of the last line that begins with `####`; the sentence
-    after the last "the answer is"; for `choice`, a last line that is nothing but a letter. Only what follows the last
-    `</think>` counts. When the last box is unterminated there is no answer: an earlier box held something else.
+    In this order, as far as `rules.extraction` allows: the last `\boxed{}` or `\fbox{}`; the rest of the last line
+    that begins with `####`; the sentence after the last "the answer is"; a last line that is nothing but an option's
+    letter; the last bold words of the last line. Only what follows the last `</think>` counts. When the last box is
+    unterminated there is no answer: an earlier box held something else.
     """
     final = after_reasoning(response)
     if final is None:
         return Extracted(None, "unfinished_reasoning")
     start = max(final.rfind("\\boxed"), final.rfind("\\fbox"))
-    if start >= 0:
+    if start >= 0 and "box" in rules.extraction:
         return _boxed(final, start)
-    return _unboxed(final[-CLOSING_CHARS:], kind)
+    return _unboxed(final[-CLOSING_CHARS:], rules.extraction)
 
 
 def after_reasoning(response: str) -> str | None:
@@ -83,25 +93,27 @@ def closing_brace(text: str, opening: int) -> int | None:
     return None
 
 
-def _unboxed(closing: str, kind: str) -> Extracted:
+def _unboxed(closing: str, ways: Collection[str]) -> Extracted:
     marker = closing.rfind("####")
-    if marker >= 0:
+    if marker >= 0 and "hash" in ways:
         return _found(closing[marker:].lstrip("#").split("\n", 1)[0])
-    phrases = list(ANSWER_PHRASE.finditer(closing))
+    phrases = list(ANSWER_PHRASE.finditer(closing)) if "phrase" in ways else []
     if phrases:
         return _found(_sentence(closing[phrases[-1].end() :]))
-    lines = closing.split("\n")
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    if kind == "choice" and OPTION_LINE.fullmatch(last):
-        return _found(last)
-    return Extracted(None, "no_answer")
+    last = next((line.strip() for line in reversed(closing.split("\n")) if line.strip()), "")
+    letter = OPTION_LINE.fullmatch(last) if "letter" in ways else None
+    if letter:
+        return _found(letter[1].upper())
+    bold = BOLD.findall(last) if "bold" in ways else []
+    return _found(bold[-1]) if bold else Extracted(None, "no_answer")
 
 
 def _sentence(rest: str) -> str:
     """The answer in what follows "the answer is": the first formula, or else the words up to the sentence's end."""
     rest = rest.lstrip(" :：*\n")
-    if rest.startswith("$"):
-        return rest.lstrip("$").split("$", 1)[0]
+    for opening, closing in MATHS:
+        if rest.startswith(opening):
+            return rest[len(opening) :].split(closing, 1)[0]
     end = SENTENCE_END.search(rest)
     return rest[: end.start()] if end else rest
 

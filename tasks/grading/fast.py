@@ -8,7 +8,7 @@ import re
 from typing import NamedTuple
 
 from tasks.grading.normalise import squeeze
-from tasks.grading.values import Value, agrees_rounded, read_number
+from tasks.grading.values import MAX_DIGITS, Value, agrees_rounded, read_number
 
 APART = 20
 """Two decimals decide as different when they are more than 1/20 of the larger apart."""
@@ -111,7 +111,7 @@ def _numbers(gold: str, answer: str) -> Decision:
         return _one_percent(left, right)
     if left.value == right.value:
         return Decision(True, "number")
-    if left.grouped or right.grouped:
+    if (left.grouped or right.grouped) and not (left.exact and right.exact):
         return Decision(None, "number")
     far = abs(left.value - right.value) * APART > max(abs(left.value), abs(right.value))
     return Decision(False if far or (left.exact and right.exact) else None, "number")
@@ -132,8 +132,26 @@ def _based(gold: str, answer: str) -> Decision:
         return UNDECIDED
     if right is not None:
         same = [left[part].strip("{}") == right[part].strip("{}") for part in ("digits", "base")]
-        return Decision(all(same), "base") if all(same) or same[1] else UNDECIDED
-    return Decision(True, "base") if answer == left["digits"] else UNDECIDED
+        if all(same) or same[1]:
+            return Decision(all(same), "base")
+        values = _in_base(left), _in_base(right)
+        return Decision(False, "base") if None not in values and values[0] != values[1] else UNDECIDED
+    if answer == left["digits"]:
+        return Decision(True, "base")
+    plain, value = read_number(answer), _in_base(left)
+    # The value in base ten is right in value and not in form: for a judge.
+    return Decision(False, "base") if plain is not None and value is not None and plain.value != value else UNDECIDED
+
+
+def _in_base(match: re.Match[str]) -> int | None:
+    base = int(match["base"].strip("{}"))
+    digits = [int(digit, 36) for digit in match["digits"]]
+    if len(digits) > MAX_DIGITS or not 2 <= base <= 36 or max(digits) >= base:
+        return None
+    value = 0
+    for digit in digits:
+        value = value * base + digit
+    return value
 
 
 def _options(gold: str, answer: str) -> Decision:

@@ -1,29 +1,41 @@
 r"""Grade responses: extract the final answer, compare it with the gold, say which rule decided.
 
-Three tiers, each asked only what the one before left open: exact rules in this process, the symbolic check in workers
-that can be killed, and nothing: such a response is `ungraded`, with the reason, and never silently wrong.
+Tiers, each asked only what the one before left open: exact rules and values in this process, the symbolic check in
+workers that can be killed, and (where a stage has one) a judge. What is open after that is `ungraded`, with the reason,
+and never silently wrong.
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
+from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.grading.extract import extract
-from tasks.grading.fast import CHINESE, Decision, choice, decide, rounded, unnamed, words
+from tasks.grading.carried import lacks
+from tasks.grading.expression import read
+from tasks.grading.extract import Extracted, extract
+from tasks.grading.fast import CHINESE, Decision, choice, decide, option_letters, rounded, unnamed, words
 from tasks.grading.hostile import refusal
 from tasks.grading.normalise import split_unit, squeeze, tidy
+from tasks.grading.rules import Rules, read_rules
+from tasks.grading.structure import compare
 from tasks.grading.symbolic import Limits, Question, check_many
+from tasks.grading.values import read_number
+from tasks.grading.wording import different_words, plain_words
 
-DECIDING = ("extract", "fast", "grader", "hostile", "normalise", "symbolic", "values", "worker")
+DECIDING = (
+    *("carried", "expression", "extract", "fast", "grader", "hostile", "normalise", "rules", "structure", "symbolic"),
+    *("values", "wording", "worker"),
+)
 """Modules that decide a verdict."""
 
 
 def _version() -> str:
     """The grader's version, with a digest of the code that decides: an edited rule is another grader."""
     sources = b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in DECIDING)
-    return f"limo-grader 0.1+{hashlib.sha256(sources).hexdigest()[:8]} (math-verify {version('math-verify')})"
+    return f"limo-grader 0.2+{hashlib.sha256(sources).hexdigest()[:8]} (math-verify {version('math-verify')})"
 
 
 GRADER = _version()
@@ -32,6 +44,7 @@ MAX_ANSWER = 2_000
 """Longest answer, in characters, that is compared otherwise than letter by letter."""
 
 CACHED = 200_000
+WORD = re.compile(r"[A-Za-z][A-Za-z' .-]{2,}")
 DEFAULT_LIMITS = Limits()
 
 
@@ -44,14 +57,19 @@ class Verdict(NamedTuple):
     """What decided: `string`, `number`, `choice`, `symbolic`, ...; `none` where nothing could."""
     reason: str | None
     """Why it is ungraded, or why there was no answer to grade."""
+    grader: str = GRADER
+    """Version of what decided, with a digest of its code."""
 
 
 class Pair(NamedTuple):
-    """A gold and a response to it; `kind` is the rule set: `auto`, `choice` or `text`."""
+    """A gold and a response to it."""
 
     gold: str
     response: str
-    kind: str = "auto"
+    rules: str = "auto"
+    """The text of `Rules`: a kind, or JSON."""
+    bare: bool = False
+    """Whether `response` is the final answer itself."""
 
 
 class Key(NamedTuple):
@@ -59,22 +77,31 @@ class Key(NamedTuple):
 
     gold: str
     answer: str
-    kind: str
+    rules: str
 
 
 _cache: dict[Key, Verdict] = {}
 
 
-def grade(gold: str, response: str, kind: str = "auto") -> Verdict:
-    """The verdict on one response. Never raises, whatever the response holds."""
-    return grade_many([Pair(gold, response, kind)])[0]
+def grade(gold: str, response: str, rules: Rules | str = "auto") -> Verdict:
+    """The verdict on one response, by a benchmark's rules. Never raises, whatever the response holds."""
+    return grade_many([Pair(gold, response, rules if isinstance(rules, str) else rules.text())])[0]
+
+
+def grade_answer(gold: str, answer: str, rules: Rules | str = "auto") -> Verdict:
+    """The verdict on a bare final answer."""
+    return grade_many([Pair(gold, answer, rules if isinstance(rules, str) else rules.text(), bare=True)])[0]
 
 
 def grade_many(pairs: Sequence[Pair], limits: Limits = DEFAULT_LIMITS) -> list[Verdict]:
-    """The verdicts, in order; each different (gold, final answer, kind) is graded once in the life of this process."""
-    found = [extract(pair.response, pair.kind) for pair in pairs]
+    """The verdicts, in order; each different (gold, final answer, rules) is graded once in the life of this process.
+
+    Raises:
+        LimoError: rules that are none, or workers that cannot start.
+    """
+    found = [final_answer(pair) for pair in pairs]
     keys = [
-        Key(pair.gold, got.answer, pair.kind) if got.answer is not None else None
+        Key(pair.gold, got.answer, pair.rules) if got.answer is not None else None
         for pair, got in zip(pairs, found, strict=True)
     ]
     graded = _grade_keys(list(dict.fromkeys(key for key in keys if key is not None)), limits)
@@ -82,6 +109,30 @@ def grade_many(pairs: Sequence[Pair], limits: Limits = DEFAULT_LIMITS) -> list[V
         graded[key] if key is not None else Verdict("incorrect", None, "none", got.reason)
         for key, got in zip(keys, found, strict=True)
     ]
+
+
+def final_answer(pair: Pair) -> Extracted:
+    """What the response of a pair answers, or why it has no answer."""
+    if not pair.bare:
+        return extract(pair.response, read_rules(pair.rules))
+    answer = pair.response.strip()
+    if answer.startswith(("\\boxed", "$\\boxed", "\\fbox")):
+        return extract(answer, read_rules(pair.rules))
+    return Extracted(answer) if answer else Extracted(None, "no_answer")
+
+
+def answer_key(answer: str, rules: str = "auto") -> str:
+    """One string for answers that are plainly the same, such as `3` and `3.0`: what a majority counts."""
+    if len(answer) > MAX_ANSWER:
+        return answer.strip()
+    kind = read_rules(rules).kind
+    text = squeeze(split_unit(tidy(answer)).body)
+    if kind == "choice":
+        return option_letters(text) or text
+    number = read_number(unnamed("0", text)[1])
+    if number is not None:
+        return f"{number.value}{'%' * number.percent}"
+    return plain_words(text) if kind == "text" or WORD.fullmatch(text) else text.replace(" ", "")
 
 
 def _grade_keys(keys: list[Key], limits: Limits) -> dict[Key, Verdict]:
@@ -112,10 +163,15 @@ def in_process(key: Key) -> Verdict | Question:
     """The verdict, where the exact rules have one, or else what to ask of the symbolic check."""
     if key.gold.strip() == key.answer and key.answer:
         return _verdict(key, Decision(True, "string"))
+    if not key.gold.strip():
+        return Verdict("ungraded", key.answer, "none", "no_gold")
     if len(key.answer) > MAX_ANSWER or len(key.gold) > MAX_ANSWER:
-        return Verdict("ungraded", key.answer, "none", "too_long")
+        return _overlong(key)
+    rules = read_rules(key.rules)
     gold, answer = unnamed(tidy(key.gold), tidy(key.answer))
-    decision, reason = _decide(key.kind, gold, answer)
+    if rules.required and (lacking := lacks(key.gold, key.answer, rules.required)):
+        return Verdict("incorrect", key.answer, lacking, f"without_{lacking}")
+    decision, reason = _decide(rules, gold, answer)
     if decision.correct is not None:
         return _verdict(key, decision)
     reason = reason or refusal(gold) or refusal(answer)
@@ -124,25 +180,51 @@ def in_process(key: Key) -> Verdict | Question:
     return Question(split_unit(gold).body, split_unit(answer).body)
 
 
+def _overlong(key: Key) -> Verdict:
+    """An answer of thousands of characters to a gold of a few is none; a long gold cannot be compared here."""
+    short = len(key.gold) * 20 < len(key.answer)
+    return Verdict("incorrect" if short else "ungraded", key.answer, "length" if short else "none", "too_long")
+
+
 class _Open(NamedTuple):
     decision: Decision
     reason: str | None = None
     """Why the symbolic check would not help."""
 
 
-def _decide(kind: str, gold: str, answer: str) -> _Open:
+def _decide(rules: Rules, gold: str, answer: str) -> _Open:
     plain_gold, plain_answer = squeeze(gold), squeeze(answer)
-    if kind == "choice":
+    if rules.kind == "choice":
         return _Open(choice(plain_gold, plain_answer), "not_a_choice")
-    decision = words(plain_gold, plain_answer) if kind == "text" else decide(plain_gold, plain_answer)
+    if rules.kind == "text":
+        decision = words(plain_gold, plain_answer)
+    elif rules.ordered is None:
+        decision = decide(plain_gold, plain_answer)
+    else:
+        decision = _by_order(gold, answer, rules.ordered)
+    if rules.tolerance is not None and not decision.correct:
+        near = _near(plain_gold, plain_answer, rules.tolerance)
+        decision = near if near.correct is not None else decision
     if decision.correct is None:
         decision = rounded(plain_gold, plain_answer)
     if decision.correct is not None:
         return _Open(decision)
-    return _without_units(kind, gold, answer)
+    return _without_units(rules, gold, answer)
 
 
-def _without_units(kind: str, gold: str, answer: str) -> _Open:
+def _by_order(gold: str, answer: str, ordered: bool) -> Decision:
+    """Lists by the order that the rules state; `decide` goes by the brackets."""
+    return Decision(compare(gold, answer, ordered=ordered), "list")
+
+
+def _near(gold: str, answer: str, tolerance: float) -> Decision:
+    left, right = read_number(split_unit(gold).body), read_number(split_unit(answer).body)
+    if left is None or right is None:
+        return Decision(None, "none")
+    return Decision(abs(left.value - right.value) <= Fraction(tolerance) * abs(left.value), "tolerance")
+
+
+def _without_units(rules: Rules, gold: str, answer: str) -> _Open:
     left, right = split_unit(gold), split_unit(answer)
     if left.unit and right.unit and left.unit != right.unit:
         return _Open(Decision(None, "unit"), "units_differ")
@@ -152,9 +234,23 @@ def _without_units(kind: str, gold: str, answer: str) -> _Open:
         decision = decision if decision.correct is not None else rounded(*bodies)
         if decision.correct is not None:
             return _Open(Decision(decision.correct, "unit"))
-    if CHINESE.search(bodies[0]) or CHINESE.search(bodies[1]) or kind == "text":
-        decision = words(*bodies)
+    equal = None if rules.kind == "text" else compare(left.body, right.body, ordered=rules.ordered)
+    if equal is not None:
+        return _Open(Decision(equal, "value"))
+    return _worded(rules, *bodies)
+
+
+def _worded(rules: Rules, gold: str, answer: str) -> _Open:
+    """Answers in words: the same, plainly others, a word against a number; or open."""
+    decision = words(plain_words(gold), plain_words(answer))
+    if decision.correct:
+        return _Open(decision)
+    if CHINESE.search(gold) or CHINESE.search(answer) or rules.kind == "text" or WORD.fullmatch(gold):
+        if decision.correct is None and different_words(gold, answer):
+            decision = Decision(False, "words")
         return _Open(decision, "text_differs")
+    if WORD.fullmatch(answer) and read(gold) is not None:
+        return _Open(Decision(False, "words"))
     return _Open(Decision(None, "none"))
 
 

@@ -63,7 +63,9 @@ UNIT = re.compile(
     r"(?P<power> ?\^ ?\{?[23]\}?)?$".replace(
         "WORDS",
         "(?<![A-Za-z])(?:cm|mm|km|kg|mph|ft|inch(?:es)?|feet|miles?|hours?|minutes?|seconds?|days?|years?|"
-        "degrees?|dollars?|cents?|units?|meters?|metres?|grams?|liters?|litres?|points?|people|students?)",
+        "degrees?|dollars?|cents?|units?|meters?|metres?|grams?|liters?|litres?|points?|people|students?)"
+        # Whatever else was counted: words after a number and a space.
+        r"|(?<=[0-9}] )(?!sin|cos|tan|cot|sec|csc|log|mod|exp|and|or|to|pi|sqrt)[a-z]{3,}(?: [a-z]{2,}){0,3}",
     )
 )
 SAME_UNIT = {

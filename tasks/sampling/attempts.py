@@ -99,7 +99,7 @@ class _Verdicts:
         return [one.place in right for one in drawn]
 
     def _pack(self) -> None:
-        rows = [(place, *verdict) for place, verdict in self._rows]
+        rows = [(place, *verdict[: len(VERDICT)]) for place, verdict in self._rows]
         self._frames.append(pl.DataFrame(rows, schema=self._frames[0].schema, orient="row"))
         self._rows.clear()
 

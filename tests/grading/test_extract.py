@@ -3,6 +3,7 @@ import time
 import pytest
 
 from tasks.grading.extract import extract
+from tasks.grading.rules import Rules
 
 FOUND = [
     (r"So $\boxed{42}$.", "42"),
@@ -49,9 +50,14 @@ def test_says_why_there_is_no_answer(response, reason):
     assert extract(response) == (None, reason)
 
 
-def test_a_bare_letter_on_the_last_line_counts_for_choice_only():
-    assert extract("It must be so.\n**(C)**\n", "choice").answer == "(C)"
-    assert extract("It must be so.\n**(C)**\n", "auto").answer is None
+def test_a_bare_letter_or_bold_words_on_the_last_line_count_where_the_rules_allow_it():
+    for text in ("It must be so.\n**(C)**\n", "It must be so.\nOption C.", "So\n选C"):
+        assert extract(text).answer == "C"
+    assert extract("It is **12** and\nso we get **42**.").answer == "42"
+    assert extract("We get **42**.\nWhich is it.").answer is None
+    boxes_only = Rules(extraction=("box",))
+    assert extract("It must be so.\n**(C)**\n", boxes_only).reason == "no_answer"
+    assert extract("The answer is 4. #### 4", boxes_only).reason == "no_answer"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tasks.grading.extract import extract
 from tasks.grading.grader import GRADER, Key, Pair, Verdict, grade, grade_many, in_process
+from tasks.grading.rules import Rules
 
 HERE = Path(__file__).parent
 CASES = json.loads((HERE / "cases.json").read_text(encoding="utf-8"))
@@ -110,7 +111,7 @@ def test_grade_never_raises_on_any_text(gold, response):
 def exact_only(response, gold):
     """Everything up to the workers, which see no more than the two strings, and with no guard around it."""
     for kind in ("auto", "choice", "text"):
-        answer = extract(response, kind).answer
+        answer = extract(response, Rules(kind=kind)).answer
         for text in (answer, response):
             if text is not None:
                 in_process(Key(gold, text, kind))

@@ -1,0 +1,49 @@
+"""Answers in words: which are plainly the same, and which plainly are not."""
+
+import re
+
+ALIKE = {
+    "yes": "true yes correct 是 对 正确 成立 真",
+    "no": "false no incorrect 否 不是 错 错误 不成立 假",
+    "nothing": "none nosolution nosolutions norealsolution \\emptyset \\varnothing ∅ 无解 空集 没有 不存在",
+    "undefined": "doesnotexist dne undefined 无定义",
+    "infinity": "infinity infinite \\infty 无穷 无穷大",
+}
+NUMBERS = ("zero one two three four five six seven eight nine ten eleven twelve", "零 一 二 三 四 五 六 七 八 九 十")
+SAME = {word: meaning for meaning, words in ALIKE.items() for word in words.split()} | {
+    word: str(number) for words in NUMBERS for number, word in enumerate(words.split())
+}
+"""Words that say the same."""
+
+FILLING = re.compile(r"^(?:the|an?|it is|there (?:is|are)|answer is)\b ?|^on (?=[A-Z])", re.IGNORECASE)
+SPACES = re.compile(r"[\s.。,，;；:：'\"!?()（）]+")
+CHINESE_NUMERAL = re.compile(r"[二三四五六七八九十百千万两]")
+CHINESE_WORD = re.compile(r"[\u4e00-\u9fff]{1,12}")
+ENGLISH_WORD = re.compile(r"[A-Za-z]+(?:[ -][A-Za-z]+){0,2}")
+NUMERIC = frozenset("0123456789+-./%\\{}^ abcdefghijklmnopqrstuvwxyz")
+
+
+def plain_words(text: str) -> str:
+    """Words without case, spaces, articles and final stops, one word for all that say the same."""
+    plain = SPACES.sub("", FILLING.sub("", text.strip()).casefold())
+    return SAME.get(plain, plain)
+
+
+def different_words(gold: str, answer: str) -> bool:
+    """Whether two short answers are plainly different: names or terms of which neither holds the other."""
+    left, right = plain_words(gold), plain_words(answer)
+    if not left or not right:
+        return True
+    if left in right or right in left:
+        # "Friday" and "Friday afternoon" may be the same, "even" and "not even" are not.
+        return False
+    if any(CHINESE_NUMERAL.search(side) for side in (gold, answer)):
+        return False
+    short = [
+        bool(CHINESE_WORD.fullmatch(side) or ENGLISH_WORD.fullmatch(side)) for side in (gold.strip(), answer.strip())
+    ]
+    number = [any(map(str.isdigit, side)) and NUMERIC.issuperset(side) for side in (left, right)]
+    if any(number):
+        # A number that the words do not hold.
+        return not all(number)
+    return all(short)
