@@ -20,6 +20,7 @@ MAX_DEPTH = 24
 MAX_BITS = 8_192
 """Longest exact power, in bits."""
 MAX_FACTORIAL = 170
+MAX_CHOICE = 1_000
 EQUAL = 1e-9
 APART = 1e-6
 """Relative differences below `EQUAL` are rounding, above `APART` real; between them nothing is decided."""
@@ -409,16 +410,26 @@ def _root(a: Value, index: Value) -> Value:
 
 
 def _factorial(a: Value) -> Value:
-    if not isinstance(a, Fraction) or a.denominator != 1 or not 0 <= a <= MAX_FACTORIAL:
-        raise UnreadableError
-    return Fraction(math.factorial(a.numerator))
+    if isinstance(a, Fraction):
+        if a.denominator != 1 or not 0 <= a <= MAX_FACTORIAL:
+            raise UnreadableError
+        return Fraction(math.factorial(a.numerator))
+    return complex(math.gamma(_real(a) + 1))
 
 
 def _binomial(a: Value, b: Value) -> Value:
-    whole = isinstance(a, Fraction) and isinstance(b, Fraction) and a.denominator == b.denominator == 1
-    if not whole or not 0 <= a.real <= 1_000 or not 0 <= b.real <= 1_000:
+    if isinstance(a, Fraction) and isinstance(b, Fraction):
+        if not a.denominator == b.denominator == 1 or not (0 <= a <= MAX_CHOICE and 0 <= b <= MAX_CHOICE):
+            raise UnreadableError
+        return Fraction(math.comb(a.numerator, b.numerator))
+    # Of a variable: by gamma functions, of which it is the quotient.
+    return _over(_factorial(a), _times(_factorial(b), _factorial(complex(a) - complex(b))))
+
+
+def _real(a: complex) -> float:
+    if abs(a.imag) > EQUAL or abs(a.real) > MAX_FACTORIAL:
         raise UnreadableError
-    return Fraction(math.comb(int(a.real), int(b.real)))
+    return a.real
 
 
 def _whole(a: Value, rounding: Callable[[Fraction | float], int]) -> Value:

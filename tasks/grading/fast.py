@@ -8,7 +8,7 @@ import re
 from typing import NamedTuple
 
 from tasks.grading.normalise import squeeze
-from tasks.grading.values import MAX_DIGITS, Value, agrees_rounded, read_number
+from tasks.grading.values import BASED, Value, agrees_rounded, in_base, read_number
 
 APART = 20
 """Two decimals decide as different when they are more than 1/20 of the larger apart."""
@@ -20,7 +20,6 @@ BARE_OPTION = re.compile(rf"\(([{LETTERS}])\)|([{LETTERS}])\.?")
 WORDED_OPTION = re.compile(rf"[{LETTERS}]\..+")
 WORDS = re.compile(r"[A-Za-z][A-Za-z' -]+")
 ASSIGNED = re.compile(r"(?:\\?[A-Za-z]+(?:_\w+)?|[A-Za-z]\([A-Za-z]\)) ?=(?P<value>[^=<>]+)")
-BASED = re.compile(r"(?P<digits>[0-9A-Z]+)_(?P<base>[0-9]+|\{[0-9]+\})")
 GROUPED = re.compile(r"\d,\d{3}(?!\d)")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 PUNCTUATION = re.compile(r"[\s,.;:!?'\"“”‘’()（）\[\]{}\\-]+")
@@ -134,24 +133,13 @@ def _based(gold: str, answer: str) -> Decision:
         same = [left[part].strip("{}") == right[part].strip("{}") for part in ("digits", "base")]
         if all(same) or same[1]:
             return Decision(all(same), "base")
-        values = _in_base(left), _in_base(right)
+        values = in_base(left), in_base(right)
         return Decision(False, "base") if None not in values and values[0] != values[1] else UNDECIDED
     if answer == left["digits"]:
         return Decision(True, "base")
-    plain, value = read_number(answer), _in_base(left)
+    plain, value = read_number(answer), in_base(left)
     # The value in base ten is right in value and not in form: for a judge.
     return Decision(False, "base") if plain is not None and value is not None and plain.value != value else UNDECIDED
-
-
-def _in_base(match: re.Match[str]) -> int | None:
-    base = int(match["base"].strip("{}"))
-    digits = [int(digit, 36) for digit in match["digits"]]
-    if len(digits) > MAX_DIGITS or not 2 <= base <= 36 or max(digits) >= base:
-        return None
-    value = 0
-    for digit in digits:
-        value = value * base + digit
-    return value
 
 
 def _options(gold: str, answer: str) -> Decision:

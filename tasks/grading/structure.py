@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from tasks.grading.expression import Parsed, Value, equal_values, evaluate, read, same
+from tasks.grading.values import BASED, in_base
 
 MAX_PARTS = 40
 RELATION = re.compile(r"\\le(?![a-z])|\\ge(?![a-z])|\\ne(?![a-z])|\\in(?![a-z])|[<>=]")
@@ -55,14 +56,19 @@ def _shapes(gold: str, answer: str) -> bool | None:
 
 
 def _is_several(text: str) -> bool:
-    if MATRIX.fullmatch(text) or "\\cup" in text:
+    if MATRIX.fullmatch(text) or "\\cup" in text or "\\pm" in text:
         return True
     found = listed(text)
     if len(found.parts) > 1:
         distinct = all(found.parts) and len({part.replace(" ", "") for part in found.parts}) > 1
         return distinct and not GROUPED.search(text) and not any(_name_of(part) for part in found.parts)
     signs, sides = chain(text)
-    return bool(signs) and "=" not in signs and all(_is_constant(side) for side in sides)
+    return bool(signs) and "=" not in signs and all(map(_is_plain, sides))
+
+
+def _is_plain(text: str) -> bool:
+    """Whether nothing in it is left to rearrange: a constant or a name."""
+    return _is_constant(text) or NAME.fullmatch(text) is not None
 
 
 def _is_constant(text: str) -> bool:
@@ -77,12 +83,26 @@ def scalars(gold: str, answer: str) -> bool | None:
     infinite = INFINITY.fullmatch(gold), INFINITY.fullmatch(answer)
     if infinite[0] and infinite[1]:
         return (infinite[0][1] == "-") == (infinite[1][1] == "-")
+    if BASED.search(gold) or BASED.search(answer):
+        return _bases(gold, answer)
     left, right = read(gold), read(answer)
     if left is None or right is None:
         # Infinity is no number.
         return False if (infinite[0] and right) or (infinite[1] and left) else None
     equal = same(left, right)
     return True if equal is False and _rounded(gold, answer, left, right) else equal
+
+
+def _bases(gold: str, answer: str) -> bool | None:
+    """Numbers written in another base: different where their values are; the same value may be asked for in one."""
+    values = []
+    for text in (gold, answer):
+        match = BASED.fullmatch(text.replace(" ", ""))
+        parsed = None if match else read(text)
+        values.append(in_base(match) if match else evaluate(parsed) if parsed and not parsed.names else None)
+    if values[0] is None or values[1] is None:
+        return None
+    return False if equal_values(*values) is False else None
 
 
 def _rounded(gold: str, answer: str, left: Parsed, right: Parsed) -> bool:
@@ -146,12 +166,14 @@ def _lists(left: Listed, right: Listed, gold: str, answer: str, ordered: bool | 
     loose = {left.brackets, right.brackets} <= {"", "{}"}
     if ordered is False or (ordered is None and loose):
         return _as_sets(_plus_minus(left.parts), _plus_minus(right.parts))
-    if len(left.parts) == len(right.parts):
-        found = [compare(a, b, ordered=ordered) for a, b in zip(left.parts, right.parts, strict=True)]
-        if all(found):
-            return True if left.brackets == right.brackets else _other_brackets(left, right)
-        return False if False in found and (left.brackets == right.brackets or ordered) else None
-    return False if left.brackets == right.brackets else None
+    if left.brackets != right.brackets and _as_sets(left.parts, right.parts) is False:
+        return False
+    if len(left.parts) != len(right.parts):
+        return False if left.brackets == right.brackets else None
+    found = [compare(a, b, ordered=ordered) for a, b in zip(left.parts, right.parts, strict=True)]
+    if all(found):
+        return True if left.brackets == right.brackets else _other_brackets(left, right)
+    return False if False in found and (left.brackets == right.brackets or ordered) else None
 
 
 def _other_brackets(left: Listed, right: Listed) -> bool | None:
@@ -281,18 +303,13 @@ def _relations(gold: str, answer: str) -> bool | None:
         return met
     left, right = chain(gold), chain(answer)
     if not left.signs or not right.signs:
-        # One side alone names its variable.
-        bare = [
-            side.sides[-1] if side.signs == ["="] and NAME.fullmatch(side.sides[0]) else None for side in (left, right)
-        ]
-        if bare[0] is not None and not right.signs:
-            return scalars(bare[0], answer)
-        return scalars(gold, bare[1]) if bare[1] is not None and not left.signs else None
+        # One side alone is a relation.
+        return _unnamed(left, answer) if not right.signs else _unnamed(right, gold)
     if left.signs == right.signs == ["="]:
         return _equations(left.sides, right.sides)
     if len(left.signs) != len(right.signs):
-        constant = all(_is_constant(side) for side in left.sides + right.sides)
-        return False if constant and "=" not in left.signs + right.signs else None
+        plain = all(map(_is_plain, left.sides + right.sides))
+        return False if plain and "=" not in left.signs + right.signs else None
     if left.signs != right.signs:
         right = Chain([FLIPPED.get(sign, sign) for sign in right.signs[::-1]], right.sides[::-1])
     if left.signs != right.signs:
@@ -303,7 +320,7 @@ def _relations(gold: str, answer: str) -> bool | None:
     if all(found):
         return True
     # 2x > 4 is x > 2, but between numbers, and between names, nothing is left to rearrange.
-    plain = all(_is_constant(side) or NAME.fullmatch(side) for side in left.sides + right.sides)
+    plain = all(map(_is_plain, left.sides + right.sides))
     return False if plain and False in found else None
 
 
@@ -311,15 +328,18 @@ def _unnamed(named: Chain, other: str) -> bool | None:
     """`x = 5` against `5`."""
     if set(named.signs) != {"="}:
         return None
-    found = scalars(named.sides[-1], other)
-    # A chain of steps ends in its result; where it does not, it may be another equation.
-    return found if found or (len(named.signs) == 1 and NAME.fullmatch(named.sides[0])) else None
+    found = [scalars(side, other) for side in named.sides]
+    # A chain of steps ends in its result; any other equation is no value.
+    if found[-1] or (len(named.signs) == 1 and NAME.fullmatch(named.sides[0])):
+        return found[-1]
+    return False if read(other) is not None and all(each is False for each in found) else None
 
 
 def _equations(gold: list[str], answer: list[str]) -> bool | None:
     """Two equations: the same sides, or differences of sides that are multiples of each other."""
-    if gold[0] == answer[0] and NAME.fullmatch(gold[0]):
-        return scalars(gold[1], answer[1])
+    if NAME.fullmatch(gold[0]) and NAME.fullmatch(answer[0]):
+        equal = scalars(gold[1], answer[1])
+        return equal if gold[0] == answer[0] or equal is False else None
     parsed = [read(side) for side in (*gold, *answer)]
     if not all(parsed):
         return None
@@ -332,8 +352,7 @@ def _equations(gold: list[str], answer: list[str]) -> bool | None:
         if min(abs(a - b), abs(c - d)) < 1e-9:
             return None
         ratios.append((a - b) / (c - d))
-    equal = [equal_values(ratios[0], ratio) for ratio in ratios[1:]]
-    return True if all(equal) else None
+    return True if all(equal_values(ratios[0], ratio) for ratio in ratios[1:]) else None
 
 
 def _matrices(gold: str, answer: str) -> bool | None:
@@ -372,7 +391,8 @@ def _unions(gold: str, answer: str) -> bool | None:
     if len(left) == len(right) == 1 or len(left) > MAX_PARTS or len(right) > MAX_PARTS:
         return None
     if len(left) != len(right):
-        return None
+        several = [len(listed(text).parts) > 1 and not listed(text).brackets for text in (gold, answer)]
+        return False if any(several) else None
     remaining = [part.strip() for part in right]
     for part in left:
         verdicts = [_pieces(part.strip(), other) for other in remaining]

@@ -19,6 +19,8 @@ NUMBER = re.compile(
     r"|10\^\{?(?P<power>[+-]?[0-9]+)\}?)(?P<percent>%?)(?:\^\\circ)?"
 )
 
+BASED = re.compile(r"(?P<digits>[0-9A-Z]+)_(?P<base>[0-9]+|\{[0-9]+\})")
+
 
 class Value(NamedTuple):
     """A number, as far as it was written."""
@@ -89,3 +91,15 @@ def _is_rounding(short: Value, long: Fraction, least_digits: int) -> bool:
     if scaled.denominator != 1 or len(str(scaled.numerator)) < least_digits:
         return False
     return abs(short.value - long) * 2 <= Fraction(1, 10) ** short.decimals
+
+
+def in_base(match: re.Match[str]) -> Fraction | None:
+    """The value of a number with a base, such as `52_8`; None where its digits are not of that base."""
+    base = int(match["base"].strip("{}"))
+    digits = [int(digit, 36) for digit in match["digits"]]
+    if len(digits) > MAX_DIGITS or not 2 <= base <= 36 or max(digits) >= base:
+        return None
+    value = 0
+    for digit in digits:
+        value = value * base + digit
+    return Fraction(value)
