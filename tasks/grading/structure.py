@@ -100,9 +100,10 @@ def _bases(gold: str, answer: str) -> bool | None:
         match = BASED.fullmatch(text.replace(" ", ""))
         parsed = None if match else read(text)
         values.append(in_base(match) if match else evaluate(parsed) if parsed and not parsed.names else None)
-    if values[0] is None or values[1] is None:
+    left, right = values
+    if left is None or right is None:
         return None
-    return False if equal_values(*values) is False else None
+    return False if equal_values(left, right) is False else None
 
 
 def _rounded(gold: str, answer: str, left: Parsed, right: Parsed) -> bool:

@@ -1,0 +1,101 @@
+import json
+
+import polars as pl
+import pytest
+
+from tasks.errors import LimoError
+from tasks.grading.grader import GRADER
+from tasks.grading.rules import Rules
+from tasks.grading.symbolic import Limits
+from tasks.grading.table import grade_file
+
+ROWS = [
+    {"gold": 7, "answer": "7.0", "meta": {"a": [1]}, "n": 1},
+    {"gold": "(0,1)", "response": "so \\boxed{(0,1]}", "kind": "interval"},
+    {"gold": "C", "response": "Thus.\nThe answer is (C).", "kind": "mcq"},
+    {"gold": [1, 2], "answer": "2, 1"},
+    {"gold": None, "answer": "2"},
+    {"gold": "3", "answer": None, "kind": "weird"},
+    {"gold": 27.0, "answer": "27", "n": 2.5},
+    {"gold": "x", "answer": "\ud800"},
+]
+VERDICTS = ["correct", "incorrect", "correct", "correct", "ungraded", "incorrect", "correct", "ungraded"]
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def run(source, out, **options):
+    return grade_file(source, out, rules=Rules(), limits=Limits(workers=1), **options)
+
+
+def test_rows_and_columns_come_out_as_they_went_in_with_the_verdict_after_them(tmp_path):
+    done = run(write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl")
+    out = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["verdict"] for row in out] == VERDICTS
+    assert [{name: row[name] for name in given} for row, given in zip(out, ROWS, strict=True)] == ROWS
+    assert list(out[0]) == ["gold", "answer", "meta", "n", "verdict", "extracted", "rule", "reason", "grader"]
+    assert out[1]["extracted"] == "(0,1]"
+    assert {row["grader"] for row in out} == {GRADER}
+    assert out[4]["reason"] == "no_gold"
+    assert done.unknown_kinds == {"weird": 1}
+    assert done.verdicts == {"correct": 4, "incorrect": 2, "ungraded": 2}
+
+
+def test_json_lines_become_parquet_and_parquet_keeps_its_types(tmp_path):
+    run(write(tmp_path / "in.jsonl", ROWS), tmp_path / "a.parquet")
+    table = pl.read_parquet(tmp_path / "a.parquet")
+    assert table["verdict"].to_list() == VERDICTS
+    assert table["n"].to_list() == [1.0, None, None, None, None, None, 2.5, None]
+    assert json.loads(table["meta"][0]) == {"a": [1]}
+    nested = pl.DataFrame({"tags": [["a"], []], "gold": ["1", "2"], "day": [1, 2], "answer": ["1", "3"]})
+    nested.write_parquet(tmp_path / "b.parquet")
+    run(tmp_path / "b.parquet", tmp_path / "c.parquet")
+    out = pl.read_parquet(tmp_path / "c.parquet")
+    assert out.select(nested.columns).equals(nested)
+    assert out["verdict"].to_list() == ["correct", "ungraded"]
+    run(tmp_path / "b.parquet", tmp_path / "c.jsonl")
+    assert json.loads((tmp_path / "c.jsonl").read_text().splitlines()[0])["tags"] == ["a"]
+
+
+def test_columns_of_our_names_are_replaced_only_when_asked(tmp_path):
+    rows = [{"gold": "1", "verdict": "mine", "answer": "1"}]
+    with pytest.raises(LimoError, match=r"in.jsonl:1: has verdict already; rename, or replace by --replace"):
+        run(write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl")
+    run(tmp_path / "in.jsonl", tmp_path / "out.jsonl", replace=True)
+    assert json.loads((tmp_path / "out.jsonl").read_text())["verdict"] == "correct"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no rows"),
+        ('{"gold": "1", "answer": "1"}\n{"gold": ', "in.jsonl:2: not a line of JSON"),
+        ("[1]\n", "in.jsonl:1: must be an object"),
+        ('{"answer": "1"}\n', "in.jsonl:1: no column `gold`; it has answer"),
+        ('{"gold": "1"}\n', "in.jsonl:1: no column `response`"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_no_output(tmp_path, text, message):
+    (tmp_path / "in.jsonl").write_text(text)
+    with pytest.raises(LimoError, match=message) as error:
+        run(tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+    assert "\n" not in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_bad_paths_are_one_line(tmp_path):
+    good = write(tmp_path / "in.jsonl", ROWS[:1])
+    for source, out, message in [
+        (tmp_path / "no.jsonl", tmp_path / "o.jsonl", "no such file"),
+        (tmp_path / "in.txt", tmp_path / "o.jsonl", "must end in .jsonl or .parquet"),
+        (good, tmp_path / "no" / "o.jsonl", "does not exist"),
+        (good, good, "is the input itself"),
+    ]:
+        with pytest.raises(LimoError, match=message):
+            run(source, out)
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1")
+    with pytest.raises(LimoError, match=r"torn.parquet: not a readable Parquet file"):
+        run(tmp_path / "torn.parquet", tmp_path / "o.jsonl")
