@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks.hostile_data import HOSTILE, answers
 from tasks.grading.grader import GRADER, Pair, grade_many
+from tasks.grading.symbolic import close
 
 GOLDS = ("7", "x^2+1")
 RESULT = Path(__file__).parent / "results/grading_hostile.json"
@@ -35,6 +36,8 @@ def main() -> None:
                 reasons[verdict.reason or verdict.rule] += 1
         executed = os.listdir(folder)
         os.chdir("/")
+    # Ended and waited for, so that their memory is in the figures.
+    close()
     peaks = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     found = {
         "grader": GRADER,

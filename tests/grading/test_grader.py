@@ -6,24 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.hostile_data import answers
 from tasks.grading.extract import extract
 from tasks.grading.grader import GRADER, Key, Pair, Verdict, grade, grade_many, in_process
 from tasks.grading.rules import Rules
 
 HERE = Path(__file__).parent
 CASES = json.loads((HERE / "cases.json").read_text(encoding="utf-8"))
-LONG = [
-    "{" * 5_000 + "1" + "}" * 5_000,
-    "(" * 400 + "1" + ")" * 400,
-    "1" * 100_000,
-    "12 " * 25_000,
-    "1," * 50_000,
-    "\\frac{1}{" * 200 + "1" + "}" * 200,
-    "\\sqrt{" * 80 + "2" + "}" * 80,
-    "\\text{" + "a" * 50_000 + "}",
-    "(((((x+1)^{20}+1)^{20}+1)^{20}+1)^{20})",
-]
-HOSTILE = [*json.loads((HERE / "hostile.json").read_text(encoding="utf-8")), *LONG]
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +30,16 @@ def test_case(number, verdicts):
 
 def test_hostile_answers_do_not_run_hang_or_raise(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    pairs = [Pair(gold, f"\\boxed{{{answer}}}") for answer in HOSTILE for gold in ("7", "x^2+1")]
+    hostile = answers()
+    assert len(hostile) >= 200
+    pairs = [Pair(gold, f"\\boxed{{{answer}}}") for answer in hostile for gold in ("7", "x^2+1")]
     started = time.monotonic()
     found = grade_many([*pairs, Pair("3\\sqrt{13}", "\\boxed{\\sqrt{117}}")])
-    assert time.monotonic() - started < 40
-    assert not list(tmp_path.iterdir())
-    assert "correct" not in {verdict.verdict for verdict in found[:-1]}
-    assert all(verdict.reason for verdict in found[:-1] if verdict.verdict == "ungraded")
+    assert time.monotonic() - started < 120, "8 checks are killed, each after 3 s of CPU"
+    assert not list(tmp_path.iterdir()), "no input ran"
+    right = {pair.response for pair, verdict in zip(pairs, found, strict=False) if verdict.verdict == "correct"}
+    assert right == set()
+    assert all(verdict.reason or verdict.rule != "none" for verdict in found)
     assert found[-1].verdict == "correct", "the batch must go on after a killed check"
 
 
