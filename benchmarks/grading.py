@@ -19,7 +19,7 @@ from typing import NamedTuple
 from math_verify import parse, verify
 
 from tasks.grading.grader import GRADER, Pair, grade_many
-from tasks.grading.symbolic import Limits
+from tasks.grading.symbolic import Limits, Question, check_many
 
 REASONING = "We set up the equation $x^2 - 5x + 6 = 0$ and check both roots in turn, so the value follows. " * 15
 
@@ -69,7 +69,7 @@ def cases(golds: list[str], generator: random.Random) -> list[Case]:
 def ours(work: list[Case]) -> Timing:
     limits = Limits(workers=1)
     # Start the worker before the clock: it runs for as long as the sampling does.
-    grade_many([Pair("\\sqrt{8}", "\\boxed{2\\sqrt{2}}")], limits)
+    check_many([Question("x+x", "2x")], limits)
     started = time.perf_counter()
     verdicts = grade_many([case.pair for case in work], limits)
     seconds = time.perf_counter() - started

@@ -15,6 +15,7 @@ from tasks.grading.values import BASED, in_base
 MAX_PARTS = 40
 RELATION = re.compile(r"\\le(?![a-z])|\\ge(?![a-z])|\\ne(?![a-z])|\\in(?![a-z])|[<>=]")
 FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
+INEQUALITY = frozenset(["<", ">", "\\le", "\\ge"])
 INFINITY = re.compile(r"([+-]?) ?\\infty")
 NAME = re.compile(r"(?:\\?[A-Za-z]+(?:_(?:\w|\{\w+\}))?'?|[A-Za-z]\([A-Za-z](?:,[A-Za-z])*\))")
 VALUE_OF_SET = re.compile(r"\\?\{ ?[A-Za-z] ?(?:\\mid|\||:) ?(?P<condition>[^{}]*)\\?\}")
@@ -50,9 +51,18 @@ def _shapes(gold: str, answer: str) -> bool | None:
     """False for one value against several, a matrix, an interval or an inequality between numbers."""
     for one, other in ((gold, answer), (answer, gold)):
         value = read(one)
-        if value is not None and _is_several(other):
+        if _is_several(other) and (value is not None or _is_equation(one)):
             return False
+        if value is not None and GROUPED.fullmatch(other):
+            equal = scalars(one, other.replace(",", ""))
+            return equal if value.names else None
     return None
+
+
+def _is_equation(text: str) -> bool:
+    """Whether it is an equation of several variables' terms, which is no value, list or interval."""
+    signs, sides = chain(text)
+    return signs == ["="] and not NAME.fullmatch(sides[0]) and all(map(read, sides))
 
 
 def _is_several(text: str) -> bool:
@@ -61,9 +71,9 @@ def _is_several(text: str) -> bool:
     found = listed(text)
     if len(found.parts) > 1:
         distinct = all(found.parts) and len({part.replace(" ", "") for part in found.parts}) > 1
-        return distinct and not GROUPED.search(text) and not any(_name_of(part) for part in found.parts)
-    signs, sides = chain(text)
-    return bool(signs) and "=" not in signs and all(map(_is_plain, sides))
+        return distinct and not GROUPED.fullmatch(text) and not any(_name_of(part) for part in found.parts)
+    signs = chain(text).signs
+    return bool(signs) and INEQUALITY.issuperset(signs)
 
 
 def _is_plain(text: str) -> bool:
@@ -83,7 +93,7 @@ def scalars(gold: str, answer: str) -> bool | None:
     infinite = INFINITY.fullmatch(gold), INFINITY.fullmatch(answer)
     if infinite[0] and infinite[1]:
         return (infinite[0][1] == "-") == (infinite[1][1] == "-")
-    if BASED.search(gold) or BASED.search(answer):
+    if _based(gold) is not None or _based(answer) is not None:
         return _bases(gold, answer)
     left, right = read(gold), read(answer)
     if left is None or right is None:
@@ -93,13 +103,18 @@ def scalars(gold: str, answer: str) -> bool | None:
     return True if equal is False and _rounded(gold, answer, left, right) else equal
 
 
+def _based(text: str) -> Fraction | None:
+    match = BASED.fullmatch(text.replace(" ", ""))
+    return in_base(match) if match else None
+
+
 def _bases(gold: str, answer: str) -> bool | None:
     """Numbers written in another base: different where their values are; the same value may be asked for in one."""
-    values = []
+    values: list[Value | None] = []
     for text in (gold, answer):
-        match = BASED.fullmatch(text.replace(" ", ""))
-        parsed = None if match else read(text)
-        values.append(in_base(match) if match else evaluate(parsed) if parsed and not parsed.names else None)
+        parsed = read(text)
+        plain = evaluate(parsed) if parsed and not parsed.names else None
+        values.append(plain if _based(text) is None else _based(text))
     left, right = values
     if left is None or right is None:
         return None
@@ -227,8 +242,10 @@ def _as_sets(gold: list[str], answer: list[str]) -> bool | None:
     if doubt:
         return None
     # Left over may be a repetition of one that was met.
-    if any(not any(compare(each, part) for part in answer) for each in left):
-        return False if all(read(part) for part in left) else None
+    for each in left:
+        verdicts = [compare(each, part) for part in answer]
+        if True not in verdicts:
+            return None if None in verdicts else False
     return not left or None
 
 
@@ -344,6 +361,9 @@ def _equations(gold: list[str], answer: list[str]) -> bool | None:
     parsed = [read(side) for side in (*gold, *answer)]
     if not all(parsed):
         return None
+    if not any(side.names for side in parsed if side is not None):
+        # Every true equation between numbers says the same, and is not the same answer.
+        return _all(scalars(a, b) for a, b in zip(gold, answer, strict=True))
     ratios: list[Value] = []
     for point in range(3):
         values = [evaluate(side, point) for side in parsed if side is not None]

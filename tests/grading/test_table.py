@@ -55,7 +55,7 @@ def test_json_lines_become_parquet_and_parquet_keeps_its_types(tmp_path):
     run(tmp_path / "b.parquet", tmp_path / "c.parquet")
     out = pl.read_parquet(tmp_path / "c.parquet")
     assert out.select(nested.columns).equals(nested)
-    assert out["verdict"].to_list() == ["correct", "ungraded"]
+    assert out["verdict"].to_list() == ["correct", "incorrect"]
     run(tmp_path / "b.parquet", tmp_path / "c.jsonl")
     assert json.loads((tmp_path / "c.jsonl").read_text().splitlines()[0])["tags"] == ["a"]
 
