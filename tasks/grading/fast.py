@@ -15,6 +15,11 @@ APART = 20
 
 LETTERS = "ABCDEFGHIJ"
 OPTION = re.compile(rf"\(?([{LETTERS}])\)?(?:[.,:].*|\).*| .*|)", re.DOTALL)
+CHOSEN = re.compile(
+    rf"(?:the ?)?(?:correct ?)?(?:option|choice|answer|选项?|选择|故选|答案)(?: ?is|为|是)?[:： ]*\(?([{LETTERS}])\)?"
+    r"|\(?([a-j])\)?",
+    re.IGNORECASE,
+)
 OPTIONS = re.compile(rf"\(?[{LETTERS}](?:(?:,|\)\(| )?[{LETTERS}])*\)?\.?")
 BARE_OPTION = re.compile(rf"\(([{LETTERS}])\)|([{LETTERS}])\.?")
 WORDED_OPTION = re.compile(rf"[{LETTERS}]\..+")
@@ -76,7 +81,7 @@ def rounded(gold: str, answer: str) -> Decision:
 def choice(gold: str, answer: str) -> Decision:
     """Compare choice letters; a gold such as `C. 3` is also met by its text."""
     letters = option_letters(gold)
-    given = option_letters(answer)
+    given = option_letters(answer) or chosen_letter(answer)
     if letters and given:
         return Decision(letters == given, "choice")
     _, separator, wording = gold.partition(".")
@@ -91,6 +96,12 @@ def option_letters(text: str) -> str:
         return "".join(sorted({letter for letter in text if letter in LETTERS}))
     match = OPTION.fullmatch(text)
     return match[1] if match else ""
+
+
+def chosen_letter(text: str) -> str:
+    """The letter of `Option C`, `选C`, `the answer is (C)`, or of a lone small letter; empty where there is none."""
+    match = CHOSEN.fullmatch(text)
+    return (match[1] or match[2]).upper() if match else ""
 
 
 def words(gold: str, answer: str) -> Decision:

@@ -23,7 +23,7 @@ from tasks.grading.rules import Rules, read_rules
 from tasks.grading.structure import compare
 from tasks.grading.symbolic import Limits, Question, check_many
 from tasks.grading.values import read_number
-from tasks.grading.wording import different_words, plain_words
+from tasks.grading.wording import different_words, numeral, plain_words
 
 DECIDING = (
     *("carried", "expression", "extract", "fast", "grader", "hostile", "normalise", "rules", "structure", "symbolic"),
@@ -168,7 +168,7 @@ def in_process(key: Key) -> Verdict | Question:
     if len(key.answer) > MAX_ANSWER or len(key.gold) > MAX_ANSWER:
         return _overlong(key)
     rules = read_rules(key.rules)
-    gold, answer = unnamed(tidy(key.gold), tidy(key.answer))
+    gold, answer = unnamed(numeral(tidy(key.gold)), numeral(tidy(key.answer)))
     if rules.required and (lacking := lacks(key.gold, key.answer, rules.required)):
         return Verdict("incorrect", key.answer, lacking, f"without_{lacking}")
     decision, reason = _decide(rules, gold, answer)

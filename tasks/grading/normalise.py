@@ -59,7 +59,8 @@ LONE_BRACES = re.compile(r"([\^_]) ?\{ ?(\w|\\circ) ?\}")
 TEXT = re.compile(r"\\(?:text|mathrm) ?\{([^{}]*)\}")
 SPACE_AROUND = re.compile(r"(?<!\d) | (?!\d)")
 UNIT = re.compile(
-    r"^(?P<body>.*[\d}%)π]|.*\\pi) ?(?:\\(?:text|mathrm) ?\{(?P<text>[^{}]+)\}|(?P<word>WORDS|[\u4e00-\u9fff]{1,4}))"
+    r"^(?P<body>.*[\d}%)π]|.*\\pi) ?(?:\\(?:text|mathrm) ?\{(?P<text>[^{}]+)\}"
+    r"|(?P<word>WORDS|[\u4e00-\u9fff]{1,4}(?:/[\u4e00-\u9fff]{1,2})?))"
     r"(?P<power> ?\^ ?\{?[23]\}?)?$".replace(
         "WORDS",
         "(?<![A-Za-z])(?:cm|mm|km|kg|mph|ft|inch(?:es)?|feet|miles?|hours?|minutes?|seconds?|days?|years?|"

@@ -173,9 +173,8 @@ def _lists(left: Listed, right: Listed, gold: str, answer: str, ordered: bool | 
     if not left.brackets and not right.brackets and (GROUPED.search(gold) or GROUPED.search(answer)):
         # 1,234 may be one number.
         return None
-    as_interval = _interval_or_condition(gold, answer)
-    if as_interval is not None:
-        return as_interval
+    if (_condition(gold) and _interval(answer)) or (_interval(gold) and _condition(answer)):
+        return _interval_or_condition(gold, answer)
     if len(left.parts) > MAX_PARTS or len(right.parts) > MAX_PARTS or not all(left.parts + right.parts):
         return None
     left, right = _named(left, right)
@@ -289,7 +288,7 @@ def _interval(text: str) -> Interval | None:
 def _condition(text: str) -> Interval | None:
     """The interval of `a < x \\le b`, `x > a`, or of a set of such x."""
     match = VALUE_OF_SET.fullmatch(text)
-    signs, sides = chain(match["condition"] if match else text)
+    signs, sides = chain(match["condition"].rstrip("\\") if match else text)
     if signs and signs[0] in (">", "\\ge"):
         signs, sides = [FLIPPED.get(sign, sign) for sign in signs[::-1]], sides[::-1]
     if not signs or any(sign not in ("<", "\\le") for sign in signs):
