@@ -139,7 +139,8 @@ def _answer(
     ledger: Path,
 ) -> _Answered:
     render = prompt_renderer(Path(model.path), chat)
-    groups = groups_of(items, [render(text) for text in items["question"]], answer, render.opened)
+    prompts = [render(*row) for row in items.select("question", "system").iter_rows()]
+    groups = groups_of(items, prompts, answer, render.opened)
     sampled = draw(groups, name=f"answer ({arm})", model=model, engine=engine, ledger=ledger)
     return _Answered(answer_rows(sampled, items, arm, model.model_id), sampled.facts)
 

@@ -78,9 +78,10 @@ def answers(
 ) -> pl.DataFrame:
     """One graded response of the arm `name` an item, as ARM_VERDICT without arm and seed."""
     render = prompt_renderer(Path(model.path), chat)
+    prompts = [render(*row) for row in items.select("question", "system").iter_rows()]
     groups = [
-        Group(row["item_id"], render(row["question"]), row["gold"], row["kind"], 1, protocol.sampling, render.opened)
-        for row in items.iter_rows(named=True)
+        Group(row["item_id"], prompt, row["gold"], row["kind"], 1, protocol.sampling, render.opened)
+        for prompt, row in zip(prompts, items.iter_rows(named=True), strict=True)
     ]
     sampled = draw(groups, name=f"arm ({name} {model.model_id})", model=model, engine=engine, ledger=ledger)
     drawn = with_texts(sampled.table, sampled.ledger).rename({"key": "item_id"})

@@ -14,6 +14,7 @@ from pydantic import model_validator
 
 from tasks.errors import LimoError
 from tasks.files import publish
+from tasks.grading.rules import Rules
 from tasks.manifest import count_reasons, write_manifest
 from tasks.params import Params
 from tasks.pool.drafts import Draft, read_drafts
@@ -30,8 +31,10 @@ class BenchmarkParams(SourceParams):
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = BENCHMARKS
 
-    kind: Literal["auto", "choice", "text"] = "auto"
-    """Grading rules; items whose answer is the letter of an option are `choice` by themselves."""
+    rules: Rules = Rules()
+    """How answers are graded; items whose answer is the letter of an option are of kind `choice` by themselves."""
+    system: str | None = None
+    """The system message of its prompts; null: that of the section `chat`. Paper: one for all."""
     language: Literal["en", "zh"] = "en"
 
 
@@ -67,14 +70,19 @@ def decide(benchmark: BenchmarkParams, drafts: list[Draft]) -> pl.DataFrame:
                 "benchmark": benchmark.name,
                 "question": draft.question,
                 "gold": draft.answer,
-                "kind": "choice" if draft.choice else benchmark.kind,
+                "kind": _rules(benchmark, draft).text(),
                 "language": benchmark.language,
                 "origin": draft.origin,
+                "system": benchmark.system,
                 "reason": reason,
                 "evidence": evidence,
             }
         )
     return pl.DataFrame(rows, schema=DECIDED)
+
+
+def _rules(benchmark: BenchmarkParams, draft: Draft) -> Rules:
+    return benchmark.rules.model_copy(update={"kind": "choice"}) if draft.choice else benchmark.rules
 
 
 def _fault(draft: Draft, seen: dict[str, First]) -> tuple[str, str] | tuple[None, None]:

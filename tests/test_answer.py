@@ -51,6 +51,13 @@ def test_greedy_repeats_are_refused_and_named():
         AnswerParams(benchmarks={"aime": OverrideParams(samples=4)})
 
 
+def test_the_system_message_of_a_benchmark_takes_the_place_of_the_models():
+    render = prompt_renderer(SHIPPED / "base", ChatParams(system="Think."))
+    assert "Think." in render("one?")
+    assert "Think." not in render("one?", "Antworte.")
+    assert render("one?", "Antworte.") == render("one?").replace("Think.", "Antworte.")
+
+
 def test_both_arms_from_the_ledger_alone(tmp_path):
     items = items_of(("math", "one?"), ("aime", "two?"), ("math", "two?"))
     items.write_parquet(tmp_path / "items.parquet")

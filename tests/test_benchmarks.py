@@ -6,8 +6,9 @@ from pydantic import ValidationError
 
 from tasks.benchmarks import BenchmarkParams, BenchmarksParams, decide, run
 from tasks.errors import LimoError
+from tasks.grading.grader import grade
 from tasks.pool.drafts import Draft
-from tasks.pool.presets import BENCHMARKS
+from tasks.pool.presets import BENCHMARKS, CHINESE_SYSTEM
 from tasks.records.benchmark import ITEM
 
 
@@ -59,12 +60,51 @@ def test_a_benchmark_without_items_is_named(tmp_path):
 
 def test_every_preset_is_valid_or_says_what_it_lacks():
     for name, preset in BENCHMARKS.items():
-        if "hub" in preset:
-            assert BenchmarkParams(preset=name).name == name
-        else:
+        if "hub" not in preset:
             with pytest.raises(ValidationError, match=f"preset `{name}` is on no hub; give the `path`"):
                 BenchmarkParams(preset=name)
-    assert len(BENCHMARKS) == 10
+        elif "revision" not in preset["hub"]:
+            with pytest.raises(ValidationError, match=f"preset {name} needs hub.revision"):
+                BenchmarkParams(preset=name)
+        else:
+            assert BenchmarkParams(preset=name).name == name
+    assert len(BENCHMARKS) == 12
+
+
+def test_rules_and_system_message_of_a_benchmark_stand_in_its_items(tmp_path):
+    (tmp_path / "m.jsonl").write_text('{"question": "How far?", "answer": "4.5e33"}\n')
+    rules = {"tolerance": 0.01, "required": ["unit"]}
+    suite = (
+        BenchmarkParams(preset="Minerva", path=str(tmp_path / "m.jsonl")),
+        BenchmarkParams(preset="Kaoyan", path=str(tmp_path / "m.jsonl")),
+        BenchmarkParams(name="own", path=str(tmp_path / "m.jsonl"), rules=rules, system="Answer in SI units."),
+    )
+
+    run(BenchmarksParams(suite=suite), work=tmp_path / "work", out=tmp_path / "out")
+
+    items = pl.read_parquet(tmp_path / "out/items.parquet")
+    assert items["kind"].to_list() == ['{"tolerance":0.01}', "auto", '{"required":["unit"],"tolerance":0.01}']
+    assert items["system"].to_list() == [None, CHINESE_SYSTEM, "Answer in SI units."]
+    assert grade(items["gold"][0], "\\boxed{4.52 \\times 10^{33}}", items["kind"][0]).rule == "tolerance"
+
+
+def test_options_are_shuffled_by_a_seed_of_params(tmp_path):
+    header = "Question,Correct Answer,Incorrect Answer 1,Incorrect Answer 2,Incorrect Answer 3\n"
+    (tmp_path / "g.csv").write_text(header + "".join(f"Which of {n}?,one,two,three,four\n" for n in range(40)))
+
+    def letters(seed):
+        given = {"preset": "GPQA", "path": str(tmp_path / "g.csv"), "fields": {"shuffle_seed": seed}}
+        suite = (BenchmarkParams.model_validate(given),)
+        run(BenchmarksParams(suite=suite), work=tmp_path / "work", out=tmp_path / f"out{seed}")
+        items = pl.read_parquet(tmp_path / f"out{seed}/items.parquet")
+        assert set(items["kind"]) == {"choice"}
+        assert all(f"{row['gold']}. one" in row["question"] for row in items.iter_rows(named=True))
+        return items["gold"].to_list()
+
+    first = letters(1)
+    assert set(first) == set("ABCD")
+    assert letters(1) == first
+    assert letters(2) != first
 
 
 def test_a_path_replaces_the_hub_of_a_preset():

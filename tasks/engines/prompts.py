@@ -31,13 +31,14 @@ class Renderer:
         """What every prompt ends with that belongs to the response, such as `<think>` and a line break, or nothing. The
         model does not repeat it: what it writes begins inside its reasoning, and is whole with this before it."""
 
-    def __call__(self, question: str) -> str:
-        """The prompt of a question."""
-        return self.render(question, **self._options)
+    def __call__(self, question: str, system: str | None = None) -> str:
+        """The prompt of a question; `system` takes the place of the system message of params."""
+        return self.render(question, system, **self._options)
 
-    def render(self, question: str, **options: Any) -> str:
+    def render(self, question: str, system: str | None = None, **options: Any) -> str:
         """The prompt of a question with these options of the template."""
-        messages = [*self._system, {"role": "user", "content": question}]
+        first = [{"role": "system", "content": system}] if system else self._system
+        messages = [*first, {"role": "user", "content": question}]
         return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options))
 
 

@@ -118,7 +118,8 @@ def _row(piece: Piece, cells: Columns, at: int, source: SourceParams, fields: Fi
     else:
         answer = letter or final_answer(value, source.answer_from, fields.answer in WORKED)
     if fields.distractors and answer is not None:
-        question, answer = with_options(question, answer, [as_text(cell(name)) or "" for name in fields.distractors])
+        wrong = [as_text(cell(name)) or "" for name in fields.distractors]
+        question, answer = with_options(question, answer, wrong, fields.shuffle_seed)
     shown = None if answer is not None else json.dumps(value, ensure_ascii=False, default=str)[:EVIDENCE_CHARS]
     choice = letter is not None or bool(fields.distractors) or source.answer_from == "letter"
     given = _given_id(cell(fields.id), origin) if fields.id else None
@@ -204,8 +205,8 @@ class Choice(NamedTuple):
     answer: str
 
 
-def with_options(question: str, right: str, wrong: list[str]) -> Choice:
-    """Append the options in an order that only their text decides, so that the right one is anywhere."""
-    options = sorted([right, *wrong], key=lambda option: lot(0, question + option))
+def with_options(question: str, right: str, wrong: list[str], seed: int = 0) -> Choice:
+    """Append the options in an order that only their text and the seed decide, so that the right one is anywhere."""
+    options = sorted([right, *wrong], key=lambda option: lot(seed, question + option))
     lines = [f"{chr(ord('A') + index)}. {option}" for index, option in enumerate(options)]
     return Choice("\n".join([question, "", *lines]), chr(ord("A") + options.index(right)))

@@ -1,16 +1,19 @@
 """Known data sets by name: where to get them, how to read them, their license and whom to cite.
 
-BENCHMARKS are the ten of the paper, POOL the usual sources of questions. Repositories, revisions, file names, columns
-and licenses are as public code and data set cards cite them; none could be fetched when this was written, so a mistake
-shows as "no file matches" or "no column", never as wrong questions. No public source names a full commit of LIMO and
-LIMO-v2: they ask for one. The paper's own copies of CHMath, Gaokao, Kaoyan and GradeSchool lie in
-github.com/GAIR-NLP/LIMO under eval/data and are on no hub: give their `path`.
+BENCHMARKS are the ten of the paper and two more, POOL the usual sources of questions. Repositories, revisions, file
+names, columns and licenses are as public code and data set cards cite them; none could be fetched when this was
+written, so a mistake shows as "no file matches" or "no column", never as wrong questions. No public source names a full
+commit of LIMO, LIMO-v2 and AIME25: they ask for one. The paper's own copies of CHMath, Gaokao, Kaoyan and GradeSchool
+lie in github.com/GAIR-NLP/LIMO under eval/data and are on no hub: give their `path`.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 LIMO_PAPER = "Ye et al., LIMO: Less is More for Reasoning, arXiv:2502.03387"
+
+CHINESE_SYSTEM = "请逐步推理，并将最终答案放在 \\boxed{} 中。"
+"""The paper's system message in Chinese: the original has no prompt file for its Chinese benchmarks."""
 
 BENCHMARKS: dict[str, dict[str, Any]] = {
     "AIME24": {
@@ -48,6 +51,8 @@ BENCHMARKS: dict[str, dict[str, Any]] = {
             "revision": "ee46ddc498933b1977577953250ca5c66be64f96",
             "file": "test.jsonl",
         },
+        # Values of measurements, given to two or three digits.
+        "rules": {"tolerance": 0.01},
     },
     # Gated: accept its terms on the hub, and set HF_TOKEN.
     "GPQA": {
@@ -56,7 +61,7 @@ BENCHMARKS: dict[str, dict[str, Any]] = {
             "revision": "633f5ee89ab8ad4522a9f850766b73f62147ffdd",
             "file": "gpqa_diamond.csv",
         },
-        "kind": "choice",
+        "rules": {"kind": "choice"},
         "fields": {
             "question": "Question",
             "answer": "Correct Answer",
@@ -65,9 +70,20 @@ BENCHMARKS: dict[str, dict[str, Any]] = {
     },
     "CHMath": {},
     # A third of it has no options: there `choice_answer` is empty and `answer` counts.
-    "Gaokao": {"language": "zh", "fields": {"choice": "choice_answer"}},
-    "Kaoyan": {"language": "zh"},
-    "GradeSchool": {"language": "zh"},
+    "Gaokao": {"language": "zh", "system": CHINESE_SYSTEM, "fields": {"choice": "choice_answer"}},
+    "Kaoyan": {"language": "zh", "system": CHINESE_SYSTEM},
+    "GradeSchool": {"language": "zh", "system": CHINESE_SYSTEM},
+    # Not the paper's. No public source names a full commit of it: it asks for one.
+    "AIME25": {"hub": {"repo": "math-ai/aime25", "file": "test.jsonl"}},
+    "GSM8K-test": {
+        "hub": {
+            "repo": "openai/gsm8k",
+            "revision": "cc7b047b6e5bb11b4f1af84efc572db110a51b3c",
+            "file": "main/test-*.parquet",
+        },
+        "fields": {"question": "question", "answer": "answer"},
+        "answer_from": "hash",
+    },
 }
 
 POOL: dict[str, dict[str, Any]] = {

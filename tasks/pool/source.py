@@ -62,7 +62,9 @@ class Fields(Params):
     """The letter of the right option, where a row has one: it is then the answer. Never guessed."""
     distractors: tuple[str, ...] = ()
     """Columns with wrong answers: the options are appended to the question as A., B., ... in an order that depends only
-    on the question, and the answer becomes a letter (GPQA)."""
+    on the question, its options and `shuffle_seed`, and the answer becomes a letter (GPQA)."""
+    shuffle_seed: int = 0
+    """Of the order of options."""
 
 
 class SourceParams(Params):

@@ -13,9 +13,11 @@ ITEM = pl.Schema(
         "kind": pl.String,
         "language": pl.String,
         "origin": pl.String,
+        "system": pl.String,
     }
 )
-"""`kind` is the grading rule set: `auto`, `choice` or `text`; `language` is `en` or `zh`."""
+"""`kind` is how its answers are graded: a kind, or rules as JSON (`Rules.text`); `language` is `en` or `zh`; `system`
+is the benchmark's own system message, null where the model's counts."""
 
 ANSWER = pl.Schema(
     {
