@@ -3,7 +3,7 @@
 Reads the benchmark items and the answers of both arms. Writes
 
 - verdicts.parquet: one row an answer: correct, incorrect or ungraded, what was extracted, the rule that decided;
-- scores.parquet: pass@1 (and pass@k) per benchmark and arm, and the macro average, each with its interval;
+- scores.parquet: pass@1 (pass@k and maj@k too) per benchmark and arm, and the macro average, each with its interval;
 - comparisons.json: base against trained on the same items, with a paired test;
 - metrics.json: the scores again, for `dvc metrics`;
 - manifest.json.
@@ -22,8 +22,9 @@ from pydantic import Field
 
 from tasks.errors import LimoError
 from tasks.files import publish, read_table, write_json
-from tasks.grading.grader import GRADER, Pair, Verdict, grade_many
-from tasks.grading.statistics import Comparison, Estimate, Matrix, compare, macro, rate
+from tasks.grading.grader import GRADER, Pair, Verdict, answer_key, grade_many
+from tasks.grading.majority import majority_at_k
+from tasks.grading.statistics import Comparison, Estimate, Matrix, compare, macro, mean, rate
 from tasks.grading.symbolic import Limits
 from tasks.manifest import write_manifest
 from tasks.params import Params
@@ -57,6 +58,8 @@ class Outcomes(NamedTuple):
 
     item_ids: list[str]
     matrix: Matrix
+    keys: list[list[str | None]]
+    """The answers of each item, equal for equal ones."""
 
 
 class Graded(NamedTuple):
@@ -94,8 +97,16 @@ def judge(items: pl.DataFrame, answers: pl.DataFrame, params: GradeParams) -> pl
         pl.Series("rule", [v.rule for v in verdicts], pl.String),
         pl.Series("verdict_reason", [v.reason for v in verdicts], pl.String),
         pl.lit(GRADER).alias("grader"),
+        pl.Series("answer_key", _keys(verdicts, joined["kind"]), pl.String),
     )
     return graded.select(list(VERDICT))
+
+
+def _keys(verdicts: list[Verdict], rules: pl.Series) -> list[str | None]:
+    return [
+        None if verdict.extracted is None else answer_key(verdict.extracted, kind)
+        for verdict, kind in zip(verdicts, rules, strict=True)
+    ]
 
 
 def score(verdicts: pl.DataFrame, params: GradeParams) -> Graded:
@@ -104,7 +115,7 @@ def score(verdicts: pl.DataFrame, params: GradeParams) -> Graded:
         (str(key[0]), str(key[1])): group for key, group in verdicts.group_by(["benchmark", "arm"], maintain_order=True)
     }
     outcomes = {key: outcomes_of(group) for key, group in groups.items()}
-    rows = [row for key, group in groups.items() for row in benchmark_rows(*key, group, outcomes[key].matrix, params)]
+    rows = [row for key, group in groups.items() for row in benchmark_rows(*key, group, outcomes[key], params)]
     for arm in dict.fromkeys(arm for _, arm in groups):
         matrices = [outcome.matrix for key, outcome in outcomes.items() if key[1] == arm]
         estimate = macro(matrices, confidence=params.confidence, resamples=params.resamples, seed=params.seed)
@@ -123,22 +134,31 @@ def outcomes_of(group: pl.DataFrame) -> Outcomes:
     Raises:
         LimoError: some item has fewer answers than the others.
     """
-    by_item = group.group_by("item_id").agg((pl.col("verdict") == "correct").cast(pl.Int64)).sort("item_id")
+    verdict = (pl.col("verdict") == "correct").cast(pl.Int64)
+    by_item = group.group_by("item_id").agg(verdict, "answer_key").sort("item_id")
     counts = by_item["verdict"].list.len()
     if counts.n_unique() != 1:
         spread = ", ".join(str(count) for count in sorted(set(counts.to_list())))
         name = f"{group.item(0, 'benchmark')}/{group.item(0, 'arm')}"
         raise LimoError(f"grade: {name}: items have unequal numbers of answers ({spread}); rerun `dvc repro answer`")
-    return Outcomes(by_item["item_id"].to_list(), np.array(by_item["verdict"].to_list(), dtype=np.int64))
+    matrix = np.array(by_item["verdict"].to_list(), dtype=np.int64)
+    return Outcomes(by_item["item_id"].to_list(), matrix, by_item["answer_key"].to_list())
 
 
 def benchmark_rows(
-    benchmark: str, arm: str, group: pl.DataFrame, matrix: Matrix, params: GradeParams
+    benchmark: str, arm: str, group: pl.DataFrame, outcomes: Outcomes, params: GradeParams
 ) -> Iterator[dict[str, Any]]:
-    """A row for pass@1, and for each further k that the number of samples allows."""
+    """A row for pass@1, and for each further k that the number of samples allows; maj@k from 3 samples on."""
+    matrix = outcomes.matrix
+    how: dict[str, Any] = {"confidence": params.confidence, "resamples": params.resamples, "seed": params.seed}
     for k in ks(matrix.shape[1]):
-        estimate = rate(matrix, k, confidence=params.confidence, resamples=params.resamples, seed=params.seed)
-        yield score_row(benchmark, arm, f"pass@{k}", estimate, group)
+        yield score_row(benchmark, arm, f"pass@{k}", rate(matrix, k, **how), group)
+    for k in ks(matrix.shape[1]):
+        if k > 2:
+            # A vote of two is agreement or a tie.
+            items = zip(matrix.tolist(), outcomes.keys, strict=True)
+            voted = np.array([majority_at_k(correct, keys, k, params.seed) for correct, keys in items])
+            yield score_row(benchmark, arm, f"maj@{k}", mean(voted, **how), group)
 
 
 def ks(samples: int) -> Iterator[int]:

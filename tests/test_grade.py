@@ -85,6 +85,16 @@ def test_several_samples_give_pass_at_k_too(out):
     assert ("sums", "base", "pass@2") not in scores(out)
 
 
+def test_several_samples_give_a_majority_vote_too(tmp_path):
+    texts = ["\\boxed{2}", "\\boxed{2.0}", "\\boxed{3}", "none"]
+    rows = [answer("sums", question, "base", texts[n], n) for question in GOLDS["sums"] for n in range(4)]
+    run(PARAMS, items=write_items(tmp_path), answers=write_answers(tmp_path, *rows), out=tmp_path / "out")
+    # 1+1 is right by two votes to one; 1+2 is lost by one to two; 2+2 has no right answer.
+    assert scores(tmp_path / "out")["sums", "base", "maj@4"]["value"] == pytest.approx(1 / 3)
+    assert pl.read_parquet(tmp_path / "out/verdicts.parquet")["answer_key"].to_list()[:4] == ["2", "2", "3", None]
+    assert ("sums", "base", "maj@2") not in scores(tmp_path / "out")
+
+
 def test_the_average_weighs_benchmarks_the_same(out):
     row = scores(out)["average", "base", "pass@1"]
     assert row["value"] == pytest.approx((1 / 3 + 1 / 2) / 2)

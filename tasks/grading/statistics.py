@@ -57,10 +57,14 @@ def rate(matrix: Matrix, k: int, *, confidence: float, resamples: int, seed: int
     items, samples = matrix.shape
     if samples == 1:
         return wilson(int(matrix.sum()), items, confidence)
-    values = item_values(matrix, k)
+    return mean(item_values(matrix, k), confidence=confidence, resamples=resamples, seed=seed)
+
+
+def mean(values: NDArray[np.float64], *, confidence: float, resamples: int, seed: int) -> Estimate:
+    """The mean of one value in [0, 1] an item, with a bootstrap over items."""
     if values.min() == values.max() and values[0] in (0, 1):
         # Items that are all alike resample to an interval of no width: every item as one trial is the cautious choice.
-        return wilson(int(values.sum()), items, confidence)
+        return wilson(int(values.sum()), len(values), confidence)
     low, high = _percentiles(_resampled_means(values, resamples, seed), confidence)
     return Estimate(float(values.mean()), low, high)
 

@@ -50,9 +50,11 @@ VERDICT = pl.Schema(
         "rule": pl.String,
         "verdict_reason": pl.String,
         "grader": pl.String,
+        "answer_key": pl.String,
     }
 )
-"""`verdict` is `correct`, `incorrect` or `ungraded`; the last has its reason in `verdict_reason`."""
+"""`verdict` is `correct`, `incorrect` or `ungraded`; the last has its reason in `verdict_reason`; `answer_key` is equal
+for answers that are plainly the same, null where there is none."""
 
 SCORE = pl.Schema(
     {
