@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flows import check as checks
-from flows import dag, grading, ledger, profiles, running, summary
+from flows import comparing, dag, grading, ledger, profiles, running, summary
 from flows.needs import NeedsParams, lacks
 from tasks.errors import LimoError
 from tasks.params import read_tree
@@ -17,6 +17,7 @@ from tasks.stage import one_line_errors
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(ledger.app, name="ledger")
 app.command()(grading.grade)
+app.command()(comparing.compare)
 PARAMS = Path("params.yaml")
 PREFECT = {
     "PREFECT_HOME": str(Path("artifacts/prefect").absolute()),
