@@ -105,6 +105,9 @@ def evaluate(parsed: Parsed, point: int = 0) -> Value | None:
 
 def same(left: Parsed, right: Parsed) -> bool | None:
     """Whether two expressions have the same value wherever they have one; None when floats cannot tell."""
+    if ("log" in left.names) != ("log" in right.names):
+        # log may be meant as ln, or to any other base.
+        return None
     found = 0
     for point in range(POINTS if left.names or right.names else 1):
         a, b = evaluate(left, point), evaluate(right, point)
@@ -235,7 +238,7 @@ class _Reader:
     def _raised(self, node: Node, depth: int) -> Node:
         exponent = self._group(depth)
         if exponent == ("degrees",):
-            return node
+            return ("*", node, ("const", math.pi / 180))
         return ("^", node, exponent)
 
     def _group(self, depth: int) -> Node:

@@ -22,7 +22,8 @@ VALUE_OF_SET = re.compile(r"\\?\{ ?[A-Za-z] ?(?:\\mid|\||:) ?(?P<condition>[^{}]
 MATRIX = re.compile(r"\\begin ?\{([pbvBV]?matrix)\}(?P<body>.*)\\end ?\{\1\}", re.DOTALL)
 GROUPED = re.compile(r"(?<![0-9.])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])")
 DECIMAL = re.compile(r"-?[0-9]+\.[0-9]+")
-BRACKETS = {"(": ")", "[": "]", "{": "}", "\\{": "\\}"}
+PLAIN_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+DEGREES = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?) ?\^ ?\{? ?\\circ ?\}?")
 
 
 class Listed(NamedTuple):
@@ -93,6 +94,7 @@ def scalars(gold: str, answer: str) -> bool | None:
     infinite = INFINITY.fullmatch(gold), INFINITY.fullmatch(answer)
     if infinite[0] and infinite[1]:
         return (infinite[0][1] == "-") == (infinite[1][1] == "-")
+    gold, answer = _without_degrees(gold, answer)
     if _based(gold) is not None or _based(answer) is not None:
         return _bases(gold, answer)
     left, right = read(gold), read(answer)
@@ -101,6 +103,16 @@ def scalars(gold: str, answer: str) -> bool | None:
         return False if (infinite[0] and right) or (infinite[1] and left) else None
     equal = same(left, right)
     return True if equal is False and _rounded(gold, answer, left, right) else equal
+
+
+def _without_degrees(gold: str, answer: str) -> tuple[str, str]:
+    """Where one side alone is a number of degrees and the other a plain number, degrees are what is meant."""
+    degrees = [DEGREES.fullmatch(text) for text in (gold, answer)]
+    if degrees[0] and PLAIN_NUMBER.fullmatch(answer):
+        return degrees[0][1], answer
+    if degrees[1] and PLAIN_NUMBER.fullmatch(gold):
+        return gold, degrees[1][1]
+    return gold, answer
 
 
 def _based(text: str) -> Fraction | None:
