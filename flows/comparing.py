@@ -31,6 +31,8 @@ def compare(
     rows = [row for row in found.table.iter_rows(named=True) if row["benchmark"] in tests]
     if found.only_left or found.only_right:
         print(f"not compared: {found.only_left} items of {left} alone, {found.only_right} of {right} alone")
+    if found.other_golds:
+        print(f"{found.other_golds} items have another gold in each run; the golds shown are those of {left}")
     if len(found.graders) > 1:
         print(f"graded by different graders, so verdicts may differ by that alone: {', '.join(found.graders)}")
     for row in rows[:limit]:

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from rich.console import Console, RenderableType
 from rich.table import Table
 
 from flows.dag import upstream
-from tasks.files import MANIFEST, read_json, read_table
-from tasks.records.benchmark import SCORE
+from tasks.files import MANIFEST, read_json
+from tasks.reporting.results import BASE, V3, results
 from tasks.tracing.sources import NONE, Counts, Filter, total
 
 ARTIFACTS = Path("artifacts")
@@ -18,19 +17,22 @@ REPORT = ARTIFACTS / "report" / "report.html"
 
 
 def score_rows(artifacts: Path = ARTIFACTS) -> list[dict[str, Any]]:
-    """One row a benchmark: pass@1 in per cent with its interval, for each arm, and the difference with its p-value."""
-    scores = read_table(artifacts / "grade" / "scores.parquet", SCORE).filter(pl.col("metric") == "pass@1")
-    compared = read_json(artifacts / "grade" / "comparisons.json")
+    """One row a benchmark: pass@1 in per cent with its interval and what may hide in it, for each arm, the difference
+    with its p-value, and the paper's numbers where a benchmark is the paper's."""
+    found = results(artifacts)
+    shown = any(each.paper for each in found)
     rows = []
-    for name in scores["benchmark"].unique(maintain_order=True):
-        arms = {row["arm"]: row for row in scores.filter(pl.col("benchmark") == name).iter_rows(named=True)}
+    for each in found:
+        arms = {"base": each.base, "trained": each.trained}
+        there = {arm: score for arm, score in arms.items() if score is not None}
         row = {
-            "benchmark": "mean of benchmarks" if name == "average" else name,
-            "items": next(iter(arms.values()))["items"],
+            "benchmark": "mean of benchmarks" if each.benchmark == "average" else each.benchmark,
+            "items": next(iter(there.values()))["items"],
         }
-        row |= {arm: _interval(found) for arm, found in arms.items()}
-        row |= _difference(compared.get(name))
-        rows.append(row | {"score id (trained)": arms["trained"]["score_id"] if "trained" in arms else ""})
+        row |= {arm: _interval(score) + _unsure(score) for arm, score in there.items()}
+        row |= _difference(each.comparison)
+        row |= {f"paper: {name}": each.paper.get(name, "") for name in (BASE, V3)} if shown else {}
+        rows.append(row | {"score id (trained)": each.trained["score_id"] if each.trained else ""})
     return rows
 
 
@@ -108,6 +110,17 @@ def _kept_and_dropped(counts: Counts) -> str:
 def _interval(score: dict[str, Any]) -> str:
     value, low, high = (100 * score[key] for key in ("value", "low", "high"))
     return f"{value:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def _unsure(score: dict[str, Any]) -> str:
+    """How many responses were cut off, or ungraded and what the score were if they were right."""
+    told = [f"{score['truncated']} cut off"] if score["truncated"] else []
+    if score["ungraded"]:
+        told.append(f"{score['ungraded']} ungraded")
+        if score["benchmark"] != "average":
+            most = score["value"] + score["ungraded"] / (score["items"] * score["samples"])
+            told[-1] += f", {100 * most:.1f} if right"
+    return f" ({'; '.join(told)})" if told else ""
 
 
 def _difference(compared: dict[str, Any] | None) -> dict[str, str]:

@@ -5,7 +5,7 @@ Nothing is graded here, so that a better grader never costs a generation.
 """
 
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import polars as pl
 from pydantic import Field, model_validator
@@ -39,6 +39,12 @@ class OverrideParams(Params):
     """Longest response, tokens."""
 
 
+SMALL = ("AIME24", "AMC23", "CHMath")
+"""The benchmarks that the paper samples more than once."""
+PROTOCOLS = {"v1": OverrideParams(samples=16, temperature=0.7), "v3": OverrideParams(samples=4, temperature=0.6)}
+"""How the paper's two versions sample them."""
+
+
 class AnswerParams(Params):
     """Who answers, and the protocol of the benchmarks."""
 
@@ -48,6 +54,8 @@ class AnswerParams(Params):
     """Responses an item. Paper: 1."""
     sampling: SamplingParams = SamplingParams(temperature=0)
     """How answers are drawn. Paper: greedy, up to 32,768 tokens."""
+    paper: Literal["v1", "v3"] | None = None
+    """The protocol of a version of the paper for AIME24, AMC23 and CHMath: v1 16 samples at 0.7, v3 4 at 0.6."""
     benchmarks: dict[str, OverrideParams] = Field(default_factory=dict)
     """What single benchmarks do otherwise, by name."""
 
@@ -63,7 +71,9 @@ class AnswerParams(Params):
 
     def protocol(self, benchmark: str) -> "Protocol":
         """The protocol of a benchmark."""
-        other = self.benchmarks.get(benchmark, OverrideParams()).model_dump(exclude_none=True)
+        papers = PROTOCOLS[self.paper] if self.paper and benchmark in SMALL else OverrideParams()
+        mine = self.benchmarks.get(benchmark, OverrideParams())
+        other = papers.model_dump(exclude_none=True) | mine.model_dump(exclude_none=True)
         samples = other.pop("samples", self.samples)
         return Protocol(samples, self.sampling.model_copy(update=other))
 
@@ -118,10 +128,16 @@ def run(
     }
     done = {arm: _answer(arm, model, asked, answer, engine, chat, ledger) for arm, model in arms.items()}
     table = pl.concat([one.table for one in done.values()])
-    facts = {"items": asked.height, "arms": {arm: one.facts for arm, one in done.items()}}
+    names = asked["benchmark"].unique(maintain_order=True)
+    protocols = {name: _told(answer.protocol(name)) for name in names}
+    facts = {"items": asked.height, "protocols": protocols, "arms": {arm: one.facts for arm, one in done.items()}}
     with publish(out) as part:
         table.write_parquet(part / "answers.parquet")
         write_manifest(part, "answer", taken=table.height, kept=table.height, rejected={}, facts=facts)
+
+
+def _told(protocol: Protocol) -> dict[str, Any]:
+    return {"samples": protocol.samples, **protocol.sampling.model_dump(mode="json")}
 
 
 class _Answered(NamedTuple):

@@ -1,4 +1,4 @@
-"""Pull the benchmarks into one schema, their golds normalised offline.
+"""Pull the benchmarks into one schema.
 
 Reads the benchmarks that params.yaml lists, in the same forms as the sources of `pull`; a generator gives questions of
 its evaluation split. Writes items.parquet (ITEM), rejected.parquet (ITEM, reason, evidence) and manifest.json. An item
@@ -109,10 +109,18 @@ def run(benchmarks: BenchmarksParams, *, work: Path, out: Path) -> None:
             raise LimoError(
                 f"benchmark `{benchmark.name}` has no usable item ({rejected}); see `{key}.fields` in params.yaml"
             )
-        facts[benchmark.name] = {"items": kept, "rejected": rejected}
+        facts[benchmark.name] = {"items": kept, "rejected": rejected} | _options(benchmark, part)
         decided.append(part)
     with publish(out) as folder:
         _write(folder, pl.concat(decided), {"benchmarks": facts})
+
+
+def _options(benchmark: BenchmarkParams, decided: pl.DataFrame) -> dict[str, Any]:
+    """How options were shuffled, and how often each letter is the right one."""
+    if not benchmark.fields.distractors:
+        return {}
+    letters = decided.filter(pl.col("reason").is_null())["gold"].value_counts().sort("gold")
+    return {"shuffle_seed": benchmark.fields.shuffle_seed, "letters": dict(letters.rows())}
 
 
 def _write(folder: Path, decided: pl.DataFrame, facts: dict[str, Any]) -> None:

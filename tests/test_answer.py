@@ -41,6 +41,19 @@ def test_a_benchmark_follows_its_own_protocol():
     ]
 
 
+def test_the_papers_protocols_sample_its_small_benchmarks():
+    greedy = SamplingParams(temperature=0)
+    first = AnswerParams(sampling=greedy, paper="v1")
+    last = AnswerParams(sampling=greedy, paper="v3", benchmarks={"AMC23": OverrideParams(samples=8)})
+
+    def told(answer, name):
+        samples, sampling = answer.protocol(name)
+        return samples, sampling.temperature
+
+    assert [told(first, name) for name in ("AIME24", "MATH500")] == [(16, 0.7), (1, 0)]
+    assert [told(last, name) for name in ("CHMath", "AMC23")] == [(4, 0.6), (8, 0.6)]
+
+
 def test_a_misspelt_benchmark_is_named():
     with pytest.raises(LimoError, match=r"answer.benchmarks.aime: no such benchmark; there are \['math'\]"):
         groups_of(items_of(("math", "one?")), ["p1"], ANSWERS)

@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 
 import polars as pl
 import pytest
@@ -6,6 +7,7 @@ from pydantic import ValidationError
 
 from tasks.benchmarks import BenchmarkParams, BenchmarksParams, decide, run
 from tasks.errors import LimoError
+from tasks.files import read_json
 from tasks.grading.grader import grade
 from tasks.pool.drafts import Draft
 from tasks.pool.presets import BENCHMARKS, CHINESE_SYSTEM
@@ -99,6 +101,9 @@ def test_options_are_shuffled_by_a_seed_of_params(tmp_path):
         items = pl.read_parquet(tmp_path / f"out{seed}/items.parquet")
         assert set(items["kind"]) == {"choice"}
         assert all(f"{row['gold']}. one" in row["question"] for row in items.iter_rows(named=True))
+        facts = read_json(tmp_path / f"out{seed}/manifest.json")["facts"]["benchmarks"]["GPQA"]
+        assert facts["shuffle_seed"] == seed
+        assert facts["letters"] == dict(sorted(Counter(items["gold"]).items()))
         return items["gold"].to_list()
 
     first = letters(1)

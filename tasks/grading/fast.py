@@ -7,6 +7,7 @@ then asks whether one is the other, rounded); so do lists in which a comma might
 import re
 from typing import NamedTuple
 
+from tasks.grading.listing import GROUPED, Listed, listed
 from tasks.grading.normalise import squeeze
 from tasks.grading.values import BASED, Value, agrees_rounded, in_base, read_number
 
@@ -25,7 +26,6 @@ BARE_OPTION = re.compile(rf"\(([{LETTERS}])\)|([{LETTERS}])\.?")
 WORDED_OPTION = re.compile(rf"[{LETTERS}]\..+")
 WORDS = re.compile(r"[A-Za-z][A-Za-z' -]+")
 ASSIGNED = re.compile(r"(?:\\?[A-Za-z]+(?:_\w+)?|[A-Za-z]\([A-Za-z]\)) ?=(?P<value>[^=<>]+)")
-GROUPED = re.compile(r"\d,\d{3}(?!\d)")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 PUNCTUATION = re.compile(r"[\s,.;:!?'\"“”‘’()（）\[\]{}\\-]+")
 
@@ -38,13 +38,6 @@ class Decision(NamedTuple):
 
 
 UNDECIDED = Decision(None, "none")
-
-
-class Listing(NamedTuple):
-    """A bracketed or bare list: `(1,2)` has the brackets `()`, `1,2` and a set have `{}`."""
-
-    brackets: str
-    items: list[str]
 
 
 def decide(gold: str, answer: str) -> Decision:
@@ -163,17 +156,25 @@ def _options(gold: str, answer: str) -> Decision:
 
 
 def _lists(gold: str, answer: str) -> Decision:
-    left, right = listing(gold), listing(answer)
+    left, right = _listed(gold), _listed(answer)
     if left is None or right is None or left.brackets != right.brackets:
         return UNDECIDED
     if left.brackets == "{}":
-        return _sets(left.items, right.items, grouped=bool(GROUPED.search(gold) or GROUPED.search(answer)))
-    if len(left.items) != len(right.items):
+        return _sets(left.parts, right.parts, grouped=bool(GROUPED.search(gold) or GROUPED.search(answer)))
+    if len(left.parts) != len(right.parts):
         return UNDECIDED
-    decisions = [True if a == b else _numbers(a, b).correct for a, b in zip(left.items, right.items, strict=True)]
+    decisions = [True if a == b else _numbers(a, b).correct for a, b in zip(left.parts, right.parts, strict=True)]
     if all(decisions):
         return Decision(True, "list")
     return Decision(False, "list") if False in decisions else UNDECIDED
+
+
+def _listed(text: str) -> Listed | None:
+    """A list of two or more; a bare one is a set."""
+    brackets, parts = listed(text)
+    if len(parts) < 2 or not all(parts):
+        return None
+    return Listed(brackets or "{}", [squeeze(part) for part in parts])
 
 
 def _sets(gold: list[str], answer: list[str], *, grouped: bool) -> Decision:
@@ -186,45 +187,3 @@ def _sets(gold: list[str], answer: list[str], *, grouped: bool) -> Decision:
     if values[0] == values[1]:
         return Decision(True, "list")
     return Decision(False, "list") if set(values[0]) != set(values[1]) else UNDECIDED
-
-
-def listing(text: str) -> Listing | None:
-    """The items of a list of two or more, split at its top-level commas."""
-    opened, closed, brackets = _outer(text)
-    items = _split(text[opened : len(text) - closed])
-    if items is None or len(items) < 2 or not all(items):
-        return None
-    return Listing(brackets, items)
-
-
-def _outer(text: str) -> tuple[int, int, str]:
-    if text.startswith("\\{") and text.endswith("\\}"):
-        return 2, 2, "{}"
-    if text.startswith("{") and text.endswith("}"):
-        return 1, 1, "{}"
-    if text[:1] in ("(", "[") and text[-1:] in (")", "]") and _closes_last(text):
-        return 1, 1, text[0] + text[-1]
-    return 0, 0, "{}"
-
-
-def _closes_last(text: str) -> bool:
-    """Whether the first bracket is closed by the last character: not so in `(1,2),(3,4)`."""
-    depth = 0
-    for position, character in enumerate(text):
-        depth += (character in "([{") - (character in ")]}")
-        if depth == 0:
-            return position == len(text) - 1
-    return False
-
-
-def _split(text: str) -> list[str] | None:
-    items, start, depth = [], 0, 0
-    for position, character in enumerate(text):
-        depth += (character in "([{") - (character in ")]}")
-        if depth < 0:
-            return None
-        if character in ",;" and depth == 0:
-            items.append(squeeze(text[start:position]))
-            start = position + 1
-    items.append(squeeze(text[start:]))
-    return items if depth == 0 else None

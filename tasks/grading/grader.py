@@ -1,33 +1,29 @@
 r"""Grade responses: extract the final answer, compare it with the gold, say which rule decided.
 
 Tiers, each asked only what the one before left open: exact rules and values in this process, the symbolic check in
-workers that can be killed, and (where a stage has one) a judge. What is open after that is `ungraded`, with the reason,
-and never silently wrong.
+workers that can be killed. What is open after that is `ungraded`, with the reason, and never silently wrong.
 """
 
 import hashlib
-import re
 from collections.abc import Sequence
-from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
 from tasks.grading.carried import lacks
-from tasks.grading.expression import read
+from tasks.grading.equality import WORD, equal
 from tasks.grading.extract import Extracted, extract
-from tasks.grading.fast import CHINESE, Decision, choice, decide, option_letters, rounded, unnamed, words
+from tasks.grading.fast import Decision, option_letters, unnamed
 from tasks.grading.hostile import refusal
 from tasks.grading.normalise import split_unit, squeeze, tidy
 from tasks.grading.rules import Rules, read_rules
-from tasks.grading.structure import compare
 from tasks.grading.symbolic import Limits, Question, check_many
 from tasks.grading.values import read_number
-from tasks.grading.wording import different_words, numeral, plain_words
+from tasks.grading.wording import numeral, plain_words
 
 DECIDING = (
-    *("carried", "expression", "extract", "fast", "grader", "hostile", "normalise", "rules", "structure", "symbolic"),
-    *("values", "wording", "worker"),
+    *("carried", "equality", "expression", "extract", "fast", "grader", "hostile", "listing", "matrices", "normalise"),
+    *("reader", "relations", "rules", "scalars", "structure", "symbolic", "tokens", "values", "wording", "worker"),
 )
 """Modules that decide a verdict."""
 
@@ -44,7 +40,6 @@ MAX_ANSWER = 2_000
 """Longest answer, in characters, that is compared otherwise than letter by letter."""
 
 CACHED = 200_000
-WORD = re.compile(r"[A-Za-z][A-Za-z' .-]{2,}")
 DEFAULT_LIMITS = Limits()
 
 
@@ -171,7 +166,7 @@ def in_process(key: Key) -> Verdict | Question:
     gold, answer = unnamed(numeral(tidy(key.gold)), numeral(tidy(key.answer)))
     if rules.required and (lacking := lacks(key.gold, key.answer, rules.required)):
         return Verdict("incorrect", key.answer, lacking, f"without_{lacking}")
-    decision, reason = _decide(rules, gold, answer)
+    decision, reason = equal(rules, gold, answer)
     if decision.correct is not None:
         return _verdict(key, decision)
     reason = reason or refusal(gold) or refusal(answer)
@@ -184,74 +179,6 @@ def _overlong(key: Key) -> Verdict:
     """An answer of thousands of characters to a gold of a few is none; a long gold cannot be compared here."""
     short = len(key.gold) * 20 < len(key.answer)
     return Verdict("incorrect" if short else "ungraded", key.answer, "length" if short else "none", "too_long")
-
-
-class _Open(NamedTuple):
-    decision: Decision
-    reason: str | None = None
-    """Why the symbolic check would not help."""
-
-
-def _decide(rules: Rules, gold: str, answer: str) -> _Open:
-    plain_gold, plain_answer = squeeze(gold), squeeze(answer)
-    if rules.kind == "choice":
-        return _Open(choice(plain_gold, plain_answer), "not_a_choice")
-    if rules.kind == "text":
-        decision = words(plain_gold, plain_answer)
-    elif rules.ordered is None:
-        decision = decide(plain_gold, plain_answer)
-    else:
-        decision = _by_order(gold, answer, rules.ordered)
-    if rules.tolerance is not None and not decision.correct:
-        near = _near(plain_gold, plain_answer, rules.tolerance)
-        decision = near if near.correct is not None else decision
-    if decision.correct is None:
-        decision = rounded(plain_gold, plain_answer)
-    if decision.correct is not None:
-        return _Open(decision)
-    return _without_units(rules, gold, answer)
-
-
-def _by_order(gold: str, answer: str, ordered: bool) -> Decision:
-    """Lists by the order that the rules state; `decide` goes by the brackets."""
-    return Decision(compare(gold, answer, ordered=ordered), "list")
-
-
-def _near(gold: str, answer: str, tolerance: float) -> Decision:
-    left, right = read_number(split_unit(gold).body), read_number(split_unit(answer).body)
-    if left is None or right is None:
-        return Decision(None, "none")
-    return Decision(abs(left.value - right.value) <= Fraction(tolerance) * abs(left.value), "tolerance")
-
-
-def _without_units(rules: Rules, gold: str, answer: str) -> _Open:
-    left, right = split_unit(gold), split_unit(answer)
-    if left.unit and right.unit and left.unit != right.unit:
-        return _Open(Decision(None, "unit"), "units_differ")
-    bodies = squeeze(left.body), squeeze(right.body)
-    if left.unit or right.unit:
-        decision = decide(*bodies)
-        decision = decision if decision.correct is not None else rounded(*bodies)
-        if decision.correct is not None:
-            return _Open(Decision(decision.correct, "unit"))
-    equal = None if rules.kind == "text" else compare(left.body, right.body, ordered=rules.ordered)
-    if equal is not None:
-        return _Open(Decision(equal, "value"))
-    return _worded(rules, *bodies)
-
-
-def _worded(rules: Rules, gold: str, answer: str) -> _Open:
-    """Answers in words: the same, plainly others, a word against a number; or open."""
-    decision = words(plain_words(gold), plain_words(answer))
-    if decision.correct:
-        return _Open(decision)
-    if CHINESE.search(gold) or CHINESE.search(answer) or rules.kind == "text" or WORD.fullmatch(gold):
-        if decision.correct is None and different_words(gold, answer):
-            decision = Decision(False, "words")
-        return _Open(decision, "text_differs")
-    if WORD.fullmatch(answer) and read(gold) is not None:
-        return _Open(Decision(False, "words"))
-    return _Open(Decision(None, "none"))
 
 
 def _verdict(key: Key, decision: Decision) -> Verdict:

@@ -33,7 +33,7 @@ def refusal(text: str) -> str | None:
     if len(text) > MAX_CHARS:
         return "too_long"
     bad = any(ord(character) < 32 or 0xD800 <= ord(character) < 0xE000 for character in text)
-    if bad or CODE.search(text) or DIGIT_RUN.search(text) or _depth(text) > MAX_DEPTH:
+    if bad or CODE.search(text) or DIGIT_RUN.search(text) or depth(text) > MAX_DEPTH:
         return "refused_hostile"
     return "refused_hostile" if _towers(text) or _counts(text) else None
 
@@ -59,9 +59,10 @@ def _counts(text: str) -> bool:
     return counted and any(int(number) > MAX_OPERAND for number in NUMBER.findall(text))
 
 
-def _depth(text: str) -> int:
-    depth = deepest = 0
+def depth(text: str) -> int:
+    """The deepest nesting of brackets."""
+    open_now = deepest = 0
     for character in text:
-        depth += (character in "([{") - (character in ")]}")
-        deepest = max(deepest, depth)
+        open_now += (character in "([{") - (character in ")]}")
+        deepest = max(deepest, open_now)
     return deepest

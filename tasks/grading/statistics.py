@@ -62,9 +62,9 @@ def rate(matrix: Matrix, k: int, *, confidence: float, resamples: int, seed: int
 
 def mean(values: NDArray[np.float64], *, confidence: float, resamples: int, seed: int) -> Estimate:
     """The mean of one value in [0, 1] an item, with a bootstrap over items."""
-    if values.min() == values.max() and values[0] in (0, 1):
+    if values.min() == values.max():
         # Items that are all alike resample to an interval of no width: every item as one trial is the cautious choice.
-        return wilson(int(values.sum()), len(values), confidence)
+        return wilson(float(values[0]) * len(values), len(values), confidence)
     low, high = _percentiles(_resampled_means(values, resamples, seed), confidence)
     return Estimate(float(values.mean()), low, high)
 
@@ -75,7 +75,7 @@ def item_values(matrix: Matrix, k: int) -> NDArray[np.float64]:
     return np.array([pass_at_k(int(correct), samples, k) for correct in matrix.sum(axis=1)], dtype=np.float64)
 
 
-def wilson(correct: int, items: int, confidence: float) -> Estimate:
+def wilson(correct: float, items: int, confidence: float) -> Estimate:
     """Wilson's score interval: E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference",
     Journal of the American Statistical Association 22 (1927). Holds near 0 and 1, where the normal interval does not.
     """
@@ -89,11 +89,10 @@ def wilson(correct: int, items: int, confidence: float) -> Estimate:
 def macro(matrices: Sequence[Matrix], *, confidence: float, resamples: int, seed: int) -> Estimate:
     """The mean of the benchmarks' pass@1, each weighing the same; a bootstrap over the items within each."""
     values = [item_values(matrix, 1) for matrix in matrices]
-    everything = np.concatenate(values)
-    if everything.min() == everything.max() and everything[0] in (0, 1):
+    if all(each.min() == each.max() for each in values):
         # No width to resample. The mean of means varies as one over so many items would.
         items = int(len(values) ** 2 / sum(1 / len(each) for each in values))
-        return wilson(int(everything[0]) * items, items, confidence)
+        return wilson(float(np.mean([each[0] for each in values])) * items, items, confidence)
     means = np.mean([_resampled_means(v, resamples, seed + n) for n, v in enumerate(values)], axis=0)
     low, high = _percentiles(means, confidence)
     return Estimate(float(np.mean([v.mean() for v in values])), low, high)

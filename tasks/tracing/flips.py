@@ -15,6 +15,15 @@ ARMS = ("trained", "base")
 KEPT = ("extracted", "verdict", "verdict_reason", "finish_reason", "response_id")
 
 
+FLIPPED = pl.Schema(
+    {
+        **dict.fromkeys(("benchmark", "item_id", "question", "gold"), pl.String),
+        **dict.fromkeys(("left", "right"), pl.Float64),
+        **{f"{side}_{name}": pl.String for side in ("left", "right") for name in (*KEPT, "text")},
+    }
+)
+
+
 class Side(NamedTuple):
     """One arm of one run."""
 
@@ -37,6 +46,8 @@ class Flips(NamedTuple):
     only_left: int
     only_right: int
     """Items that one side alone answered."""
+    other_golds: int
+    """Items of both whose gold differs between the runs."""
     graders: tuple[str, ...]
     """Versions of the grader: more than one where the sides were graded by different ones."""
 
@@ -74,12 +85,13 @@ def flips(left: Side, right: Side, *, confidence: float = 0.95, resamples: int =
         tests[name] = compare(*pair, confidence=confidence, resamples=resamples, seed=seed)
     changed = both.filter(pl.col("verdict") != pl.col("verdict_right"))
     rows = _rows(changed, left, right, sides)
-    table = pl.DataFrame(rows, infer_schema_length=None)
+    table = pl.DataFrame(rows, schema=FLIPPED)
     return Flips(
         table.sort((pl.col("right") - pl.col("left")).abs(), descending=True, maintain_order=True) if rows else table,
         tests,
         shares[0].height - both.height,
         shares[1].height - both.height,
+        _other_golds(left, right),
         tuple(sorted({grader for one in sides for grader in one["grader"].unique()})),
     )
 
@@ -89,8 +101,19 @@ def _graded(one: Side) -> pl.DataFrame:
     return verdicts.sort("item_id", "sample_index")
 
 
+def _other_golds(left: Side, right: Side) -> int:
+    golds = [
+        read_table(one.artifacts / "benchmarks/items.parquet", ITEM).select("item_id", "gold") for one in (left, right)
+    ]
+    both = golds[0].join(golds[1], on="item_id", suffix="_right")
+    return both.filter(pl.col("gold") != pl.col("gold_right")).height
+
+
 def _matrix(verdicts: pl.DataFrame) -> np.ndarray[Any, np.dtype[np.int64]]:
     by_item = verdicts.group_by("item_id").agg((pl.col("verdict") == "correct").cast(pl.Int64)).sort("item_id")
+    if by_item["verdict"].list.len().n_unique() != 1:
+        name = verdicts.item(0, "benchmark")
+        raise LimoError(f"limo compare: {name}: items have unequal numbers of answers; rerun `dvc repro grade`")
     return np.array(by_item["verdict"].to_list(), dtype=np.int64)
 
 

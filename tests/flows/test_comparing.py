@@ -5,7 +5,7 @@ import pytest
 
 from flows.comparing import compare
 from tasks.errors import LimoError
-from tasks.tracing.flips import flips, side
+from tasks.tracing.flips import FLIPPED, flips, side
 from tests.artifacts import write_run
 
 
@@ -44,6 +44,29 @@ def test_a_run_does_not_differ_from_itself(root, capsys):
     shown = capsys.readouterr().out
     assert "0 questions flipped" in shown
     assert "difference +0.0 [+0.0, +0.0], 0 gained, 0 lost, p 1 " in shown
+
+
+def test_no_flips_are_written_as_an_empty_table(root, tmp_path):
+    compare(str(root), str(root), None, 20, False, tmp_path / "none.parquet")
+    assert pl.read_parquet(tmp_path / "none.parquet").schema == FLIPPED
+
+
+def test_another_gold_and_unequal_samples_are_said(root, tmp_path, capsys):
+    other = tmp_path / "other"
+    for name in ("benchmarks", "grade"):
+        (other / name).mkdir(parents=True)
+    (other / "answer").symlink_to(root / "answer")
+    items = pl.read_parquet(root / "benchmarks/items.parquet")
+    first = pl.col("item_id") == items["item_id"][0]
+    regolded = items.with_columns(gold=pl.when(first).then(pl.lit("another")).otherwise("gold"))
+    regolded.write_parquet(other / "benchmarks/items.parquet")
+    verdicts = pl.read_parquet(root / "grade/verdicts.parquet")
+    verdicts.write_parquet(other / "grade/verdicts.parquet")
+    compare(str(root), str(other), None, 20, False, None)
+    assert "1 items have another gold" in capsys.readouterr().out
+    verdicts.filter(~(first & (pl.col("sample_index") == 0))).write_parquet(other / "grade/verdicts.parquet")
+    with pytest.raises(LimoError, match="items have unequal numbers of answers"):
+        compare(str(root), str(other), None, 20, False, None)
 
 
 def test_what_is_shown_and_written(root, capsys, tmp_path):

@@ -58,6 +58,9 @@ def test_items_all_alike_keep_an_interval():
     all_wrong = np.zeros((30, 4), dtype=np.int64)
     assert rate(all_wrong, 1, **SETTINGS) == wilson(0, 30, 0.95)
     assert rate(all_wrong + 1, 1, **SETTINGS) == wilson(30, 30, 0.95)
+    half_right = np.tile([1, 0], (10, 1))
+    assert rate(half_right, 1, **SETTINGS) == wilson(5, 10, 0.95)
+    assert macro([half_right, half_right], **SETTINGS) == wilson(10, 20, 0.95)
 
 
 def test_benchmarks_all_wrong_keep_an_interval_as_wide_as_their_sizes_allow():

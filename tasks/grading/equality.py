@@ -1,0 +1,92 @@
+"""Whether a tidied answer equals a tidied gold, by a benchmark's rules: everything that is decided in this process."""
+
+import re
+from fractions import Fraction
+from typing import NamedTuple
+
+from tasks.grading.fast import CHINESE, Decision, choice, decide, rounded, words
+from tasks.grading.listing import listed
+from tasks.grading.normalise import split_unit, squeeze
+from tasks.grading.reader import read
+from tasks.grading.rules import Rules
+from tasks.grading.structure import compare
+from tasks.grading.values import read_number
+from tasks.grading.wording import different_words, plain_words
+
+WORD = re.compile(r"[A-Za-z][A-Za-z' .-]{2,}")
+ORDERED = {"set": False, "tuple": True}
+"""What a kind says of the order of a list where the rules do not."""
+
+
+class Open(NamedTuple):
+    """A decision, or why there is none."""
+
+    decision: Decision
+    reason: str | None = None
+    """Why the symbolic check would not help."""
+
+
+def equal(rules: Rules, gold: str, answer: str) -> Open:
+    """Whether two tidied answers are equal."""
+    plain_gold, plain_answer = squeeze(gold), squeeze(answer)
+    if rules.kind == "choice":
+        return Open(choice(plain_gold, plain_answer), "not_a_choice")
+    decision = _exactly(rules, plain_gold, plain_answer)
+    if rules.tolerance is not None and not decision.correct:
+        near = _near(plain_gold, plain_answer, rules.tolerance)
+        decision = near if near.correct is not None else decision
+    if decision.correct is None:
+        decision = rounded(plain_gold, plain_answer)
+    if decision.correct is not None:
+        return Open(decision)
+    return _without_units(rules, gold, answer)
+
+
+def _exactly(rules: Rules, gold: str, answer: str) -> Decision:
+    if rules.kind == "text":
+        return words(gold, answer)
+    order = _order(rules)
+    if order is not None and max(len(listed(text).parts) for text in (gold, answer)) > 1:
+        return Decision(compare(gold, answer, ordered=order), "list")
+    return decide(gold, answer)
+
+
+def _order(rules: Rules) -> bool | None:
+    return ORDERED.get(rules.kind) if rules.ordered is None else rules.ordered
+
+
+def _near(gold: str, answer: str, tolerance: float) -> Decision:
+    left, right = read_number(split_unit(gold).body), read_number(split_unit(answer).body)
+    if left is None or right is None:
+        return Decision(None, "none")
+    return Decision(abs(left.value - right.value) <= Fraction(tolerance) * abs(left.value), "tolerance")
+
+
+def _without_units(rules: Rules, gold: str, answer: str) -> Open:
+    left, right = split_unit(gold), split_unit(answer)
+    if left.unit and right.unit and left.unit != right.unit:
+        return Open(Decision(None, "unit"), "units_differ")
+    bodies = squeeze(left.body), squeeze(right.body)
+    if left.unit or right.unit:
+        decision = decide(*bodies)
+        decision = decision if decision.correct is not None else rounded(*bodies)
+        if decision.correct is not None:
+            return Open(Decision(decision.correct, "unit"))
+    equal = None if rules.kind == "text" else compare(left.body, right.body, ordered=_order(rules))
+    if equal is not None:
+        return Open(Decision(equal, "value"))
+    return _worded(rules, *bodies)
+
+
+def _worded(rules: Rules, gold: str, answer: str) -> Open:
+    """Answers in words: the same, plainly others, a word against a number; or open."""
+    decision = words(plain_words(gold), plain_words(answer))
+    if decision.correct:
+        return Open(decision)
+    if CHINESE.search(gold) or CHINESE.search(answer) or rules.kind == "text" or WORD.fullmatch(gold):
+        if decision.correct is None and different_words(gold, answer):
+            decision = Decision(False, "words")
+        return Open(decision, "text_differs")
+    if WORD.fullmatch(answer) and read(gold) is not None:
+        return Open(Decision(False, "words"))
+    return Open(Decision(None, "none"))

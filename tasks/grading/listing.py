@@ -1,0 +1,51 @@
+"""Lists in brackets or bare, split at their top-level commas."""
+
+import re
+from typing import NamedTuple
+
+GROUPED = re.compile(r"(?<![0-9.])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])")
+"""Digits with commas that may be thousands separators."""
+
+
+class Listed(NamedTuple):
+    """The parts of a list and what encloses them: `()`, `[)`, `{}`; empty when nothing does. One part is no list."""
+
+    brackets: str
+    parts: list[str]
+
+
+def listed(text: str) -> Listed:
+    """The parts at the top level, and the brackets around all of them."""
+    for opening in ("\\{", "(", "[", "{"):
+        closing = next((c for c in ("\\}", ")", "]", "}") if text.endswith(c)), "")
+        if text.startswith(opening) and closing and _encloses(text, opening, closing):
+            parts = split(text[len(opening) : -len(closing)])
+            round_or_square = opening in "([" and closing in ")]"
+            if (opening[-1] == "{" and closing[-1] == "}") or (round_or_square and len(parts) > 1):
+                return Listed((opening + closing).replace("\\", ""), parts)
+    return Listed("", split(text))
+
+
+def split(text: str) -> list[str]:
+    """Split at the commas and semicolons outside all brackets; not at all where brackets do not match."""
+    parts, depth, start = [], 0, 0
+    for position, character in enumerate(text):
+        depth += (character in "([{") - (character in ")]}")
+        if depth < 0:
+            return [text]
+        if depth == 0 and character in ",;":
+            parts.append(text[start:position].strip())
+            start = position + 1
+    parts.append(text[start:].strip())
+    return parts if depth == 0 else [text]
+
+
+def _encloses(text: str, opening: str, closing: str) -> bool:
+    """Whether the first bracket is closed by the last: a half-open interval counts, `(1,2),(3,4)` does not."""
+    depth = 0
+    last = len(text) - 1
+    for position, character in enumerate(text):
+        depth += (character in "([{") - (character in ")]}")
+        if depth == 0 and position >= len(opening) - 1:
+            return position == last
+    return False

@@ -1,0 +1,33 @@
+"""Matrices entry by entry; a column or row against a tuple."""
+
+import re
+
+from tasks.grading.listing import listed
+from tasks.grading.relations import all_of
+from tasks.grading.scalars import scalars
+
+MATRIX = re.compile(r"\\begin ?\{([pbvBV]?matrix)\}(?P<body>.*)\\end ?\{\1\}", re.DOTALL)
+
+
+def matrices(gold: str, answer: str) -> bool | None:
+    """Two matrices, or a matrix and a tuple; None where neither side is a matrix."""
+    left, right = MATRIX.fullmatch(gold), MATRIX.fullmatch(answer)
+    if left is None or right is None:
+        return _vector(left or right, answer if left else gold)
+    rows = [[row.split("&") for row in re.split(r"\\\\", side["body"]) if row.strip()] for side in (left, right)]
+    if [len(row) for row in rows[0]] != [len(row) for row in rows[1]]:
+        return False
+    cells = zip([c for row in rows[0] for c in row], [c for row in rows[1] for c in row], strict=True)
+    return all_of(scalars(a.strip(), b.strip()) for a, b in cells)
+
+
+def _vector(matrix: re.Match[str] | None, other: str) -> bool | None:
+    """A column or row against a tuple of the same numbers."""
+    if matrix is None:
+        return None
+    cells = [cell.strip() for cell in re.split(r"\\\\|&", matrix["body"]) if cell.strip()]
+    found = listed(other)
+    one_line = ("&" in matrix["body"]) != (r"\\" in matrix["body"])
+    if len(found.parts) != len(cells) or found.brackets not in ("()", "[]") or not one_line:
+        return None
+    return all_of(scalars(a, b) for a, b in zip(cells, found.parts, strict=True))

@@ -1,0 +1,26 @@
+"""The words of a LaTeX expression: what `reader` splits a text into, and which token does what."""
+
+import math
+import re
+
+DIGITS = frozenset("0123456789.")
+
+WORDS = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|sqrt|exp|log|ln|lg|pi"
+TOKEN = re.compile(rf"\\[A-Za-z]+|\\[{{}}]|[0-9]+(?:\.[0-9]+)?|\.[0-9]+|{WORDS}|[A-Za-z]|[^\s]")
+LONG_WORD = re.compile(rf"(?<![\\A-Za-z])(?!(?:{WORDS}))[A-Za-z]{{4,}}")
+"""Not a product of variables."""
+CONSTANTS: dict[str, complex] = {"\\pi": math.pi, "pi": math.pi, "e": math.e, "i": 1j}
+GREEK = re.compile(
+    r"\\(?:"
+    r"alpha|beta|gamma|delta|epsilon|varepsilon|zeta|eta|theta|vartheta|kappa|lambda|mu|nu|xi|rho|sigma|tau|phi|"
+    r"varphi|chi|psi|omega|Gamma|Delta|Theta|Lambda|Sigma|Phi|Psi|Omega|angle|triangle|ell"
+    r")"
+)
+UNARY = frozenset(WORDS.split("|")) - {"pi"}
+TIMES = frozenset(["*", "\\times", "\\cdot"])
+OVER = frozenset(["/", "\\div"])
+ROUNDED = {"\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
+CLOSING = {"(": ")", "[": "]", "{": "}", "\\{": "\\}"}
+BEGINNING = frozenset(["\\pi", "\\frac", "\\sqrt", "\\binom", "\\{", *ROUNDED])
+NUMBER_OVER = ["\\frac", "{", "}", "{", "}"]
+"""What follows the whole number of `7\\frac{3}{11}`, less the numbers."""

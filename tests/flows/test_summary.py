@@ -1,0 +1,40 @@
+import polars as pl
+import pytest
+
+from flows.summary import score_rows
+from tests.artifacts import write_run
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory):
+    root = tmp_path_factory.mktemp("run") / "artifacts"
+    write_run(root, items=10, samples=4)
+    return root
+
+
+def change(artifacts, **columns):
+    path = artifacts / "grade/scores.parquet"
+    scores = pl.read_parquet(path)
+    scores.with_columns(**columns).write_parquet(path)
+    return score_rows(artifacts)
+
+
+def literals(**values):
+    return {name: pl.lit(value, pl.Float64 if isinstance(value, float) else pl.Int64) for name, value in values.items()}
+
+
+def test_cut_off_and_ungraded_responses_stand_beside_the_score(artifacts):
+    plain = change(artifacts, **literals(value=0.5, low=0.4, high=0.6, truncated=0, ungraded=0))
+    assert {row["trained"] for row in plain} == {"50.0 [40.0, 60.0]"}
+    counted = change(artifacts, **literals(items=10, samples=4, truncated=3, ungraded=2))
+    assert counted[0]["trained"] == "50.0 [40.0, 60.0] (3 cut off; 2 ungraded, 55.0 if right)"
+    assert counted[-1]["benchmark"] == "mean of benchmarks"
+    assert counted[-1]["trained"] == "50.0 [40.0, 60.0] (3 cut off; 2 ungraded)"
+
+
+def test_the_papers_numbers_stand_beside_its_benchmarks(artifacts):
+    average = pl.col("benchmark") == "average"
+    mine = change(artifacts, benchmark=pl.when(average).then("benchmark").otherwise(pl.lit("mine")))
+    assert not any(key.startswith("paper") for key in mine[0])
+    row = change(artifacts, benchmark=pl.when(average).then("benchmark").otherwise(pl.lit("AIME24")))[0]
+    assert (row["paper: Qwen2.5-32B-Instruct"], row["paper: LIMO v3"]) == (16.5, 63.3)
