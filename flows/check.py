@@ -57,7 +57,7 @@ SECTIONS: dict[str, type[Params]] = {
 
 TRAINED = "trained"
 """The trained model's name, which no model of `base.models` may have."""
-GENERATING = ("screen", "band", "reason", "train", "answer")
+GENERATING = ("screen", "band", "reason", "train", "answer", "grade")
 """Sections that name models."""
 
 
@@ -87,7 +87,7 @@ def unknown_names(tree: Mapping[str, Any]) -> list[str]:
 def unknown_models(tree: Mapping[str, Any]) -> list[str]:
     """Keys that name a model which `base.models` does not have."""
     known = sorted(tree["base"]["models"])
-    screen, band, reason, train, answer = (tree.get(name) or {} for name in GENERATING)
+    screen, band, reason, train, answer, grade = (tree.get(name) or {} for name in GENERATING)
     named = {
         "screen.model": ScreenParams.model_validate(screen).model,
         "band.model": BandParams.model_validate(band).model,
@@ -96,6 +96,8 @@ def unknown_models(tree: Mapping[str, Any]) -> list[str]:
     }
     teachers = ReasonParams.model_validate(reason).teachers
     named |= {f"reason.teachers.{index}.model": teacher.model for index, teacher in enumerate(teachers)}
+    if judge := GradeParams.model_validate(grade).judge:
+        named["grade.judge.model"] = judge.model
     engine = EngineParams.model_validate(tree.get("engine") or {})
     named |= {f"engine.models.{name}": name for name in engine.models if name != TRAINED}
     return [

@@ -7,7 +7,7 @@ import shutil
 import polars as pl
 
 from tasks.manifest import count_reasons, count_sources, write_manifest
-from tasks.records.benchmark import ANSWER, ITEM, SCORE, VERDICT, item_id, score_id, verdict_id
+from tasks.records.benchmark import ANSWER, ITEM, JUDGEMENT, SCORE, VERDICT, item_id, score_id, verdict_id
 from tasks.records.chain import CHAIN, SAMPLE, chain_id
 from tasks.records.cluster import CLUSTER
 from tasks.records.ids import content_id
@@ -305,14 +305,16 @@ def _write_answers(root, samples, draw):
                 verdict = {"verdict_id": verdict_id(answer["response_id"], item["item_id"], GRADER)}
                 verdict |= {"verdict": "correct" if right else "incorrect", "extracted": extracted, "rule": "integer"}
                 verdicts.append(answer | verdict | {"verdict_reason": None, "grader": GRADER})
+    verdicts[0] |= {"rule": "judge", "judge_response_id": "r_judge"}
     answered, graded = pl.DataFrame(answers, schema=ANSWER), pl.DataFrame(verdicts, schema=VERDICT)
     drawn = {"responses": len(answers) // 2, "tokens": 3500, "tokens_saved": 0, "seconds": 1.0}
     facts = {"arms": {"base": drawn, "trained": drawn}}
     _write(root / "answer", "answer", {"answers": answered}, len(answers), len(answers), facts)
-    _write_scores(root, graded, samples)
+    judgement = verdicts[0] | {"response_id": "r_judge", "model_id": "m_base", "text": "The same.\nCORRECT"}
+    _write_scores(root, graded, pl.DataFrame([judgement], schema=JUDGEMENT), samples)
 
 
-def _write_scores(root, graded, samples):
+def _write_scores(root, graded, judgements, samples):
     rows = []
     for (benchmark, arm, model), group in graded.group_by("benchmark", "arm", "model_id", maintain_order=True):
         value = (group["verdict"] == "correct").mean()
@@ -326,7 +328,7 @@ def _write_scores(root, graded, samples):
         ids = graded.filter(arm=arm)["verdict_id"].to_list()
         rows.append(average | {"score_id": score_id("average", model, "pass@1", GRADER, ids)})
     scores = pl.DataFrame(rows, schema=SCORE)
-    tables = {"verdicts": graded, "scores": scores}
+    tables = {"verdicts": graded, "judgements": judgements, "scores": scores}
     _write(root / "grade", "grade", tables, graded.height, graded.height, {"seconds": 0.5})
     compared = {
         name: {"base": 0.2, "trained": 0.8, "difference": 0.6, "low": 0.4, "high": 0.8, "p_value": 0.001}

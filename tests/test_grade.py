@@ -3,9 +3,18 @@ import json
 import polars as pl
 import pytest
 
+from tasks.engines.params import ChatParams, EngineParams
+from tasks.engines.prompts import prompt_renderer
+from tasks.engines.protocol import make_request
 from tasks.errors import LimoError
+from tasks.files import read_json
 from tasks.grade import GradeParams, run
-from tasks.records.benchmark import ANSWER, ITEM, SCORE, VERDICT, item_id
+from tasks.grading.grader import GRADER
+from tasks.grading.judge import Case, prompt
+from tasks.ledger.ledger import Ledger
+from tasks.records.benchmark import ANSWER, ITEM, JUDGEMENT, SCORE, VERDICT, item_id
+from tasks.sampling.judged import JudgeParams
+from tests.builders import SHIPPED, make_model, write_models
 
 PARAMS = GradeParams(resamples=200)
 GOLDS = {"sums": {"1+1": "2", "1+2": "3", "2+2": "4"}, "halves": {"1/2 as a root": "\\frac{1}{\\sqrt{4}}"}}
@@ -33,6 +42,19 @@ def write_answers(tmp_path, *rows):
     return path
 
 
+def grade_all(folder, params, items, answers, out="out"):
+    run(
+        params,
+        EngineParams(),
+        ChatParams(),
+        items=items,
+        answers=answers,
+        models=write_models(folder / "models.json", make_model("base", SHIPPED / "base")),
+        ledger=folder / "ledger",
+        out=folder / out,
+    )
+
+
 ROWS = [
     answer("sums", "1+1", "base", "\\boxed{2}"),
     answer("sums", "1+2", "base", "\\boxed{5}"),
@@ -50,7 +72,7 @@ ROWS = [
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
     folder = tmp_path_factory.mktemp("grade")
-    run(PARAMS, items=write_items(folder), answers=write_answers(folder, *ROWS), out=folder / "out")
+    grade_all(folder, PARAMS, write_items(folder), write_answers(folder, *ROWS))
     return folder / "out"
 
 
@@ -88,7 +110,7 @@ def test_several_samples_give_pass_at_k_too(out):
 def test_several_samples_give_a_majority_vote_too(tmp_path):
     texts = ["\\boxed{2}", "\\boxed{2.0}", "\\boxed{3}", "none"]
     rows = [answer("sums", question, "base", texts[n], n) for question in GOLDS["sums"] for n in range(4)]
-    run(PARAMS, items=write_items(tmp_path), answers=write_answers(tmp_path, *rows), out=tmp_path / "out")
+    grade_all(tmp_path, PARAMS, write_items(tmp_path), write_answers(tmp_path, *rows))
     # 1+1 is right by two votes to one; 1+2 is lost by one to two; 2+2 has no right answer.
     assert scores(tmp_path / "out")["sums", "base", "maj@4"]["value"] == pytest.approx(1 / 3)
     assert pl.read_parquet(tmp_path / "out/verdicts.parquet")["answer_key"].to_list()[:4] == ["2", "2", "3", None]
@@ -117,14 +139,14 @@ def test_the_manifest_counts_rules_and_reasons(out):
 
 def test_score_ids_change_with_the_verdicts_only(tmp_path, out):
     items, folder = write_items(tmp_path), tmp_path / "again"
-    run(PARAMS, items=items, answers=write_answers(tmp_path, *reversed(ROWS)), out=folder)
+    grade_all(tmp_path, PARAMS, items, write_answers(tmp_path, *reversed(ROWS)), out="again")
     again = {key: row["score_id"] for key, row in scores(folder).items()}
     assert again == {key: row["score_id"] for key, row in scores(out).items()}
 
 
 def test_a_prompt_that_was_never_sent_is_ungraded(tmp_path):
     rows = [answer("sums", "1+1", arm, "", finish="too_long") for arm in ("base", "trained")]
-    run(PARAMS, items=write_items(tmp_path), answers=write_answers(tmp_path, *rows), out=tmp_path / "out")
+    grade_all(tmp_path, PARAMS, write_items(tmp_path), write_answers(tmp_path, *rows))
     verdicts = pl.read_parquet(tmp_path / "out" / "verdicts.parquet")
     assert verdicts["verdict"].to_list() == ["ungraded"] * 2
     assert verdicts["verdict_reason"].to_list() == ["prompt_too_long"] * 2
@@ -141,5 +163,57 @@ def test_a_prompt_that_was_never_sent_is_ungraded(tmp_path):
 )
 def test_mistakes_are_told_in_one_line_and_nothing_is_written(tmp_path, rows, message):
     with pytest.raises(LimoError, match=message):
-        run(PARAMS, items=write_items(tmp_path), answers=write_answers(tmp_path, *rows), out=tmp_path / "out")
+        grade_all(tmp_path, PARAMS, write_items(tmp_path), write_answers(tmp_path, *rows))
     assert not (tmp_path / "out" / "scores.parquet").exists()
+
+
+JUDGE = JudgeParams(model="base")
+OPEN = "\\boxed{9^{9^{9^{9}}}}"
+
+
+def judged(tmp_path, says, finish="stop"):
+    """What `run` writes when the judge's response to the one open answer is already in its ledger."""
+    items, rows = write_items(tmp_path), [answer("sums", "2+2", arm, OPEN) for arm in ("base", "trained")]
+    case = Case("2+2", "4", "9^{9^{9^{9}}}")
+    text = prompt_renderer(SHIPPED / "base", ChatParams(system=None))(prompt(case))
+    with Ledger(tmp_path / "ledger", "m_base") as ledger:
+        ledger.add([make_request("m_base", text, JUDGE.sampling, 0).finish(says, finish, 9, 5, 0.1)])
+    grade_all(tmp_path, PARAMS.model_copy(update={"judge": JUDGE}), items, write_answers(tmp_path, *rows))
+    return tmp_path / "out"
+
+
+@pytest.mark.parametrize(("word", "verdict"), [("CORRECT", "correct"), ("INCORRECT", "incorrect")])
+def test_a_judge_decides_what_is_open_once_an_answer(tmp_path, word, verdict):
+    out = judged(tmp_path, f"Compared.\n{word}")
+    judgements = pl.read_parquet(out / "judgements.parquet")
+    assert judgements.schema == JUDGEMENT
+    assert judgements.select("verdict", "text", "model_id").rows() == [(verdict, f"Compared.\n{word}", "m_base")]
+    rows = pl.read_parquet(out / "verdicts.parquet").to_dicts()
+    assert [(row["verdict"], row["rule"]) for row in rows] == [(verdict, "judge")] * 2
+    assert {row["judge_response_id"] for row in rows} == set(judgements["response_id"])
+    assert all(row["grader"].startswith(f"{GRADER} + judge m_base+") for row in rows)
+    assert scores(out)["sums", "base", "pass@1"]["grader"] == rows[0]["grader"]
+    assert read_json(out / "manifest.json")["facts"]["judge"]["model"] == "base"
+
+
+def test_a_judge_without_a_verdict_leaves_it_ungraded(tmp_path):
+    out = judged(tmp_path, "It is not CORRECT, I think")
+    rows = pl.read_parquet(out / "verdicts.parquet").to_dicts()
+    assert [(row["verdict"], row["verdict_reason"]) for row in rows] == [("ungraded", "judge_undecided")] * 2
+    assert rows[0]["judge_response_id"] is not None
+
+
+def test_the_ids_of_verdicts_and_scores_change_with_the_judge_only_where_it_was_asked(tmp_path, out):
+    plain = pl.read_parquet(out / "verdicts.parquet")
+    path = tmp_path / "alone"
+    path.mkdir()
+    asked = pl.read_parquet(judged(path, "CORRECT") / "verdicts.parquet")
+    changed = asked.join(plain, on=["response_id", "item_id"])
+    assert changed.filter(pl.col("verdict_id") == pl.col("verdict_id_right")).is_empty()
+    assert plain["judge_response_id"].null_count() == plain.height
+
+
+def test_a_judge_that_is_no_model_is_named(tmp_path):
+    params = PARAMS.model_copy(update={"judge": JudgeParams(model="jury")})
+    with pytest.raises(LimoError, match="grade.judge.model"):
+        grade_all(tmp_path, params, write_items(tmp_path), write_answers(tmp_path, *ROWS))

@@ -16,13 +16,13 @@ MOST_SUBSETS = 5_000
 """Up to so many subsets of k samples all are counted; above, so many are drawn."""
 
 
-def majority_at_k(correct: Sequence[bool], keys: Sequence[str | None], k: int, seed: int) -> float:
+def majority_at_k(correct: Sequence[bool], keys: Sequence[str | None], k: int, seed: Sequence[int]) -> float:
     """The chance that the vote of `k` of an item's samples is right, over all ways to take k of them.
 
     Args:
         correct: whether each sample is right.
         keys: the answer of each, equal for equal answers; None where there is none.
-        seed: of the subsets drawn where there are too many to count.
+        seed: of the subsets drawn where there are too many to count; each item wants its own.
     """
     samples = len(correct)
     assert len(keys) == samples, "a key for every sample"
@@ -48,7 +48,7 @@ def _labels(correct: Sequence[bool], keys: Sequence[str | None]) -> NDArray[np.i
     )
 
 
-def _subsets(samples: int, k: int, seed: int) -> NDArray[np.int64]:
+def _subsets(samples: int, k: int, seed: Sequence[int]) -> NDArray[np.int64]:
     """Indices, one row a subset."""
     if math.comb(samples, k) <= MOST_SUBSETS:
         return np.array(list(itertools.combinations(range(samples), k)))

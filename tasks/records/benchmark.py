@@ -51,10 +51,26 @@ VERDICT = pl.Schema(
         "verdict_reason": pl.String,
         "grader": pl.String,
         "answer_key": pl.String,
+        "judge_response_id": pl.String,
     }
 )
 """`verdict` is `correct`, `incorrect` or `ungraded`; the last has its reason in `verdict_reason`; `answer_key` is equal
-for answers that are plainly the same, null where there is none."""
+for answers that are plainly the same, null where there is none; `judge_response_id` is null where no judge was
+asked."""
+
+JUDGEMENT = pl.Schema(
+    {
+        "response_id": pl.String,
+        "item_id": pl.String,
+        "extracted": pl.String,
+        "verdict": pl.String,
+        "model_id": pl.String,
+        "finish_reason": pl.String,
+        "n_tokens": pl.Int64,
+        "text": pl.String,
+    }
+)
+"""A judge's response to one different answer to an item; `verdict` is null where it gave none."""
 
 SCORE = pl.Schema(
     {

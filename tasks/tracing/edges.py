@@ -7,7 +7,7 @@ import polars as pl
 
 from tasks.errors import LimoError
 from tasks.files import MANIFEST, read_json, read_table
-from tasks.records.benchmark import ANSWER, ITEM, SCORE, VERDICT
+from tasks.records.benchmark import ANSWER, ITEM, JUDGEMENT, SCORE, VERDICT
 from tasks.records.chain import CHAIN, SAMPLE
 from tasks.records.edge import EDGE
 from tasks.records.model import Model, load_models
@@ -125,7 +125,15 @@ def _graded(artifacts: Path) -> list[pl.DataFrame]:
     average = scores.filter(averages).join(verdicts, on=of[1:], maintain_order="left_right")
     made = pl.concat([single.select("score_id", "verdict_id"), average.select("score_id", "verdict_id")])
     edges = [_edges(verdicts, verdict, parent, "grade") for parent in (RESPONSE, ITEMS)]
-    return [*edges, _edges(made, score, verdict, "grade"), _edges(scores, score, MODELS, "grade")]
+    return [*edges, *_judged(artifacts), _edges(made, score, verdict, "grade"), _edges(scores, score, MODELS, "grade")]
+
+
+def _judged(artifacts: Path) -> list[pl.DataFrame]:
+    """Judgements from item and model; verdicts from the judgement that decided them."""
+    said = _ids(artifacts / "grade" / "judgements.parquet", JUDGEMENT, "response_id", "item_id", "model_id")
+    verdicts = _ids(artifacts / "grade" / "verdicts.parquet", VERDICT, "verdict_id", "judge_response_id").drop_nulls()
+    by_judge = _edges(verdicts, Node("verdict_id", "verdict"), Node("judge_response_id", "response"), "grade")
+    return [by_judge, *(_edges(said, RESPONSE, parent, "grade") for parent in (ITEMS, MODELS))]
 
 
 def _ids(path: Path, schema: pl.Schema, *columns: str) -> pl.DataFrame:

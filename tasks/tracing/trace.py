@@ -8,7 +8,7 @@ import polars as pl
 
 from tasks.errors import LimoError
 from tasks.files import read_table
-from tasks.records.benchmark import ANSWER, ITEM, SCORE, VERDICT
+from tasks.records.benchmark import ANSWER, ITEM, JUDGEMENT, SCORE, VERDICT
 from tasks.records.chain import SCORED
 from tasks.records.edge import EDGE
 from tasks.records.model import Model, load_models
@@ -118,7 +118,17 @@ def _verdict(artifacts: Path, edges: pl.DataFrame, identifier: str) -> list[str]
     reason = f" ({row['verdict_reason']})" if row["verdict_reason"] else ""
     decided = f"{identifier} · {row['verdict']} by {row['rule']}{reason}"
     shown = {"verdict": decided, "extracted": row["extracted"], "grader": row["grader"]}
+    shown |= _judged_by(artifacts, row["judge_response_id"])
     return [*fields(shown), *_item(artifacts, edges, row["item_id"]), *_response(artifacts, edges, row["response_id"])]
+
+
+def _judged_by(artifacts: Path, identifier: str | None) -> dict[str, str]:
+    """Who judged a verdict, if a judge was asked, and the end of what it said."""
+    if identifier is None:
+        return {}
+    row = _row(artifacts / "grade" / "judgements.parquet", JUDGEMENT, "response_id", identifier)
+    lines = row["text"].strip().splitlines() or [f"nothing ({row['finish_reason']})"]
+    return {"judged in": f"{identifier} · {_models(artifacts)[row['model_id']].name}", "last line": lines[-1]}
 
 
 def _item(artifacts: Path, edges: pl.DataFrame, identifier: str) -> list[str]:
@@ -190,6 +200,9 @@ def _models(artifacts: Path) -> dict[str, Model]:
 
 def _graded(artifacts: Path, stage: str, identifier: str) -> str:
     """What became of a response in the stage that drew it."""
+    if stage == "grade":
+        row = _row(artifacts / "grade" / "judgements.parquet", JUDGEMENT, "response_id", identifier)
+        return f"{stage}: a judgement of {row['extracted']}: {row['verdict'] or 'undecided'}"
     table = {"reason": "reason/rejected", "answer": "grade/verdicts"}.get(stage, f"{stage}/attempts")
     columns = ("response_id", "verdict", "extracted", "verdict_reason")
     judged = read_table(artifacts / f"{table}.parquet", {name: VERDICT[name] for name in columns})
@@ -203,7 +216,9 @@ def _graded(artifacts: Path, stage: str, identifier: str) -> str:
 
 def _text(artifacts: Path, stage: str, identifier: str) -> str:
     """The beginning of a response, from the table of the stage that drew it."""
-    tables = {"reason": ("kept", "rejected"), "answer": ("answers",)}.get(stage, ("attempts",))
+    tables = {"reason": ("kept", "rejected"), "answer": ("answers",), "grade": ("judgements",)}.get(
+        stage, ("attempts",)
+    )
     for name in tables:
         schema = {column: ANSWER[column] for column in ("response_id", "text")}
         found = read_table(artifacts / stage / f"{name}.parquet", schema).filter(pl.col("response_id") == identifier)

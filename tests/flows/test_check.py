@@ -54,6 +54,13 @@ def test_a_model_that_base_does_not_have_is_named_with_its_key():
     assert [mistake.split(",")[0] for mistake in mistakes(tree)] == ["screen.model: no model `weak` under base.models"]
 
 
+def test_a_judge_that_base_does_not_have_is_named_with_its_key():
+    tree = yaml.safe_load(profiles.render("default"))
+    tree["grade"] = {"judge": {"model": "jury"}}
+    found = [mistake.split(",")[0] for mistake in mistakes(tree)]
+    assert found == ["grade.judge.model: no model `jury` under base.models"]
+
+
 def test_names_that_nothing_has_are_found_before_anything_starts():
     tree = yaml.safe_load(profiles.render("default"))
     tree["answer"]["benchmarks"] = {"AIME42": {"samples": 4, "temperature": 0.6}}

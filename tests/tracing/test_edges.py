@@ -30,6 +30,8 @@ def test_edges_join_every_kind_to_what_it_was_made_from(artifacts):
         ("answer", "response", "model"),
         ("grade", "verdict", "response"),
         ("grade", "verdict", "item"),
+        ("grade", "response", "model"),
+        ("grade", "response", "item"),
         ("grade", "score", "verdict"),
         ("grade", "score", "model"),
     }

@@ -65,6 +65,17 @@ def test_a_verdict_shows_item_gold_and_response(artifacts):
     assert "<b>It</b> is" in shown
 
 
+def test_a_judged_verdict_shows_its_judge_and_the_judgement_its_answer(artifacts):
+    verdict = first(artifacts, "grade/verdicts.parquet", "verdict_id", rule="judge")
+    shown = describe(artifacts, verdict)
+    assert "r_judge · base" in shown
+    assert "CORRECT" in shown
+    judgement = describe(artifacts, "r_judge")
+    assert "drawn in grade" in judgement
+    assert "grade: a judgement of " in judgement
+    assert "The same. CORRECT" in judgement
+
+
 def test_a_chain_shows_its_question_and_what_became_of_it(artifacts):
     chain = first(artifacts, "select/kept.parquet", "chain_id", rank=2)
     question = first(artifacts, "select/kept.parquet", "question_id", rank=2)
