@@ -58,7 +58,7 @@ def benchmark_items(folder: Path) -> pl.DataFrame:
         for line, row in enumerate(read(path), 1):
             gold = str(row.get("choice_answer") or row["answer"])
             given = item_id(path.stem, asked(row))
-            rows.append((given, path.stem, asked(row), gold, "auto", language, f"{path.name}:{line}", None))
+            rows.append((given, path.stem, asked(row), gold, "auto", language, f"{path.name}:{line}", *[None] * 5))
     return pl.DataFrame(rows, schema=ITEM, orient="row").unique("item_id", keep="first", maintain_order=True)
 
 

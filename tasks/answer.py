@@ -11,7 +11,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from tasks.engines.params import ChatParams, EngineParams, SamplingParams, refuse_greedy_repeats
-from tasks.engines.prompts import prompt_renderer
+from tasks.engines.prompts import item_prompts, prompt_renderer
 from tasks.errors import LimoError
 from tasks.files import publish, read_table
 from tasks.manifest import write_manifest
@@ -121,16 +121,16 @@ def run(
     out: Path,
 ) -> None:
     """Have both models answer all items."""
-    asked = read_table(items, ITEM)
+    wanted = read_table(items, ITEM)
     arms = {
         "base": require_model(load_models(models), answer.base, "answer.base"),
         "trained": require_model(load_models(trained), "trained", "trained"),
     }
-    done = {arm: _answer(arm, model, asked, answer, engine, chat, ledger) for arm, model in arms.items()}
+    done = {arm: _answer(arm, model, wanted, answer, engine, chat, ledger) for arm, model in arms.items()}
     table = pl.concat([one.table for one in done.values()])
-    names = asked["benchmark"].unique(maintain_order=True)
+    names = wanted["benchmark"].unique(maintain_order=True)
     protocols = {name: _told(answer.protocol(name)) for name in names}
-    facts = {"items": asked.height, "protocols": protocols, "arms": {arm: one.facts for arm, one in done.items()}}
+    facts = {"items": wanted.height, "protocols": protocols, "arms": {arm: one.facts for arm, one in done.items()}}
     with publish(out) as part:
         table.write_parquet(part / "answers.parquet")
         write_manifest(part, "answer", taken=table.height, kept=table.height, rejected={}, facts=facts)
@@ -155,8 +155,7 @@ def _answer(
     ledger: Path,
 ) -> _Answered:
     render = prompt_renderer(Path(model.path), chat)
-    prompts = [render(*row) for row in items.select("question", "system").iter_rows()]
-    groups = groups_of(items, prompts, answer, render.opened)
+    groups = groups_of(items, item_prompts(render, items), answer, render.opened)
     sampled = draw(groups, name=f"answer ({arm})", model=model, engine=engine, ledger=ledger)
     return _Answered(answer_rows(sampled, items, arm, model.model_id), sampled.facts)
 

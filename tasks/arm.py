@@ -14,7 +14,7 @@ import polars as pl
 from tasks.ablation.params import AblationParams, ArmParams, ArmsParams, ProtocolParams
 from tasks.ablation.pick import pick
 from tasks.engines.params import ChatParams, EngineParams
-from tasks.engines.prompts import prompt_renderer
+from tasks.engines.prompts import item_prompts, prompt_renderer
 from tasks.errors import LimoError
 from tasks.files import publish, read_json, read_table
 from tasks.grading.grader import Pair, grade_many
@@ -78,7 +78,7 @@ def answers(
 ) -> pl.DataFrame:
     """One graded response of the arm `name` an item, as ARM_VERDICT without arm and seed."""
     render = prompt_renderer(Path(model.path), chat)
-    prompts = [render(*row) for row in items.select("question", "system").iter_rows()]
+    prompts = item_prompts(render, items)
     groups = [
         Group(row["item_id"], prompt, row["gold"], row["kind"], 1, protocol.sampling, render.opened)
         for prompt, row in zip(prompts, items.iter_rows(named=True), strict=True)

@@ -2,27 +2,32 @@
 
 Reads the benchmarks that params.yaml lists, in the same forms as the sources of `pull`; a generator gives questions of
 its evaluation split. Writes items.parquet (ITEM), rejected.parquet (ITEM, reason, evidence) and manifest.json. An item
-without a gold cannot be scored, and one that repeats another would count twice.
+without a gold, or with one that is not of the kind its rules declare, cannot be scored, and one that repeats another
+would count twice.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import polars as pl
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from tasks.errors import LimoError
 from tasks.files import publish
+from tasks.grading.golds import Gold, misfit, read_gold
 from tasks.grading.rules import Rules
 from tasks.manifest import count_reasons, write_manifest
 from tasks.params import Params
 from tasks.pool.drafts import Draft, read_drafts
 from tasks.pool.presets import BENCHMARKS
 from tasks.pool.source import SourceParams, check_names
-from tasks.records.benchmark import ITEM, item_id
+from tasks.records.benchmark import ITEM, QUESTION_MARK, item_id
 from tasks.stage import stage_main
 
+OPTION_LETTER = re.compile(r"^[A-J]\. ")
+TYPED = ("gold_kind", "gold_value", "gold_unit")
 DECIDED = pl.Schema([*ITEM.items(), ("reason", pl.String()), ("evidence", pl.String())])
 
 
@@ -35,7 +40,16 @@ class BenchmarkParams(SourceParams):
     """How answers are graded; items whose answer is the letter of an option are of kind `choice` by themselves."""
     system: str | None = None
     """The system message of its prompts; null: that of the section `chat`. Paper: one for all."""
+    prompt: str | None = None
+    """What is asked, with `{question}` where the question goes; null: the question alone, as the paper does."""
     language: Literal["en", "zh"] = "en"
+
+    @field_validator("prompt")
+    @classmethod
+    def _holds_the_question(cls, prompt: str | None) -> str | None:
+        if prompt is not None and QUESTION_MARK not in prompt:
+            raise ValueError(f"say where the question goes: a prompt needs {QUESTION_MARK}")
+        return prompt
 
 
 class BenchmarksParams(Params):
@@ -61,19 +75,23 @@ def decide(benchmark: BenchmarkParams, drafts: list[Draft]) -> pl.DataFrame:
     seen: dict[str, First] = {}
     rows: list[dict[str, Any]] = []
     for draft in drafts:
-        reason, evidence = _fault(draft, seen)
+        rules = _rules(benchmark, draft)
+        gold = read_gold(draft.answer, rules) if draft.answer is not None else None
+        reason, evidence = _fault(draft, seen, gold, rules)
         if reason is None:
             seen[draft.question] = First(draft.origin, draft.answer)
         rows.append(
             {
-                "item_id": item_id(benchmark.name, draft.question),
+                "item_id": item_id(benchmark.name, _identity(benchmark, draft)),
                 "benchmark": benchmark.name,
                 "question": draft.question,
                 "gold": draft.answer,
-                "kind": _rules(benchmark, draft).text(),
+                "kind": rules.text(),
                 "language": benchmark.language,
                 "origin": draft.origin,
                 "system": benchmark.system,
+                "prompt": benchmark.prompt,
+                **dict(zip(TYPED, gold or (None,) * 3, strict=True)),
                 "reason": reason,
                 "evidence": evidence,
             }
@@ -85,7 +103,16 @@ def _rules(benchmark: BenchmarkParams, draft: Draft) -> Rules:
     return benchmark.rules.model_copy(update={"kind": "choice"}) if draft.choice else benchmark.rules
 
 
-def _fault(draft: Draft, seen: dict[str, First]) -> tuple[str, str] | tuple[None, None]:
+def _identity(benchmark: BenchmarkParams, draft: Draft) -> str:
+    """What makes an item: its question, with shuffled options in any order, so that every `shuffle_seed` has its id."""
+    if not benchmark.fields.distractors:
+        return draft.question
+    return "\n".join(sorted(OPTION_LETTER.sub("", line) for line in draft.question.splitlines()))
+
+
+def _fault(
+    draft: Draft, seen: dict[str, First], gold: Gold | None, rules: Rules
+) -> tuple[str, str] | tuple[None, None]:
     if not draft.question:
         return "empty_question", draft.origin
     if draft.answer is None:
@@ -94,6 +121,8 @@ def _fault(draft: Draft, seen: dict[str, First]) -> tuple[str, str] | tuple[None
         first = seen[draft.question]
         other = "" if first.gold == draft.answer else f", whose gold is {first.gold}, not {draft.answer}"
         return "repeated_row", first.origin + other
+    if gold is not None and misfit(gold, rules):
+        return "gold_not_of_kind", f"{draft.answer} is {gold.kind}, not {rules.kind}"
     return None, None
 
 
@@ -109,7 +138,8 @@ def run(benchmarks: BenchmarksParams, *, work: Path, out: Path) -> None:
             raise LimoError(
                 f"benchmark `{benchmark.name}` has no usable item ({rejected}); see `{key}.fields` in params.yaml"
             )
-        facts[benchmark.name] = {"items": kept, "rejected": rejected} | _options(benchmark, part)
+        golds = _tally(part.filter(pl.col("reason").is_null())["gold_kind"])
+        facts[benchmark.name] = {"items": kept, "golds": golds, "rejected": rejected} | _options(benchmark, part)
         decided.append(part)
     with publish(out) as folder:
         _write(folder, pl.concat(decided), {"benchmarks": facts})
@@ -119,8 +149,12 @@ def _options(benchmark: BenchmarkParams, decided: pl.DataFrame) -> dict[str, Any
     """How options were shuffled, and how often each letter is the right one."""
     if not benchmark.fields.distractors:
         return {}
-    letters = decided.filter(pl.col("reason").is_null())["gold"].value_counts().sort("gold")
-    return {"shuffle_seed": benchmark.fields.shuffle_seed, "letters": dict(letters.rows())}
+    letters = _tally(decided.filter(pl.col("reason").is_null())["gold"])
+    return {"shuffle_seed": benchmark.fields.shuffle_seed, "letters": letters}
+
+
+def _tally(values: pl.Series) -> dict[str, int]:
+    return dict(values.value_counts().sort(values.name).rows())
 
 
 def _write(folder: Path, decided: pl.DataFrame, facts: dict[str, Any]) -> None:

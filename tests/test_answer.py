@@ -3,7 +3,7 @@ import pytest
 
 from tasks.answer import AnswerParams, OverrideParams, groups_of, run
 from tasks.engines.params import ChatParams, EngineParams, SamplingParams
-from tasks.engines.prompts import prompt_renderer
+from tasks.engines.prompts import item_prompts, prompt_renderer
 from tasks.engines.protocol import make_request
 from tasks.errors import LimoError
 from tasks.files import read_json
@@ -69,6 +69,13 @@ def test_the_system_message_of_a_benchmark_takes_the_place_of_the_models():
     assert "Think." in render("one?")
     assert "Think." not in render("one?", "Antworte.")
     assert render("one?", "Antworte.") == render("one?").replace("Think.", "Antworte.")
+
+
+def test_a_benchmarks_prompt_goes_around_its_question():
+    render = prompt_renderer(SHIPPED / "base", ChatParams())
+    items = items_of(("math", "one? {question}"), ("aime", "two?"))
+    items = items.with_columns(prompt=pl.Series(["Solve {question} now", None]))
+    assert item_prompts(render, items) == [render("Solve one? {question} now"), render("two?")]
 
 
 def test_both_arms_from_the_ledger_alone(tmp_path):

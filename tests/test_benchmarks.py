@@ -9,8 +9,10 @@ from tasks.benchmarks import BenchmarkParams, BenchmarksParams, decide, run
 from tasks.errors import LimoError
 from tasks.files import read_json
 from tasks.grading.grader import grade
-from tasks.pool.drafts import Draft
+from tasks.grading.rules import Rules
+from tasks.pool.drafts import Draft, with_options
 from tasks.pool.presets import BENCHMARKS, CHINESE_SYSTEM
+from tasks.pool.source import Fields
 from tasks.records.benchmark import ITEM
 
 
@@ -25,6 +27,34 @@ def test_golds_that_disagree_are_shown():
 
     assert decided["reason"].to_list() == [None, "repeated_row", "no_gold"]
     assert decided["evidence"][1] == "f:1, whose gold is 15, not 27"
+
+
+def test_a_gold_that_is_not_of_the_declared_kind_is_shown():
+    drafts = [Draft("a", "15", None, None, "f:1"), Draft("b", "x+1", None, None, "f:2")]
+
+    decided = decide(BenchmarkParams(name="x", path="f", rules=Rules(kind="integer")), drafts)
+
+    assert decided["reason"].to_list() == [None, "gold_not_of_kind"]
+    assert decided["evidence"][1] == "x+1 is expression, not integer"
+    assert decided.select("gold_kind", "gold_value").rows() == [("integer", "15"), ("expression", "x+1")]
+
+
+def test_an_item_has_one_id_however_its_options_are_shuffled():
+    def ids(seed):
+        fields = Fields(question="q", answer="a", distractors=("b", "c"), shuffle_seed=seed)
+        shown = [with_options(f"Which {n}?", "one\nA. two", ["two", f"{n}"], seed) for n in range(5)]
+        benchmark = BenchmarkParams(name="x", path="f", fields=fields)
+        return decide(benchmark, [Draft(*choice, None, None, "f", True) for choice in shown])
+
+    one, other = ids(1), ids(2)
+    assert one["item_id"].to_list() == other["item_id"].to_list()
+    assert one["item_id"].n_unique() == 5
+    assert one["question"].to_list() != other["question"].to_list()
+
+
+def test_a_prompt_without_its_question_is_refused():
+    with pytest.raises(ValidationError, match="say where the question goes"):
+        BenchmarkParams(name="x", path="f", prompt="Solve it.")
 
 
 def test_items_of_files_and_generators(tmp_path):
@@ -46,6 +76,8 @@ def test_items_of_files_and_generators(tmp_path):
         ("Gaokao", "B", "choice", "zh"),
         ("Gaokao", "27", "auto", "zh"),
     ]
+    golds = read_json(tmp_path / "out/manifest.json")["facts"]["benchmarks"]["Gaokao"]["golds"]
+    assert golds == {"choice": 1, "integer": 1}
     assert items["origin"].to_list()[2:] == [f"family:days:eval:0:{number}" for number in (1, 2, 3)]
 
 

@@ -22,7 +22,7 @@ GOLDS = {"sums": {"1+1": "2", "1+2": "3", "2+2": "4"}, "halves": {"1/2 as a root
 
 def write_items(tmp_path):
     rows = [
-        (item_id(benchmark, question), benchmark, question, gold, "auto", "en", "made", None)
+        (item_id(benchmark, question), benchmark, question, gold, "auto", "en", "made", *[None] * 5)
         for benchmark, golds in GOLDS.items()
         for question, gold in golds.items()
     ]

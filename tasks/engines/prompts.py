@@ -5,9 +5,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from tasks.engines.environment import set_environment
 from tasks.engines.params import ChatParams
 from tasks.errors import LimoError
+from tasks.records.benchmark import asked
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -60,6 +63,12 @@ def prompt_renderer(folder: Path, chat: ChatParams) -> Renderer:
         # Some templates refuse a system message, or are broken: said before anything is generated.
         raise LimoError(f"{folder}: its chat template fails: {error}; try `chat.system: null`") from None
     return renderer
+
+
+def item_prompts(render: Renderer, items: pl.DataFrame) -> list[str]:
+    """The prompts of benchmark items (ITEM), each by its benchmark's own prompt and system message."""
+    told = items.select("question", "prompt", "system").iter_rows()
+    return [render(asked(question, prompt), system) for question, prompt, system in told]
 
 
 def _load(folder: Path) -> "PreTrainedTokenizerBase":

@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, dict[str, Any]] = {
             "revision": "2fe88a2f1091d5048c0f36abc874fb997b3dd99a",
             "file": "data/train-00000-of-00001.parquet",
         },
+        "rules": {"kind": "integer"},
     },
     "MATH500": {
         "hub": {
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, dict[str, Any]] = {
             "revision": "80815d37005feb82cd7f8fbc6901d5d3eff43057",
             "file": "test-00000-of-00001.parquet",
         },
+        "rules": {"kind": "integer"},
     },
     # 674 rows there; the paper's copy has 675.
     "OlympiadBench": {
@@ -74,7 +76,7 @@ BENCHMARKS: dict[str, dict[str, Any]] = {
     "Kaoyan": {"language": "zh", "system": CHINESE_SYSTEM},
     "GradeSchool": {"language": "zh", "system": CHINESE_SYSTEM},
     # Not the paper's. No public source names a full commit of it: it asks for one.
-    "AIME25": {"hub": {"repo": "math-ai/aime25", "file": "test.jsonl"}},
+    "AIME25": {"hub": {"repo": "math-ai/aime25", "file": "test.jsonl"}, "rules": {"kind": "integer"}},
     "GSM8K-test": {
         "hub": {
             "repo": "openai/gsm8k",

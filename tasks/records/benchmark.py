@@ -14,10 +14,18 @@ ITEM = pl.Schema(
         "language": pl.String,
         "origin": pl.String,
         "system": pl.String,
+        "prompt": pl.String,
+        "gold_kind": pl.String,
+        "gold_value": pl.String,
+        "gold_unit": pl.String,
     }
 )
 """`kind` is how its answers are graded: a kind, or rules as JSON (`Rules.text`); `language` is `en` or `zh`; `system`
-is the benchmark's own system message, null where the model's counts."""
+is the benchmark's own system message, null where the model's counts; `prompt` is what is asked around `{question}`,
+null for the question alone; the last three are the gold as a typed record (`tasks.grading.golds`)."""
+
+QUESTION_MARK = "{question}"
+"""Where the question goes in the prompt of a benchmark."""
 
 ANSWER = pl.Schema(
     {
@@ -92,6 +100,11 @@ SCORE = pl.Schema(
 )
 """`value` with its 95% interval [`low`, `high`], in [0, 1]; `samples` is responses an item; `ungraded` and `truncated`
 count responses."""
+
+
+def asked(question: str, prompt: str | None) -> str:
+    """What a model is asked of a question: the benchmark's prompt around it."""
+    return prompt.replace(QUESTION_MARK, question) if prompt else question
 
 
 def item_id(benchmark: str, question: str) -> str:

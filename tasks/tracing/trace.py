@@ -139,6 +139,7 @@ def _item(artifacts: Path, edges: pl.DataFrame, identifier: str) -> list[str]:
         "item": f"{identifier} · {row['benchmark']} · {row['origin']}",
         "text": row["question"],
         "gold": row["gold"],
+        "gold is": row["gold_kind"],
         "verdicts": ", ".join(f"{arm}: {count} {verdict}" for arm, verdict, count in counts.iter_rows()),
     }
     return fields(shown)
