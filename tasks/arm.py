@@ -17,7 +17,7 @@ from tasks.engines.params import ChatParams, EngineParams
 from tasks.engines.prompts import item_prompts, prompt_renderer
 from tasks.errors import LimoError
 from tasks.files import publish, read_json, read_table
-from tasks.grading.grader import Pair, grade_many
+from tasks.grading.grader import Pair, grade_many, kept_beside
 from tasks.manifest import write_manifest
 from tasks.models.digest import describe
 from tasks.records.arm import ARM_SEED, ARM_VERDICT
@@ -86,7 +86,9 @@ def answers(
     sampled = draw(groups, name=f"arm ({name} {model.model_id})", model=model, engine=engine, ledger=ledger)
     drawn = with_texts(sampled.table, sampled.ledger).rename({"key": "item_id"})
     drawn = drawn.join(items, on="item_id", how="left", maintain_order="left")
-    verdicts = grade_many([Pair(*row) for row in drawn.select("gold", "text", "kind").iter_rows()])
+    verdicts = grade_many(
+        [Pair(*row) for row in drawn.select("gold", "text", "kind").iter_rows()], kept=kept_beside(ledger)
+    )
     graded = drawn.with_columns(
         model_id=pl.lit(model.model_id), verdict=pl.Series([verdict.verdict for verdict in verdicts], dtype=pl.String)
     )

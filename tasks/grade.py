@@ -22,8 +22,9 @@ from pydantic import Field
 from tasks.engines.params import ChatParams, EngineParams
 from tasks.errors import LimoError
 from tasks.files import publish, read_table, write_json
-from tasks.grading.grader import GRADER, Pair, Verdict, answer_key, grade_many
+from tasks.grading.grader import GRADER, Pair, Verdict, answer_key, grade_many, kept_beside
 from tasks.grading.judge import judging
+from tasks.grading.kept import Kept
 from tasks.grading.scores import Resampling, metrics, score
 from tasks.grading.symbolic import Limits
 from tasks.manifest import write_manifest
@@ -54,8 +55,11 @@ class GradeParams(Params):
     """The model that judges what rules and symbols leave open; null: that stays ungraded."""
 
 
-def verdicts_of(items: pl.DataFrame, answers: pl.DataFrame, params: GradeParams) -> pl.DataFrame:
+def verdicts_of(items: pl.DataFrame, answers: pl.DataFrame, params: GradeParams, kept: Kept) -> pl.DataFrame:
     """One verdict an answer by rules and symbols, in the order of the answers.
+
+    Args:
+        kept: symbolic verdicts of earlier runs.
 
     Raises:
         LimoError: an answer belongs to no item.
@@ -72,7 +76,7 @@ def verdicts_of(items: pl.DataFrame, answers: pl.DataFrame, params: GradeParams)
     unsent = Verdict("ungraded", None, "none", "prompt_too_long")
     verdicts = [
         unsent if finish == TOO_LONG else verdict
-        for finish, verdict in zip(joined["finish_reason"], grade_many(pairs, limits), strict=True)
+        for finish, verdict in zip(joined["finish_reason"], grade_many(pairs, limits, kept), strict=True)
     ]
     graded = joined.with_columns(
         pl.Series("verdict", [v.verdict for v in verdicts], pl.String),
@@ -135,7 +139,7 @@ def run(
     asked, table = read_table(items, ITEM), read_table(answers, ANSWER)
     if table.is_empty():
         raise LimoError(f"{answers}: holds no answers; rerun `dvc repro answer`")
-    verdicts, judged = verdicts_of(asked, table, grade), Judged(pl.DataFrame(schema=JUDGEMENT), {})
+    verdicts, judged = verdicts_of(asked, table, grade, kept_beside(ledger)), Judged(pl.DataFrame(schema=JUDGEMENT), {})
     if grade.judge:
         judge = require_model(load_models(models), grade.judge.model, "grade.judge.model")
         judged = judge_open(verdicts, asked, grade.judge, judge, engine=engine, chat=chat, ledger=ledger)

@@ -15,6 +15,7 @@ from tasks.grading.equality import WORD, equal
 from tasks.grading.extract import Extracted, extract
 from tasks.grading.fast import Decision, option_letters, unnamed
 from tasks.grading.hostile import refusal
+from tasks.grading.kept import Kept, Key
 from tasks.grading.normalise import split_unit, squeeze, tidy
 from tasks.grading.rules import Rules, read_rules
 from tasks.grading.symbolic import Limits, Question, check_many
@@ -31,7 +32,9 @@ DECIDING = (
 def _version() -> str:
     """The grader's version, with a digest of the code that decides: an edited rule is another grader."""
     sources = b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in DECIDING)
-    return f"limo-grader 0.2+{hashlib.sha256(sources).hexdigest()[:8]} (math-verify {version('math-verify')})"
+    libraries = " ".join(version(name) for name in ("latex2sympy2_extended", "sympy"))
+    digest = hashlib.sha256(sources + libraries.encode()).hexdigest()[:8]
+    return f"limo-grader 0.2+{digest} (math-verify {version('math-verify')})"
 
 
 GRADER = _version()
@@ -40,6 +43,7 @@ MAX_ANSWER = 2_000
 """Longest answer, in characters, that is compared otherwise than letter by letter."""
 
 CACHED = 200_000
+DECIDED = ("correct", "incorrect")
 DEFAULT_LIMITS = Limits()
 
 
@@ -67,14 +71,6 @@ class Pair(NamedTuple):
     """Whether `response` is the final answer itself."""
 
 
-class Key(NamedTuple):
-    """What a verdict depends on, and nothing else: graded once, however many responses share it."""
-
-    gold: str
-    answer: str
-    rules: str
-
-
 _cache: dict[Key, Verdict] = {}
 
 
@@ -88,8 +84,11 @@ def grade_answer(gold: str, answer: str, rules: Rules | str = "auto") -> Verdict
     return grade_many([Pair(gold, answer, rules if isinstance(rules, str) else rules.text(), bare=True)])[0]
 
 
-def grade_many(pairs: Sequence[Pair], limits: Limits = DEFAULT_LIMITS) -> list[Verdict]:
+def grade_many(pairs: Sequence[Pair], limits: Limits = DEFAULT_LIMITS, kept: Kept | None = None) -> list[Verdict]:
     """The verdicts, in order; each different (gold, final answer, rules) is graded once in the life of this process.
+
+    Args:
+        kept: symbolic verdicts of earlier runs, to use and to add to.
 
     Raises:
         LimoError: rules that are none, or workers that cannot start.
@@ -99,11 +98,16 @@ def grade_many(pairs: Sequence[Pair], limits: Limits = DEFAULT_LIMITS) -> list[V
         Key(pair.gold, got.answer, pair.rules) if got.answer is not None else None
         for pair, got in zip(pairs, found, strict=True)
     ]
-    graded = _grade_keys(list(dict.fromkeys(key for key in keys if key is not None)), limits)
+    graded = _grade_keys(list(dict.fromkeys(key for key in keys if key is not None)), limits, kept)
     return [
         graded[key] if key is not None else Verdict("incorrect", None, "none", got.reason)
         for key, got in zip(keys, found, strict=True)
     ]
+
+
+def kept_beside(ledger: Path) -> Kept:
+    """The symbolic verdicts that this version of the grader keeps beside the ledgers."""
+    return Kept(ledger.parent / "verdicts", GRADER)
 
 
 def final_answer(pair: Pair) -> Extracted:
@@ -130,7 +134,7 @@ def answer_key(answer: str, rules: str = "auto") -> str:
     return plain_words(text) if kind == "text" or WORD.fullmatch(text) else text.replace(" ", "")
 
 
-def _grade_keys(keys: list[Key], limits: Limits) -> dict[Key, Verdict]:
+def _grade_keys(keys: list[Key], limits: Limits, kept: Kept | None) -> dict[Key, Verdict]:
     graded: dict[Key, Verdict] = {key: _cache[key] for key in keys if key in _cache}
     asked: dict[Key, Question] = {}
     for key in keys:
@@ -140,10 +144,20 @@ def _grade_keys(keys: list[Key], limits: Limits) -> dict[Key, Verdict]:
                 asked[key] = result
             else:
                 graded[key] = result
-    outcomes = check_many(list(asked.values()), limits) if asked else []
-    graded |= {key: _symbolic(key, outcome) for key, outcome in zip(asked, outcomes, strict=True)}
+    graded |= {key: _symbolic(key, outcome) for key, outcome in _check(asked, limits, kept).items()}
     _remember(graded)
     return graded
+
+
+def _check(asked: dict[Key, Question], limits: Limits, kept: Kept | None) -> dict[Key, str]:
+    """The outcome of the symbolic check of each, those of earlier runs unasked."""
+    known = {key: verdict for key in asked if kept and (verdict := kept.get(key))}
+    fresh = [key for key in asked if key not in known]
+    outcomes = check_many([asked[key] for key in fresh], limits) if fresh else []
+    found = dict(zip(fresh, outcomes, strict=True))
+    if kept:
+        kept.add({key: outcome for key, outcome in found.items() if outcome in DECIDED})
+    return known | found
 
 
 def _guarded(key: Key) -> Verdict | Question:
@@ -186,7 +200,7 @@ def _verdict(key: Key, decision: Decision) -> Verdict:
 
 
 def _symbolic(key: Key, outcome: str) -> Verdict:
-    if outcome in ("correct", "incorrect"):
+    if outcome in DECIDED:
         return Verdict(outcome, key.answer, "symbolic", None)
     return Verdict("ungraded", key.answer, "none", outcome)
 

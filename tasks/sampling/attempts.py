@@ -9,7 +9,8 @@ import polars as pl
 from tasks.engines.params import ChatParams, EngineParams, SamplingParams
 from tasks.engines.prompts import prompt_renderer
 from tasks.engines.protocol import Engine
-from tasks.grading.grader import Pair, Verdict, grade_many
+from tasks.grading.grader import Pair, Verdict, grade_many, kept_beside
+from tasks.grading.kept import Kept
 from tasks.ledger.ledger import Ledger
 from tasks.records.model import Model
 from tasks.records.response import ATTEMPT, TOO_LONG
@@ -66,7 +67,7 @@ def attempt(
         )
         for row in questions.iter_rows(named=True)
     ]
-    book = _Verdicts()
+    book = _Verdicts(kept_beside(ledger))
     table, facts, drawn_from = draw(
         groups, name=name, model=model, engine=engine, ledger=ledger, rule=rule, judge=book.judge, start=start
     )
@@ -84,13 +85,14 @@ def attempt(
 class _Verdicts:
     """The verdict of each sample by its place, in columns, so that millions fit in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Kept) -> None:
+        self._kept = kept
         self._rows: list[tuple[int, Verdict]] = []
         self._frames = [pl.DataFrame(schema={"place": pl.Int64, **VERDICT})]
 
     def judge(self, drawn: Sequence[Drawn]) -> list[bool]:
         graded = [one for one in drawn if one.finish_reason != TOO_LONG]
-        verdicts = grade_many([Pair(one.group.gold, one.text, one.group.kind) for one in graded])
+        verdicts = grade_many([Pair(one.group.gold, one.text, one.group.kind) for one in graded], kept=self._kept)
         places = [one.place for one in graded]
         self._rows += zip(places, verdicts, strict=True)
         if len(self._rows) >= ROWS_A_FRAME:
