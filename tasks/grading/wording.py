@@ -24,6 +24,8 @@ SPACES = re.compile(r"[\s.。,，;；:：'\"!?()（）]+")
 CHINESE_NUMERAL = re.compile(r"[二三四五六七八九十百千万两]")
 CHINESE_WORD = re.compile(r"[\u4e00-\u9fff]{1,12}")
 ENGLISH_WORD = re.compile(r"[A-Za-z]+(?:[ -][A-Za-z]+){0,2}")
+PROSE = re.compile(r"[a-z]{9,}")
+"""A run of letters that no formula has, in words without their spaces."""
 NUMERIC = frozenset("0123456789+-./%\\{}^ abcdefghijklmnopqrstuvwxyz")
 
 
@@ -50,7 +52,9 @@ def different_words(gold: str, answer: str) -> bool:
     short = [
         bool(CHINESE_WORD.fullmatch(side) or ENGLISH_WORD.fullmatch(side)) for side in (gold.strip(), answer.strip())
     ]
-    number = [any(map(str.isdigit, side)) and NUMERIC.issuperset(side) for side in (left, right)]
+    number = [
+        any(map(str.isdigit, side)) and NUMERIC.issuperset(side) and not PROSE.search(side) for side in (left, right)
+    ]
     if any(number):
         # A number that the words do not hold, unless they spell one.
         return not all(number) and not any(CHINESE_NUMERAL.search(side) for side in (left, right))
