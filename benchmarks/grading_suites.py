@@ -71,10 +71,9 @@ def table(suites: list[Measured]) -> str:
 def _line(suite: Measured) -> str:
     parts = [f"{suite.name:<20} {suite.pairs:>5}"]
     for counts in (suite.ours, suite.theirs):
-        share = counts.right / max(1, suite.pairs)
-        parts.append(
-            f"{counts.right:>5} {share:6.1%} {counts.false_positives:>3} {counts.false_negatives:>3} {counts.ungraded:>5}"
-        )
+        right, false_positives, false_negatives, ungraded = counts
+        share = right / max(1, suite.pairs)
+        parts.append(f"{right:>5} {share:6.1%} {false_positives:>3} {false_negatives:>3} {ungraded:>5}")
     return "   ".join(parts)
 
 
