@@ -1,11 +1,15 @@
 r"""Answers graded a second, by this project's grader and by Math-Verify, on the same responses: one core each.
 
     python benchmarks/grading.py [--golds FILE.jsonl ...]
+    python benchmarks/grading.py --suite FILE.jsonl ... [--misses]
 
 Responses are a page of reasoning with the answer in `\boxed{}`: the gold as it stands, or in other typesetting, or
 another gold of the same kind (a wrong answer). No response is given twice, so neither side gains from a cache. Without
 --golds the golds are made in the proportions of MATH: mostly integers, then fractions, decimals, lists, intervals and
 expressions. With it, they are the field `answer` of each file.
+
+With --suite, how often either grader is right on labelled pairs: a row has `gold`, `answer` or `response`, `correct`
+(true or false) and maybe `kind`. An ungraded pair is counted apart, and is not right.
 """
 
 import argparse
@@ -18,6 +22,7 @@ from typing import NamedTuple
 
 from math_verify import parse, verify
 
+from benchmarks.grading_suites import measured, table
 from tasks.grading.grader import GRADER, Pair, grade_many
 from tasks.grading.symbolic import Limits, Question, check_many
 
@@ -91,7 +96,13 @@ def math_verify(work: list[Case]) -> Timing:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--golds", type=Path, nargs="*", default=[], help="JSONL files with the field `answer`")
-    paths = parser.parse_args().golds
+    parser.add_argument("--suite", type=Path, nargs="*", default=[], help="JSONL files of labelled pairs")
+    parser.add_argument("--misses", action="store_true", help="with --suite: print each pair that this grader misses")
+    given = parser.parse_args()
+    if given.suite:
+        print(table([measured(path, show=given.misses) for path in given.suite]))
+        return
+    paths = given.golds
     generator = random.Random(0)
     work = cases(read_golds(paths) if paths else made_golds(generator), generator)
     print(f"{len(work)} responses of {len(work[0].pair.response)} characters, each different; {GRADER}")

@@ -6,13 +6,17 @@ from typing import NamedTuple
 
 from tasks.grading.fast import CHINESE, Decision, choice, decide, rounded, words
 from tasks.grading.listing import listed
-from tasks.grading.normalise import split_unit, squeeze
+from tasks.grading.normalise import Quantity, plain, split_short_unit, split_unit, squeeze
 from tasks.grading.reader import read
 from tasks.grading.rules import Rules
+from tasks.grading.scalars import multiples
 from tasks.grading.structure import compare
+from tasks.grading.times import same_time
+from tasks.grading.units import measure
 from tasks.grading.values import read_number
-from tasks.grading.wording import different_words, plain_words
+from tasks.grading.wording import ALIKE, different_words, leading_word, plain_words
 
+PROSE = re.compile(r"[A-Za-z]{3,}|[\u4e00-\u9fff]")
 WORD = re.compile(r"[A-Za-z][A-Za-z' .-]{2,}")
 ORDERED = {"set": False, "tuple": True}
 """What a kind says of the order of a list where the rules do not."""
@@ -30,7 +34,8 @@ def equal(rules: Rules, gold: str, answer: str) -> Open:
     """Whether two tidied answers are equal."""
     plain_gold, plain_answer = squeeze(gold), squeeze(answer)
     if rules.kind == "choice":
-        return Open(choice(plain_gold, plain_answer), "not_a_choice")
+        chosen = choice(plain_gold, plain_answer)
+        return Open(chosen if chosen.correct is not None else choice(plain(gold), plain(answer)), "not_a_choice")
     decision = _exactly(rules, plain_gold, plain_answer)
     if rules.tolerance is not None and not decision.correct:
         near = _near(plain_gold, plain_answer, rules.tolerance)
@@ -63,9 +68,12 @@ def _near(gold: str, answer: str, tolerance: float) -> Decision:
 
 
 def _without_units(rules: Rules, gold: str, answer: str) -> Open:
-    left, right = split_unit(gold), split_unit(answer)
+    clock = same_time(plain(gold), plain(answer))
+    if clock is not None:
+        return Open(Decision(clock, "time"))
+    left, right = _quantities(gold, answer)
     if left.unit and right.unit and left.unit != right.unit:
-        return Open(Decision(None, "unit"), "units_differ")
+        return _other_units(left, right)
     bodies = squeeze(left.body), squeeze(right.body)
     if left.unit or right.unit:
         decision = decide(*bodies)
@@ -75,14 +83,44 @@ def _without_units(rules: Rules, gold: str, answer: str) -> Open:
     equal = None if rules.kind == "text" else compare(left.body, right.body, ordered=_order(rules))
     if equal is not None:
         return Open(Decision(equal, "value"))
-    return _worded(rules, *bodies)
+    return _worded(rules, plain(left.body), plain(right.body))
+
+
+def _quantities(gold: str, answer: str) -> tuple[Quantity, Quantity]:
+    """Both without their units; where one side has a unit, the other's may be short, or the sign for degrees."""
+    left, right = split_unit(gold), split_unit(answer)
+    if left.unit or (not right.unit and read_number(gold)):
+        right = right if right.unit else _short_or_degrees(answer)
+    elif right.unit:
+        left = _short_or_degrees(gold)
+    return left, right
+
+
+def _short_or_degrees(text: str) -> Quantity:
+    found = split_short_unit(text)
+    return Quantity(text, "degree") if not found.unit and text.endswith("\\circ") else found
+
+
+def _other_units(gold: Quantity, answer: Quantity) -> Open:
+    """Two quantities in different units: by value, where both are known."""
+    left, right = measure(gold.unit), measure(answer.unit)
+    if left is None or right is None:
+        return Open(Decision(None, "unit"), "units_differ")
+    if left.dimension != right.dimension:
+        return Open(Decision(False, "unit"))
+    return Open(Decision(multiples(gold.body, left.size, answer.body, right.size), "unit"), "units_differ")
 
 
 def _worded(rules: Rules, gold: str, answer: str) -> Open:
     """Answers in words: the same, plainly others, a word against a number; or open."""
+    if rules.kind != "text":
+        answer = leading_word(answer) if plain_words(gold) in ("yes", "no") else answer
     decision = words(plain_words(gold), plain_words(answer))
-    if decision.correct:
+    if decision.correct and (
+        rules.kind == "text" or plain_words(gold) in ALIKE or (PROSE.search(gold) and "\\" not in gold + answer)
+    ):
         return Open(decision)
+    decision = Decision(None, "none") if decision.correct else decision
     if CHINESE.search(gold) or CHINESE.search(answer) or rules.kind == "text" or WORD.fullmatch(gold):
         if decision.correct is None and different_words(gold, answer):
             decision = Decision(False, "words")

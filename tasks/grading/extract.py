@@ -5,9 +5,9 @@ phrases are looked for in the last few thousand characters only, so the time is 
 """
 
 import re
-from collections.abc import Collection
 from typing import NamedTuple
 
+from tasks.grading.closing import announced, concluded, opening_letter, stated
 from tasks.grading.rules import Rules
 
 CLOSING_CHARS = 4_000
@@ -21,6 +21,10 @@ SENTENCE_END = re.compile(r"[.。!！?？;；](?=\s|$)|\n|。")
 OPTION_LINE = re.compile(r"\**(?:(?:option|choice|选项?) ?)?\(?([A-J])\)?[.)。]?\**", re.IGNORECASE)
 BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 MATHS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"))
+BETWEEN_BOXES = re.compile(
+    r"[ $]*(?:,|;|、|\\text ?\{[ ,]*(?:and|or)[ ,]*\}|\band\b|\bor\b|和|或|\\q?quad|\\[()\[\],;]|[ $])*"
+)
+MAX_BOXES, MAX_BOX_CHARS = 20, 500
 DEFAULT = Rules()
 
 
@@ -34,9 +38,10 @@ class Extracted(NamedTuple):
 def extract(response: str, rules: Rules = DEFAULT) -> Extracted:
     r"""The final answer of a response.
 
-    In this order, as far as `rules.extraction` allows: the last `\boxed{}` or `\fbox{}`; the rest of the last line
-    that begins with `####`; the sentence after the last "the answer is"; a last line that is nothing but an option's
-    letter; the last bold words of the last line. Only what follows the last `</think>` counts. When the last box is
+    In this order, as far as `rules.extraction` allows: the last `\boxed{}` or `\fbox{}` and those beside it,
+    unless a "final answer is" comes after it; the rest of the last line that begins with `####`; the sentence after the
+    last "the answer is"; a last line that is nothing but an option's letter; the last bold words of the last line; the
+    last formula or number of a closing sentence. Only what follows the last `</think>` counts. When the last box is
     unterminated there is no answer: an earlier box held something else.
     """
     final = after_reasoning(response)
@@ -45,7 +50,7 @@ def extract(response: str, rules: Rules = DEFAULT) -> Extracted:
     start = max(final.rfind("\\boxed"), final.rfind("\\fbox"))
     if start >= 0 and "box" in rules.extraction:
         return _boxed(final, start)
-    return _unboxed(final[-CLOSING_CHARS:], rules.extraction)
+    return _unboxed(final[-CLOSING_CHARS:], rules)
 
 
 def after_reasoning(response: str) -> str | None:
@@ -65,8 +70,22 @@ def _boxed(text: str, start: int) -> Extracted:
     end = closing_brace(text, after)
     if end is None:
         return Extracted(None, "unterminated_box")
-    content = text[after + 1 : end].strip()
-    return Extracted(content) if content else Extracted(None, "empty_box")
+    content = announced(text[end + 1 :][-CLOSING_CHARS:]) or text[after + 1 : end].strip()
+    return Extracted(_joined(text, start, content)) if content else Extracted(None, "empty_box")
+
+
+def _joined(text: str, start: int, content: str) -> str:
+    r"""The boxes of `\boxed{1}, \boxed{2} and \boxed{3}` as one list; nothing but such words stands between them."""
+    boxes = [content]
+    while len(boxes) < MAX_BOXES:
+        before = text[max(0, start - MAX_BOX_CHARS) : start]
+        opening = before.rfind("\\boxed{")
+        end = closing_brace(before, opening + len("\\boxed")) if opening >= 0 else None
+        if end is None or not BETWEEN_BOXES.fullmatch(before[end + 1 :]):
+            break
+        boxes.insert(0, before[opening + len("\\boxed{") : end].strip())
+        start -= len(before) - opening
+    return ", ".join(dict.fromkeys(boxes))
 
 
 def _unbraced(rest: str) -> Extracted:
@@ -93,7 +112,8 @@ def closing_brace(text: str, opening: int) -> int | None:
     return None
 
 
-def _unboxed(closing: str, ways: Collection[str]) -> Extracted:
+def _unboxed(closing: str, rules: Rules) -> Extracted:
+    ways = rules.extraction
     marker = closing.rfind("####")
     if marker >= 0 and "hash" in ways:
         return _found(closing[marker:].lstrip("#").split("\n", 1)[0])
@@ -105,7 +125,11 @@ def _unboxed(closing: str, ways: Collection[str]) -> Extracted:
     if letter:
         return _found(letter[1].upper())
     bold = BOLD.findall(last) if "bold" in ways else []
-    return _found(bold[-1]) if bold else Extracted(None, "no_answer")
+    if bold:
+        return _found(bold[-1])
+    if rules.kind == "choice" and "letter" in ways:
+        return _found(opening_letter(closing))
+    return _found(concluded(closing) if "closing" in ways else "")
 
 
 def _sentence(rest: str) -> str:
@@ -113,9 +137,11 @@ def _sentence(rest: str) -> str:
     rest = rest.lstrip(" :：*\n")
     for opening, closing in MATHS:
         if rest.startswith(opening):
-            return rest[len(opening) :].split(closing, 1)[0]
+            formula, _, after = rest[len(opening) :].partition(closing)
+            more = re.match(r",? ?(?:and|or|,|和|或) ?" + re.escape(opening), after)
+            return f"{formula}, {_sentence(after[more.end() - len(opening) :])}" if more else formula
     end = SENTENCE_END.search(rest)
-    return rest[: end.start()] if end else rest
+    return stated(rest[: end.start()] if end else rest)
 
 
 def _found(answer: str) -> Extracted:

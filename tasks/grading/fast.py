@@ -21,13 +21,15 @@ CHOSEN = re.compile(
     r"|\(?([a-j])\)?",
     re.IGNORECASE,
 )
+LONE_LETTER = re.compile(r"(?<![A-Za-z\\'])([B-HJ]|A(?! [a-z]))(?![A-Za-z'(^_=+*/-])")
+NEGATED = re.compile(r"\bnot?\b|n't|不|非|[0-9=+\\]", re.IGNORECASE)
 OPTIONS = re.compile(rf"\(?[{LETTERS}](?:(?:,|\)\(| )?[{LETTERS}])*\)?\.?")
 BARE_OPTION = re.compile(rf"\(([{LETTERS}])\)|([{LETTERS}])\.?")
 WORDED_OPTION = re.compile(rf"[{LETTERS}]\..+")
 WORDS = re.compile(r"[A-Za-z][A-Za-z' -]+")
 ASSIGNED = re.compile(r"(?:\\?[A-Za-z]+(?:_\w+)?|[A-Za-z]\([A-Za-z]\)) ?=(?P<value>[^=<>]+)")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
-PUNCTUATION = re.compile(r"[\s,.;:!?'\"“”‘’()（）\[\]{}\\-]+")
+PUNCTUATION = re.compile(r"[\s,.;:!?'\"“”‘’()（）\[\]{}\\]+|(?<=[^\W\d_])-(?=[^\W\d_])")
 
 
 class Decision(NamedTuple):
@@ -74,7 +76,7 @@ def rounded(gold: str, answer: str) -> Decision:
 def choice(gold: str, answer: str) -> Decision:
     """Compare choice letters; a gold such as `C. 3` is also met by its text."""
     letters = option_letters(gold)
-    given = option_letters(answer) or chosen_letter(answer)
+    given = option_letters(answer) or chosen_letter(answer) or (_only_letter(answer) if " " in answer else "")
     if letters and given:
         return Decision(letters == given, "choice")
     _, separator, wording = gold.partition(".")
@@ -95,6 +97,13 @@ def chosen_letter(text: str) -> str:
     """The letter of `Option C`, `选C`, `the answer is (C)`, or of a lone small letter; empty where there is none."""
     match = CHOSEN.fullmatch(text)
     return (match[1] or match[2]).upper() if match else ""
+
+
+def _only_letter(text: str) -> str:
+    """The one letter that stands alone before a first comma: `for sure D, not A`; empty where there are several."""
+    clause = re.split(r"[,;.，。；]", text, maxsplit=1)[0]
+    letters = set(LONE_LETTER.findall(clause))
+    return letters.pop() if len(letters) == 1 and not NEGATED.search(clause) else ""
 
 
 def words(gold: str, answer: str) -> Decision:
@@ -148,6 +157,8 @@ def _based(gold: str, answer: str) -> Decision:
 
 def _options(gold: str, answer: str) -> Decision:
     if WORDED_OPTION.fullmatch(gold):
+        return choice(gold, answer)
+    if BARE_OPTION.fullmatch(gold) and WORDED_OPTION.fullmatch(answer):
         return choice(gold, answer)
     left, right = BARE_OPTION.fullmatch(gold), BARE_OPTION.fullmatch(answer)
     if left is None or right is None:

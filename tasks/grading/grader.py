@@ -5,6 +5,7 @@ workers that can be killed. What is open after that is `ungraded`, with the reas
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -14,17 +15,43 @@ from tasks.grading.carried import lacks
 from tasks.grading.equality import WORD, equal
 from tasks.grading.extract import Extracted, extract
 from tasks.grading.fast import Decision, option_letters, unnamed
-from tasks.grading.hostile import refusal
+from tasks.grading.hostile import is_code, refusal
 from tasks.grading.kept import Kept, Key
 from tasks.grading.normalise import split_unit, squeeze, tidy
+from tasks.grading.reader import read
 from tasks.grading.rules import Rules, read_rules
 from tasks.grading.symbolic import Limits, Question, check_many
 from tasks.grading.values import read_number
 from tasks.grading.wording import numeral, plain_words
 
 DECIDING = (
-    *("carried", "equality", "expression", "extract", "fast", "grader", "hostile", "listing", "matrices", "normalise"),
-    *("reader", "relations", "rules", "scalars", "structure", "symbolic", "tokens", "values", "wording", "worker"),
+    *(
+        "carried",
+        "closing",
+        "equality",
+        "expression",
+        "extract",
+        "fast",
+        "grader",
+        "hostile",
+        "listing",
+        "matrices",
+        "normalise",
+    ),
+    *(
+        "reader",
+        "relations",
+        "rules",
+        "scalars",
+        "structure",
+        "symbolic",
+        "times",
+        "tokens",
+        "units",
+        "values",
+        "wording",
+        "worker",
+    ),
 )
 """Modules that decide a verdict."""
 
@@ -41,6 +68,11 @@ GRADER = _version()
 
 MAX_ANSWER = 2_000
 """Longest answer, in characters, that is compared otherwise than letter by letter."""
+
+PREFIX = re.compile(
+    r"(?:(?:the )?(?:final )?answer *(?:is *:?|[:：])|(?:最终)?答案 ?(?:是|为|[:：])[:：]?) *", re.IGNORECASE
+)
+"""What a bare answer may begin with, and which is none of it."""
 
 CACHED = 200_000
 DECIDED = ("correct", "incorrect")
@@ -114,8 +146,8 @@ def final_answer(pair: Pair) -> Extracted:
     """What the response of a pair answers, or why it has no answer."""
     if not pair.bare:
         return extract(pair.response, read_rules(pair.rules))
-    answer = pair.response.strip()
-    if answer.startswith(("\\boxed", "$\\boxed", "\\fbox")):
+    answer = PREFIX.sub("", pair.response.strip(), count=1)
+    if "\\boxed" in answer or "\\fbox" in answer:
         return extract(answer, read_rules(pair.rules))
     return Extracted(answer) if answer else Extracted(None, "no_answer")
 
@@ -174,19 +206,26 @@ def in_process(key: Key) -> Verdict | Question:
         return _verdict(key, Decision(True, "string"))
     if not key.gold.strip():
         return Verdict("ungraded", key.answer, "none", "no_gold")
-    if len(key.answer) > MAX_ANSWER or len(key.gold) > MAX_ANSWER:
+    if len(key.answer) > MAX_ANSWER or len(_unboxed(key.gold)) > MAX_ANSWER:
         return _overlong(key)
     rules = read_rules(key.rules)
-    gold, answer = unnamed(numeral(tidy(key.gold)), numeral(tidy(key.answer)))
+    gold, answer = unnamed(numeral(tidy(_unboxed(key.gold))), numeral(tidy(key.answer)))
     if rules.required and (lacking := lacks(key.gold, key.answer, rules.required)):
         return Verdict("incorrect", key.answer, lacking, f"without_{lacking}")
     decision, reason = equal(rules, gold, answer)
     if decision.correct is not None:
         return _verdict(key, decision)
+    if is_code(answer) and read(gold) is not None:
+        return Verdict("incorrect", key.answer, "code", None)
     reason = reason or refusal(gold) or refusal(answer)
     if reason is not None:
         return Verdict("ungraded", key.answer, "none", reason)
     return Question(split_unit(gold).body, split_unit(answer).body)
+
+
+def _unboxed(gold: str) -> str:
+    r"""The final answer of a gold that is a whole solution, or `\boxed{5}`."""
+    return (extract(gold).answer or gold) if "\\boxed" in gold else gold
 
 
 def _overlong(key: Key) -> Verdict:

@@ -18,6 +18,7 @@ MAX_OPERAND = 200
 
 DIGIT_RUN = re.compile(rf"[0-9]{{{MAX_DIGIT_RUN + 1},}}")
 CODE = re.compile(r"__|\b(?:import|exec|eval|lambda|globals|getattr|subprocess|system|breakpoint|compile)\b")
+PROGRAM = re.compile(r"__[a-z]+__|\b(?:eval|exec|open|print|input|getattr|compile)\(|\blambda\b[^:]*:|\bimport [a-z]")
 EXPONENT = re.compile(r"(?:\^|\*\*)[ ({]*-?([0-9]+)")
 TOWER = re.compile(r"(?=(?:\^|\*\*)[ ({]*-?([0-9]+)[ )}]*(?:\^|\*\*)[ ({]*-?([0-9]+))")
 TALL_TOWER = re.compile(r"(?:(?:\^|\*\*)[ ({]*-?[0-9]+[ )}]*){4}")
@@ -36,6 +37,11 @@ def refusal(text: str) -> str | None:
     if bad or CODE.search(text) or DIGIT_RUN.search(text) or depth(text) > MAX_DEPTH:
         return "refused_hostile"
     return "refused_hostile" if _towers(text) or _counts(text) else None
+
+
+def is_code(text: str) -> bool:
+    """Whether it is a program, which answers nothing."""
+    return PROGRAM.search(text) is not None
 
 
 def _towers(text: str) -> bool:

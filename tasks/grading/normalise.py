@@ -9,15 +9,25 @@ import re
 from typing import NamedTuple
 
 from tasks.grading.extract import closing_brace
+from tasks.grading.units import SHORT, one_name
 
 CHARACTERS = str.maketrans(
     {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
     | {"−": "-", "–": "-", "—": "-", "‐": "-", "\u00a0": " ", "\u3000": " ", "。": ".", "、": ",", "′": "'", "’": "'"}
     | {"×": "\\times ", "÷": "\\div ", "·": "\\cdot ", "⋅": "\\cdot ", "π": "\\pi ", "∞": "\\infty ", "√": "\\sqrt "}
     | {"≤": "\\le ", "≥": "\\ge ", "≠": "\\ne ", "∪": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "±": "\\pm "}
-    | {"²": "^{2}", "³": "^{3}", "°": "^\\circ", "½": "\\frac{1}{2}", "¼": "\\frac{1}{4}", "¾": "\\frac{3}{4}"}
-    | {"\t": " ", "\n": " ", "\r": " ", "≈": "\\approx "}
+    | {"°": "^\\circ", "½": "\\frac{1}{2}", "¼": "\\frac{1}{4}", "¾": "\\frac{3}{4}"}
+    | {"\t": " ", "\n": " ", "\r": " ", "≈": "\\approx ", "⁄": "/", "∕": "/", "∛": "\\sqrt[3]", "∜": "\\sqrt[4]"}
+    | {"ℝ": "\\mathbb{R}", "ℤ": "\\mathbb{Z}", "ℕ": "\\mathbb{N}", "ℚ": "\\mathbb{Q}", "ℂ": "\\mathbb{C}"}
+    | {"∅": "\\emptyset ", "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ", "θ": "\\theta ", "λ": "\\lambda "}
+    | {"⟨": "(", "⟩": ")", "\u2003": " ", "\u2009": " ", "\u202f": " "}
+    # What an unescaped "\\frac" and "\\begin" become in a string of JSON or Python.
+    | {"\x0c": "\\f", "\x08": "\\b"}
 )
+SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
+SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉ₙ", "0123456789n")
+RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
+LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉ₙ]+")
 
 REPLACED = {
     "\\\\": "\\\\",
@@ -31,7 +41,6 @@ REPLACED = {
     "\\ ": " ",
     "\\(": "",
     "\\)": "",
-    "{,}": ",",
     "~": " ",
 }
 REPLACED_WORDS = {
@@ -39,6 +48,10 @@ REPLACED_WORDS = {
     **dict.fromkeys(("leq", "leqslant"), "\\le"),
     **dict.fromkeys(("geq", "geqslant"), "\\ge"),
     "neq": "\\ne",
+    "lt": "<",
+    "gt": ">",
+    "langle": "(",
+    "rangle": ")",
     "lbrace": "\\{",
     "rbrace": "\\}",
     "degree": "^\\circ",
@@ -47,12 +60,25 @@ REPLACED_WORDS = {
     **dict.fromkeys(("big", "Big", "bigl", "bigr", "Bigl", "Bigr"), ""),
     **dict.fromkeys(("textbf", "textit", "textrm", "textnormal", "mbox", "mathbf", "mathit", "operatorname"), "\\text"),
 }
-COMMAND = re.compile(r"\\(?:left|right)\s*\.|\\[a-zA-Z]+|\\[\\$%!,;: ()]|\{,\}|[$~]")
+COMMAND = re.compile(r"\\(?:left|right)\s*\.|\\q?quad|\\[a-zA-Z]+|\\[\\$%!,;: ()]| ?\{ ?, ?\}|[$~]")
+DOUBLED = re.compile(r"\\\\(?=[a-zA-Z])")
+PROGRAMMED = re.compile(r"(?<=[\w)}\]])\*\*(?=[\w({-])|<=|>=|(?<= )!=")
+FROM_PROGRAMS = {"**": "^", "<=": "\\le ", ">=": "\\ge ", "!=": "\\ne "}
+SPACED = re.compile(r"(?<![0-9.,/])[0-9]{1,3}(?: [0-9]{3})+(?![0-9/])")
+MONEY = re.compile(r"(-?)(?:\\\$|(?:US)?\$(?!.*\$)) ?([0-9][0-9,.]*)")
+WORDED = re.compile(r"(?<=[0-9]) ?(?:\\text ?\{ ?)?(thousand|million|billion|percent|pct)\b(?: ?\})?")
+SIGNS = {
+    "percent": "%",
+    "pct": "%",
+    "thousand": "\\times 10^{3}",
+    "million": "\\times 10^{6}",
+    "billion": "\\times 10^{9}",
+}
 APPROXIMATELY = re.compile(r"^\\approx ?")
 ROMAN_LETTER = re.compile(r"\\mathrm\s*\{\s*([A-Za-z])\s*\}")
 ROMAN = re.compile(r"\\mathrm\b")
 SHORT_FRACTION = re.compile(r"\\frac\s*(\d|\{[^{}]*\})\s*(\d|\{[^{}]*\})")
-SHORT_ROOT = re.compile(r"\\sqrt\s*([A-Za-z0-9])")
+SHORT_ROOT = re.compile(r"\\sqrt\s*(\[\w+\])?\s*([A-Za-z0-9])")
 LOST_BACKSLASH = re.compile(r"(?<![A-Za-z\\])(frac|sqrt)(?=\{)")
 CONJUNCTION = re.compile(r",? ?(?:\\text ?\{ ?(?:and|or) ?\}|\b(?:and|or)\b|或者|或|以及|和) ?")
 LONE_BRACES = re.compile(r"([\^_]) ?\{ ?(\w|\\circ) ?\}")
@@ -64,17 +90,11 @@ UNIT = re.compile(
     r"(?P<power> ?\^ ?\{?[23]\}?)?$".replace(
         "WORDS",
         "(?<![A-Za-z])(?:cm|mm|km|kg|mph|ft|inch(?:es)?|feet|miles?|hours?|minutes?|seconds?|days?|years?|"
-        "degrees?|dollars?|cents?|units?|meters?|metres?|grams?|liters?|litres?|points?|people|students?)"
+        "degrees?|dollars?|cents?|units?|weeks?|months?|pounds?|gallons?|yards?|meters?|metres?|grams?|liters?|litres?|points?|people|students?)"
         # Whatever else was counted: words after a number and a space.
         r"|(?<=[0-9}] )(?!sin|cos|tan|cot|sec|csc|log|mod|exp|and|or|to|pi|sqrt)[a-z]{3,}(?: [a-z]{2,}){0,3}",
     )
 )
-SAME_UNIT = {
-    "centimeter": "cm", "centimetre": "cm", "meter": "m", "metre": "m", "kilometer": "km", "hour": "h", "hr": "h",
-    "minute": "min", "second": "s", "sec": "s", "inche": "inch", "in": "inch", "foot": "ft", "feet": "ft",
-    "squareunit": "unit^2", "cubicunit": "unit^3", "厘米": "cm", "米": "m", "千米": "km", "元": "yuan",
-    "degree": "^\\circ",
-}  # fmt: skip
 
 
 class Quantity(NamedTuple):
@@ -86,19 +106,34 @@ class Quantity(NamedTuple):
 
 def tidy(text: str) -> str:
     r"""Typesetting commands gone, one spelling per operator; `\text{...}` kept."""
-    text = COMMAND.sub(_replace, text.translate(CHARACTERS))
+    if not text.isascii():
+        text = RAISED.sub(lambda found: f"^{{{found[0].translate(SUPERSCRIPTS)}}}", text)
+        text = LOWERED.sub(lambda found: f"_{{{found[0].translate(SUBSCRIPTS)}}}", text)
+    text = text.translate(CHARACTERS)
+    if "$" in text and (money := MONEY.fullmatch(text.strip())):
+        text = f"{money[1]}{money[2]}\\text{{ dollars}}"
+    if "\\\\" in text and "\\begin" not in text:
+        text = DOUBLED.sub(r"\\", text)
+    text = COMMAND.sub(_replace, PROGRAMMED.sub(lambda found: FROM_PROGRAMS[found[0]], text))
     text = ROMAN_LETTER.sub(r"\1", " ".join(text.split()))
     text = LOST_BACKSLASH.sub(r"\\\1", ROMAN.sub(r"\\text", text))
-    text = SHORT_ROOT.sub(r"\\sqrt{\1}", SHORT_FRACTION.sub(_full_fraction, text))
-    return _strip_ends(APPROXIMATELY.sub("", CONJUNCTION.sub(",", text)))
+    text = SHORT_ROOT.sub(r"\\sqrt\1{\2}", SHORT_FRACTION.sub(_full_fraction, text))
+    text = WORDED.sub(lambda found: SIGNS[found[1]], CONJUNCTION.sub(",", text))
+    text = SPACED.sub(lambda found: found[0].replace(" ", ""), text)
+    return _strip_ends(APPROXIMATELY.sub("", text))
 
 
 def squeeze(tidied: str) -> str:
     """The string that is compared letter by letter."""
+    return _strip_ends(SPACE_AROUND.sub("", plain(tidied)))
+
+
+def plain(tidied: str) -> str:
+    r"""Without `\text{}` and braces around one sign; words keep their spaces."""
     while tidied.startswith("\\text{") and closing_brace(tidied, len("\\text")) == len(tidied) - 1:
         tidied = tidied[len("\\text{") : -1]
     text = LONE_BRACES.sub(r"\1\2", TEXT.sub(r"\1", tidied))
-    return _strip_ends(SPACE_AROUND.sub("", " ".join(text.split())))
+    return " ".join(text.split())
 
 
 def split_unit(tidied: str) -> Quantity:
@@ -106,17 +141,29 @@ def split_unit(tidied: str) -> Quantity:
     match = UNIT.match(tidied)
     if match is None:
         return Quantity(tidied, "")
-    name = (match["text"] or match["word"]).strip().replace(" ", "").rstrip(".").casefold()
-    if len(name) > 2:
-        name = name.removesuffix("s")
-    power = (match["power"] or "").translate({ord(character): None for character in " {}"})
-    return Quantity(match["body"].strip(), SAME_UNIT.get(name, name) + power)
+    name = one_name((match["text"] or match["word"]) + power_of(match))
+    return Quantity(match["body"].strip(), name)
+
+
+def split_short_unit(tidied: str) -> Quantity:
+    r"""Part a unit that is short and not in `\text{}`, such as the `g` of `100 g`."""
+    match = SHORT.fullmatch(tidied)
+    if match is None:
+        return split_unit(tidied)
+    return Quantity(match["body"], one_name(match["unit"] + power_of(match)))
+
+
+def power_of(match: re.Match[str]) -> str:
+    """The power of a unit, such as `^2`."""
+    return (match["power"] or "").translate({ord(character): None for character in " {}"})
 
 
 def _replace(match: re.Match[str]) -> str:
     command = match[0]
     if command.endswith("."):
         return ""
+    if command.endswith("}"):
+        return ","
     return REPLACED[command] if command in REPLACED else REPLACED_WORDS.get(command[1:], command)
 
 

@@ -15,6 +15,12 @@ NAME = re.compile(r"(?:\\?[A-Za-z]+(?:_(?:\w|\{\w+\}))?'?|[A-Za-z]\([A-Za-z](?:,
 VALUE_OF_SET = re.compile(r"\\?\{ ?[A-Za-z] ?(?:\\mid|\||:) ?(?P<condition>[^{}]*)\\?\}")
 
 
+SAME_NAMES = ({"y", "f(x)"},)
+ABSOLUTE = re.compile(
+    r"\\?\|(?P<name>[A-Za-z])\\?\| ?(?P<sign><|\\le(?![a-z])) ?(?P<bound>[^<>=\\|]+|\\(?:frac|sqrt).+)"
+)
+
+
 class Interval(NamedTuple):
     """Ends as texts, and whether each belongs to it."""
 
@@ -44,9 +50,11 @@ def relations(gold: str, answer: str) -> bool | None:
     left, right = chain(gold), chain(answer)
     if not left.signs or not right.signs:
         # One side alone is a relation.
-        return _unnamed(left, answer) if not right.signs else _unnamed(right, gold)
+        return _unnamed(left, answer, of_gold=True) if not right.signs else _unnamed(right, gold, of_gold=False)
     if left.signs == right.signs == ["="]:
         return _equations(left.sides, right.sides)
+    if len(left.signs) == len(right.signs) == 1 and (linear := _inequalities(left, right)) is not None:
+        return linear
     if len(left.signs) != len(right.signs):
         plain = all(map(_is_plain, left.sides + right.sides))
         return False if plain and "=" not in left.signs + right.signs else None
@@ -63,14 +71,26 @@ def relations(gold: str, answer: str) -> bool | None:
     return False if plain and False in found else None
 
 
-def _unnamed(named: Chain, other: str) -> bool | None:
+def _has_result(named: Chain) -> bool:
+    """Whether its last side is what was asked for; `2x+z=1` is an equation, `\\frac{NO}{BO}=1` and `2+2=4` are not."""
+    first, last = read(named.sides[0]), read(named.sides[-1])
+    if len(named.signs) > 1 or first is None or last is None:
+        return True
+    return not last.names > first.names and not any(name.islower() for name in first.names)
+
+
+def _unnamed(named: Chain, other: str, *, of_gold: bool) -> bool | None:
     """`x = 5` against `5`."""
     if set(named.signs) != {"="}:
         return None
     found = [scalars(side, other) for side in named.sides]
     # A chain of steps ends in its result; any other equation is no value.
-    if found[-1] or (len(named.signs) == 1 and NAME.fullmatch(named.sides[0])):
+    if (found[-1] and (not of_gold or _has_result(named))) or (
+        len(named.signs) == 1 and NAME.fullmatch(named.sides[0])
+    ):
         return found[-1]
+    if found[-1]:
+        return False
     return False if read(other) is not None and all(each is False for each in found) else None
 
 
@@ -78,7 +98,10 @@ def _equations(gold: list[str], answer: list[str]) -> bool | None:
     """Two equations: the same sides, or differences of sides that are multiples of each other."""
     if NAME.fullmatch(gold[0]) and NAME.fullmatch(answer[0]):
         equal = scalars(gold[1], answer[1])
-        return equal if gold[0] == answer[0] or equal is False else None
+        if gold[0] == answer[0] or (equal and {gold[0], answer[0]} in SAME_NAMES):
+            return equal
+        if equal is False and (is_constant(gold[1]) or is_constant(answer[1])):
+            return False
     parsed = [read(side) for side in (*gold, *answer)]
     if not all(parsed):
         return None
@@ -89,6 +112,20 @@ def _equations(gold: list[str], answer: list[str]) -> bool | None:
     if ratios[0] is None:
         return None
     return True if all(ratio is not None and equal_values(ratios[0], ratio) for ratio in ratios[1:]) else None
+
+
+def _inequalities(left: Chain, right: Chain) -> bool | None:
+    """`2x > 6` against `x > 3`: differences of sides that are multiples of each other, turned by a negative one."""
+    parsed = [read(side) for side in (*left.sides, *right.sides)]
+    sides = [side for side in parsed if side is not None]
+    signs = left.signs[0], right.signs[0]
+    if len(sides) < 4 or not {*signs} <= FLIPPED.keys() or not any(side.names for side in sides):
+        return None
+    ratios = [_ratio(sides, point) for point in range(3)]
+    if ratios[0] is None or not all(ratio is not None and equal_values(ratios[0], ratio) for ratio in ratios[1:]):
+        return None
+    turned = signs[1] if ratios[0].real > 0 else FLIPPED[signs[1]]
+    return signs[0] == turned
 
 
 def _ratio(sides: list[Parsed], point: int) -> complex | None:
@@ -139,6 +176,10 @@ def interval(text: str) -> Interval | None:
 
 def condition(text: str) -> Interval | None:
     """The interval of `a < x \\le b`, `x > a`, or of a set of such x."""
+    absolute = ABSOLUTE.fullmatch(text)
+    if absolute:
+        closed = absolute["sign"] != "<"
+        return Interval(f"-({absolute['bound']})", absolute["bound"], closed, closed)
     match = VALUE_OF_SET.fullmatch(text)
     signs, sides = chain(match["condition"].rstrip("\\") if match else text)
     if signs and signs[0] in (">", "\\ge"):

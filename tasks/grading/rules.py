@@ -38,7 +38,7 @@ ALIASES = {
 }
 """Other words for the kinds, as data sets have them."""
 
-Way = Literal["box", "hash", "phrase", "letter", "bold"]
+Way = Literal["box", "hash", "phrase", "letter", "bold", "closing"]
 WAYS: tuple[Way, ...] = get_args(Way)
 Carried = Literal["unit", "percent", "degrees", "base", "currency"]
 
@@ -61,7 +61,8 @@ class Rules(Params):
     required: tuple[Carried, ...] = ()
     """What an answer must carry where the gold does; all else may be left out. A wrong unit is never right."""
     extraction: tuple[Way, ...] = WAYS
-    r"""Where a final answer is looked for: `\boxed{}`, after `####`, "the answer is", a lone letter, a last bold."""
+    r"""Where a final answer is looked for: `\boxed{}`, after `####`, "the answer is", a lone letter, a last bold, and
+    the last formula or number of a closing sentence."""
 
     def text(self) -> str:
         """One canonical line: the bare kind where nothing else is set, else JSON."""

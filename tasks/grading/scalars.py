@@ -3,19 +3,27 @@
 import re
 from fractions import Fraction
 
-from tasks.grading.expression import Value, equal_values, evaluate, same
-from tasks.grading.normalise import squeeze
+from tasks.grading.expression import EQUAL, Value, equal_values, evaluate, same
+from tasks.grading.normalise import SPACE_AROUND, squeeze
 from tasks.grading.reader import Parsed, read
-from tasks.grading.values import BASED, in_base, read_number
+from tasks.grading.values import BASED, in_base, is_rounding, read_number
 
 INFINITY = re.compile(r"([+-]?) ?\\infty")
-DECIMAL = re.compile(r"-?[0-9]+\.[0-9]+")
+NEAR = 0.05
+"""Relative difference past which two measures are not one, rounded."""
+INTEGRATION = re.compile(r"(?<=.)\+ ?[Cc]$")
+"""The constant at the end of an antiderivative."""
+LEAST_OF_A_POWER = 6
+"""Digits at which a number such as `1.0995e12` may be an integer, rounded."""
 
 
 def scalars(gold: str, answer: str) -> bool | None:
     """Whether two expressions have the same value; a decimal may be the other one rounded."""
-    if gold.replace(" ", "") == answer.replace(" ", ""):
+    if SPACE_AROUND.sub("", gold) == SPACE_AROUND.sub("", answer):
         return True
+    constant = INTEGRATION.search(gold), INTEGRATION.search(answer)
+    if constant[0] and constant[1]:
+        gold, answer = gold[: constant[0].start()], answer[: constant[1].start()]
     infinite = INFINITY.fullmatch(gold), INFINITY.fullmatch(answer)
     if infinite[0] and infinite[1]:
         return (infinite[0][1] == "-") == (infinite[1][1] == "-")
@@ -56,16 +64,33 @@ def _bases(gold: str, answer: str) -> bool | None:
 
 
 def _rounded(gold: str, answer: str, left: Parsed, right: Parsed) -> bool:
-    """An irrational value and its decimal of four significant digits or more (three where the gold is the decimal)."""
-    if left.names or right.names or bool(DECIMAL.fullmatch(gold)) == bool(DECIMAL.fullmatch(answer)):
+    """A value and its decimal of four significant digits or more (three where the gold is the decimal)."""
+    numbers = [read_number(squeeze(text)) for text in (gold, answer)]
+    decimals = [None if number is None or number.exact or number.percent else number for number in numbers]
+    if left.names or right.names or (decimals[0] is None) == (decimals[1] is None):
         return False
-    decimal, exact, least = (gold, right, 3) if DECIMAL.fullmatch(gold) else (answer, left, 4)
-    value = evaluate(exact)
-    if value is None or isinstance(value, Fraction) or abs(value.imag) > 1e-12:
-        return False
-    places = len(decimal.partition(".")[2])
-    digits = len(decimal.replace(".", "").lstrip("-0"))
-    return digits >= least and abs(value.real - float(decimal)) <= 0.5 * 10.0**-places + 1e-12
+    decimal, other, least = (decimals[0], right, 3) if decimals[0] else (decimals[1], left, 4)
+    value = evaluate(other)
+    assert decimal is not None
+    if isinstance(value, Fraction) and value.denominator == 1:
+        # An integer is no decimal beside it, but may be a long power of ten.
+        return decimal.decimals <= 0 and is_rounding(decimal, value, LEAST_OF_A_POWER)
+    if isinstance(value, complex):
+        return abs(value.imag) <= 1e-12 and is_rounding(decimal, Fraction(value.real), least)
+    return value is not None and is_rounding(decimal, value, least)
+
+
+def multiples(gold: str, gold_size: Fraction, answer: str, answer_size: Fraction) -> bool | None:
+    """Whether two numbers of units of these sizes are the same; None where one may be rounded."""
+    left, right = read(gold), read(answer)
+    if left is None or right is None or left.names or right.names:
+        return None
+    values = evaluate(left), evaluate(right)
+    if values[0] is None or values[1] is None:
+        return None
+    one, other = complex(values[0]) * float(gold_size), complex(values[1]) * float(answer_size)
+    difference = abs(one - other) / max(abs(one), abs(other), 1e-300)
+    return True if difference < EQUAL else False if difference > NEAR else None
 
 
 def is_constant(text: str) -> bool:

@@ -6,10 +6,12 @@ to the symbolic check.
 
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import lru_cache
 
+from tasks.grading.expression import evaluate
 from tasks.grading.hostile import depth
-from tasks.grading.listing import GROUPED, Listed, listed
+from tasks.grading.listing import GROUPED, Listed, listed, split
 from tasks.grading.matrices import MATRIX, matrices
 from tasks.grading.reader import read
 from tasks.grading.relations import (
@@ -28,6 +30,7 @@ from tasks.grading.scalars import scalars
 MAX_PARTS = 40
 MAX_NESTED = 8
 """Brackets inside brackets, past which nothing is decided here."""
+UNEQUAL = re.compile(r"[A-Za-z] ?\\ne(?![a-z]) ?(?P<value>[^,;<>=]+)")
 MEMBER = re.compile(r"^[A-Za-z]\s*\\in(?![a-z])\s*")
 
 
@@ -118,6 +121,10 @@ def _other_brackets(left: Listed, right: Listed) -> bool | None:
 def _named(left: Listed, right: Listed) -> tuple[Listed, Listed]:
     """`x=1, y=2` against `(1, 2)`: the names go where one side alone has them, or all are the same."""
     names = [[_name_of(part) for part in side.parts] for side in (left, right)]
+    for place, each in enumerate(names):
+        if each[0] and len(each) > 1 and not any(each[1:]):
+            # x = 1, 2 names all of them.
+            names[place] = [each[0]] * len(each)
     plain = [[part.rpartition("=")[2].strip() for part in side.parts] for side in (left, right)]
     full = [all(side) for side in names]
     if full[0] and not any(names[1]):
@@ -166,7 +173,7 @@ def _as_sets(gold: list[str], answer: list[str]) -> bool | None:
 
 
 def _unions(gold: str, answer: str) -> bool | None:
-    left, right = (text.split("\\cup") for text in (gold, answer))
+    left, right = (_conditions(text) or text.split("\\cup") for text in (gold, answer))
     if len(left) == len(right) == 1 or len(left) > MAX_PARTS or len(right) > MAX_PARTS:
         return None
     if len(left) != len(right):
@@ -179,6 +186,29 @@ def _unions(gold: str, answer: str) -> bool | None:
             return None if None in verdicts else False
         remaining.pop(verdicts.index(True))
     return True
+
+
+def _conditions(text: str) -> list[str]:
+    """`x<1, x>3` and `x \\ne 2` as the intervals of their union; empty where it is something else."""
+    unequal = UNEQUAL.fullmatch(text)
+    if unequal:
+        return [f"(-\\infty,{unequal['value']})", f"({unequal['value']},\\infty)"]
+    parts = split(text)
+    found = [condition(part) for part in parts]
+    if len(parts) != 2 or not all(found):
+        return []
+    low, high = sorted((each for each in found if each), key=lambda each: each.low != "-\\infty")
+    ends = read(low.high), read(high.low)
+    if low.low != "-\\infty" or high.high != "\\infty" or ends[0] is None or ends[1] is None:
+        return []
+    values = evaluate(ends[0]), evaluate(ends[1])
+    if not all(isinstance(value, Fraction) for value in values) or ends[0].names or ends[1].names:
+        return []
+    written = [f"{'[' if i.low_closed else '('}{i.low},{i.high}{']' if i.high_closed else ')'}" for i in (low, high)]
+    if complex(values[0] or 0).real <= complex(values[1] or 0).real:
+        return written
+    # Two that overlap are meant together.
+    return [f"{written[1].partition(',')[0]},{written[0].partition(',')[2]}"]
 
 
 def _pieces(gold: str, answer: str) -> bool | None:

@@ -82,11 +82,12 @@ def agrees_rounded(gold: Value, answer: Value) -> bool:
     if gold.percent != answer.percent or (gold.exact and answer.exact):
         return False
     if not gold.exact and (answer.exact or gold.decimals < answer.decimals):
-        return _is_rounding(gold, answer.value, least_digits=3)
-    return _is_rounding(answer, gold.value, least_digits=4)
+        return is_rounding(gold, answer.value, least_digits=3)
+    return is_rounding(answer, gold.value, least_digits=4)
 
 
-def _is_rounding(short: Value, long: Fraction, least_digits: int) -> bool:
+def is_rounding(short: Value, long: Fraction, least_digits: int) -> bool:
+    """Whether a number is another one, rounded to its last place, with enough significant digits."""
     scaled = abs(short.value) * Fraction(10) ** short.decimals
     if scaled.denominator != 1 or len(str(scaled.numerator)) < least_digits:
         return False

@@ -3,9 +3,10 @@
 import re
 
 ALIKE = {
-    "yes": "true yes correct 是 对 正确 成立 真",
+    "yes": "true yes correct 是 是的 对 正确 成立 真",
     "no": "false no incorrect 否 不是 错 错误 不成立 假",
-    "nothing": "none nosolution nosolutions norealsolution \\emptyset \\varnothing ∅ 无解 空集 没有 不存在",
+    "nothing": "none nosolution nosolutions norealsolution norealsolutions norealroots"
+    " \\emptyset \\varnothing ∅ 无解 空集 没有 不存在",
     "undefined": "doesnotexist dne undefined 无定义",
     "infinity": "infinity infinite \\infty 无穷 无穷大",
 }
@@ -20,6 +21,8 @@ SAME = {word: meaning for meaning, words in ALIKE.items() for word in words.spli
 """Words that say the same."""
 
 FILLING = re.compile(r"^(?:the|an?|it is|there (?:is|are)|answer is)\b ?|^on (?=[A-Z])", re.IGNORECASE)
+NEGATION = re.compile(r"^(?:(?:not|non|un|in)(?=...)|[不非](?=.))")
+WORD = re.compile(r"[a-z0-9]+")
 SPACES = re.compile(r"[\s.。,，;；:：'\"!?()（）]+")
 CHINESE_NUMERAL = re.compile(r"[二三四五六七八九十百千万两]")
 CHINESE_WORD = re.compile(r"[\u4e00-\u9fff]{1,12}")
@@ -38,7 +41,15 @@ def numeral(text: str) -> str:
 def plain_words(text: str) -> str:
     """Words without case, spaces, articles and final stops, one word for all that say the same."""
     plain = SPACES.sub("", FILLING.sub("", text.strip()).casefold())
+    if len(plain) > 4:
+        plain = plain.removesuffix("条件")
     return SAME.get(plain, plain)
+
+
+def leading_word(text: str) -> str:
+    """The yes or no that a sentence begins with: `No` of `No, it does not follow`."""
+    first = re.split(r"[,.;:，。；]", text, maxsplit=1)[0]
+    return first if SAME.get(plain_words(first), plain_words(first)) in ("yes", "no") else text
 
 
 def different_words(gold: str, answer: str) -> bool:
@@ -46,7 +57,9 @@ def different_words(gold: str, answer: str) -> bool:
     left, right = plain_words(gold), plain_words(answer)
     if not left or not right:
         return True
-    if left in right or right in left:
+    if NEGATION.sub("", left) == NEGATION.sub("", right):
+        return left != right
+    if _within(gold, answer):
         # "Friday" and "Friday afternoon" may be the same, "even" and "not even" are not.
         return False
     short = [
@@ -59,3 +72,12 @@ def different_words(gold: str, answer: str) -> bool:
         # A number that the words do not hold, unless they spell one.
         return not all(number) and not any(CHINESE_NUMERAL.search(side) for side in (left, right))
     return all(short)
+
+
+def _within(gold: str, answer: str) -> bool:
+    """Whether one answer holds the words of the other; in Chinese, its signs."""
+    if not (gold.isascii() and answer.isascii()):
+        left, right = plain_words(gold), plain_words(answer)
+        return left in right or right in left
+    words = [{word.removesuffix("s") for word in WORD.findall(text.casefold())} for text in (gold, answer)]
+    return words[0] <= words[1] or words[1] <= words[0]

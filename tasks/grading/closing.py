@@ -1,0 +1,67 @@
+r"""What a response concludes in its last words, where it boxes nothing, or says something else after its box.
+
+Only a sentence that concludes counts ("so", "therefore", "is"), and none that doubts, negates or names several.
+"""
+
+import re
+
+LAST_CHARS = 1_000
+"""How much of the end is read: the searches here are of quadratic time."""
+
+CONCLUDING = re.compile(
+    r"\b(?:therefore|thus|hence|so|answer|solution|result|finally|is|are|equals|(?:get|find|have|obtain)s?)\b"
+    r"|=|[:：] *(?=[$\\])|所以|因此|故|答|为|是",
+    re.IGNORECASE,
+)
+DOUBTFUL = re.compile(
+    r"\b(?:not|cannot|maybe|perhaps|probably|either|could|might|possibl[ey]|guess|suppose|assume|let|if|or)\b|n't"
+    r"|\?|？|可能|也许|假设|设",
+    re.IGNORECASE,
+)
+COURTESY = re.compile(r"I hope it is correct\W*$|<\|[a-z_]+\|>\w*\s*$|Let me know[^.]*\.?\s*$")
+SENTENCE = re.compile(r"(?<=[.。!！?？])\s+|。")
+NUMBER = r"(?<![\w.])[-−+]?[£€¥]?[0-9][0-9,]*(?:\.[0-9]+)?(?:/[0-9]+)?(?:\\?%)?"
+VALUE = re.compile(rf"\$\$(.+?)\$\$|\$(.+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]|({NUMBER})")
+ANNOUNCED = re.compile(r"final answer(?: is|:)[: *]*(?=[-$\\(\d])", re.IGNORECASE)
+SUBJECT = re.compile(r"(?:the|there|it|they|its|this|so)\b.* (?:is|are|equals) +(?=[-$\\(\[\d.])", re.IGNORECASE)
+OPENING_LETTER = re.compile(r"\(?([A-J])\)?(?:[.,:。，：)]|不|$)")
+CHOSEN_LETTER = re.compile(r"(?:is|it's|choose|pick|select|option|choice|选|answer:) *\(?([A-J])\b", re.IGNORECASE)
+
+
+def announced(after: str) -> str:
+    """The value of a "final answer is" in what follows the box; empty where there is none."""
+    found = list(ANNOUNCED.finditer(after[-LAST_CHARS:]))
+    if not found or "\\boxed" in after:
+        return ""
+    value = VALUE.match(after[-LAST_CHARS:], found[-1].end())
+    return _content(value) if value else ""
+
+
+def concluded(closing: str) -> str:
+    """The last formula or number of the last sentence, where that concludes; else empty."""
+    text = COURTESY.sub("", closing[-LAST_CHARS:].rstrip()).rstrip()
+    text = COURTESY.sub("", text).rstrip().rpartition("\n\n")[2].replace("\n", " ")
+    sentences = [sentence for sentence in SENTENCE.split(text) if sentence.strip()]
+    last = sentences[-1] if sentences else ""
+    if not CONCLUDING.search(last) or DOUBTFUL.search(last):
+        return ""
+    values = list(VALUE.finditer(last))
+    return _content(values[-1]) if values else ""
+
+
+def stated(sentence: str) -> str:
+    """What a sentence says its subject is: `120` of `The volume of the box is 120`; any other words as they are."""
+    subject = SUBJECT.match(sentence.strip())
+    value = VALUE.match(sentence.strip(), subject.end()) if subject else None
+    return _content(value) if value else sentence
+
+
+def opening_letter(closing: str) -> str:
+    """The letter that a choice begins with, or that its last sentence chooses; empty where there is none."""
+    first = OPENING_LETTER.match(closing.strip())
+    chosen = CHOSEN_LETTER.findall(closing.strip().rpartition("\n")[2])
+    return first[1] if first else chosen[-1].upper() if chosen else ""
+
+
+def _content(value: re.Match[str]) -> str:
+    return next(group for group in value.groups() if group is not None).strip().rstrip(",")
