@@ -67,8 +67,11 @@ def _of_revision(name: str) -> dict[str, str] | None:
         raise LimoError(
             f"{name}: git commit {commit[:10]} has no dvc.lock; commit dvc.lock after a run to compare by it"
         )
-    outs = [out for stage in yaml.safe_load(text)["stages"].values() for out in stage.get("outs", [])]
-    known = {out["path"]: out["md5"] for out in outs if "md5" in out}
+    try:
+        outs = [out for stage in yaml.safe_load(text)["stages"].values() for out in stage.get("outs", [])]
+        known = {out["path"]: out["md5"] for out in outs if "md5" in out}
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError):
+        raise LimoError(f"{name}: the dvc.lock of git commit {commit[:10]} is not one that DVC wrote") from None
     paths = {table: (ARTIFACTS / path).as_posix() for table, path in COMPARED.items()}
     lacking = [path for path in paths.values() if path not in known]
     if lacking:

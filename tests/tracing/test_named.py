@@ -1,6 +1,7 @@
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def digests(tmp_path_factory):
         patch.chdir(root)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         run("git", "init", "-q")
-        run("dvc", "init", "-q")
+        run(sys.executable, "-m", "dvc", "init", "-q")
         Path(".gitignore").write_text("/artifacts\n/remote\n/moved\n")
         commit("before any run")
         run("git", "tag", "before")
@@ -132,6 +133,15 @@ def test_a_name_that_leads_nowhere_is_one_line(digests, name, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["<<<<<<< ours: {", "stages", "stages: [1]", "stages: {grade: {outs: [{md5: 0}]}}"])
+def test_a_torn_lock_is_one_line(digests, text):
+    Path("dvc.lock").write_text(text)
+    commit("a conflict")
+    with pytest.raises(LimoError, match="HEAD: the dvc.lock of git commit [0-9a-f]{10} is not one that DVC wrote"):
+        find_tables("HEAD")
+    run("git", "reset", "-q", "--hard", "done")
+
+
 def test_a_revision_whose_run_was_not_finished_is_one_line(digests):
     write_lock({"items": digests["items"]})
     commit("half a run")
@@ -149,7 +159,7 @@ def test_what_the_cache_lacks_comes_from_the_remote(digests):
         shutil.move(gone, kept)
         with pytest.raises(LimoError, match=r"DVC's cache does not have its .*no remote"):
             find_tables("done")
-        run("dvc", "remote", "add", "-q", "-d", "store", "remote")
+        run(sys.executable, "-m", "dvc", "remote", "add", "-q", "-d", "store", "remote")
         assert contents(find_tables("done")) == digests
 
 
