@@ -23,8 +23,9 @@ from typing import NamedTuple
 from math_verify import parse, verify
 
 from benchmarks.grading_suites import measured, table
-from tasks.grading.grader import GRADER, Pair, grade_many
+from tasks.grading.grader import Pair, grade_many
 from tasks.grading.symbolic import Limits, Question, check_many
+from tasks.grading.version import GRADER
 
 REASONING = "We set up the equation $x^2 - 5x + 6 = 0$ and check both roots in turn, so the value follows. " * 15
 

@@ -8,10 +8,14 @@ import typer
 from tasks.errors import LimoError
 
 END = 400
+RUN = (
+    "a run: artifacts folder, git revision, MLflow run id or name, or models:/NAME@ALIAS; and after a colon the arm: "
+    "artifacts:base"
+)
 
 
 def compare(
-    run_a: Annotated[str, typer.Argument(help="an artifacts folder, and after a colon the arm: artifacts:base")],
+    run_a: Annotated[str, typer.Argument(help=RUN)],
     run_b: Annotated[str, typer.Argument(help="the run to compare it with; the arm is `trained` where none is given")],
     benchmark: Annotated[str | None, typer.Option(help="only this benchmark")] = None,
     limit: Annotated[int, typer.Option(min=0, help="questions shown, the largest changes first")] = 20,

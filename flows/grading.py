@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from tasks.errors import LimoError
-from tasks.grading.grader import GRADER
 from tasks.grading.rules import KINDS, Rules, plain_kind
 from tasks.grading.symbolic import Limits
 from tasks.grading.table import Summary, grade_file
+from tasks.grading.version import GRADER
 
 
 def grade(

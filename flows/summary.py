@@ -9,7 +9,7 @@ from rich.table import Table
 
 from flows.dag import upstream
 from tasks.files import MANIFEST, read_json
-from tasks.reporting.results import BASE, V3, results
+from tasks.reporting.results import BASE, V3, Result, results, shared
 from tasks.tracing.sources import NONE, Counts, Filter, total
 
 ARTIFACTS = Path("artifacts")
@@ -21,7 +21,7 @@ def score_rows(artifacts: Path = ARTIFACTS) -> list[dict[str, Any]]:
     with its p-value, and the paper's numbers where a benchmark is the paper's."""
     found = results(artifacts)
     shown = any(each.paper for each in found)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for each in found:
         arms = {"base": each.base, "trained": each.trained}
         there = {arm: score for arm, score in arms.items() if score is not None}
@@ -33,7 +33,7 @@ def score_rows(artifacts: Path = ARTIFACTS) -> list[dict[str, Any]]:
         row |= _difference(each.comparison)
         row |= {f"paper: {name}": each.paper.get(name, "") for name in (BASE, V3)} if shown else {}
         rows.append(row | {"score id (trained)": each.trained["score_id"] if each.trained else ""})
-    return rows
+    return [*rows, *_shared_row(found, rows[0])]
 
 
 def stage_rows(artifacts: Path = ARTIFACTS) -> list[dict[str, Any]]:
@@ -121,6 +121,18 @@ def _unsure(score: dict[str, Any]) -> str:
             most = score["value"] + score["ungraded"] / (score["items"] * score["samples"])
             told[-1] += f", {100 * most:.1f} if right"
     return f" ({'; '.join(told)})" if told else ""
+
+
+def _shared_row(found: list[Result], like: dict[str, Any]) -> list[dict[str, Any]]:
+    """The means over the benchmarks that the paper has too, where these are some."""
+    both = shared(found)
+    if both is None:
+        return []
+    values = {"base": both.base, "trained": both.trained}
+    row = {"benchmark": f"mean of the {both.benchmarks} that the paper has"}
+    row |= {arm: f"{value:.1f}" for arm, value in values.items() if value is not None}
+    row |= {f"paper: {name}": str(both.paper[name]) for name in (BASE, V3)}
+    return [dict.fromkeys(like, "") | row]
 
 
 def _difference(compared: dict[str, Any] | None) -> dict[str, str]:

@@ -22,11 +22,12 @@ from pydantic import Field
 from tasks.engines.params import ChatParams, EngineParams
 from tasks.errors import LimoError
 from tasks.files import publish, read_table, write_json
-from tasks.grading.grader import GRADER, Pair, Verdict, answer_key, grade_many, kept_beside
+from tasks.grading.grader import Pair, Verdict, answer_key, grade_many, kept_beside
 from tasks.grading.judge import judging
 from tasks.grading.kept import Kept
 from tasks.grading.scores import Resampling, metrics, score
 from tasks.grading.symbolic import Limits
+from tasks.grading.version import GRADER
 from tasks.manifest import write_manifest
 from tasks.params import Params
 from tasks.records.benchmark import ANSWER, ITEM, JUDGEMENT, VERDICT, verdict_id

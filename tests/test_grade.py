@@ -9,8 +9,8 @@ from tasks.engines.protocol import make_request
 from tasks.errors import LimoError
 from tasks.files import read_json
 from tasks.grade import GradeParams, run
-from tasks.grading.grader import GRADER
 from tasks.grading.judge import Case, prompt
+from tasks.grading.version import GRADER
 from tasks.ledger.ledger import Ledger
 from tasks.records.benchmark import ANSWER, ITEM, JUDGEMENT, SCORE, VERDICT, item_id
 from tasks.sampling.judged import JudgeParams

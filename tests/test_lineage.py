@@ -1,3 +1,4 @@
+import json
 import sqlite3
 
 import polars as pl
@@ -7,6 +8,7 @@ from tasks.errors import LimoError
 from tasks.files import read_json, read_table
 from tasks.lineage import LineageParams, run
 from tasks.records.edge import EDGE
+from tasks.tracing.datasets import md5
 from tasks.tracing.store import connected
 from tests.artifacts import write_run, write_store
 
@@ -64,6 +66,7 @@ def test_one_parent_run_with_a_child_a_stage(logged):
     assert parent.data.params == {"select.count": "4", "engine.kind": "vllm"}
     assert len(found["stage_runs"]) == 13
     assert train.data.tags["mlflow.parentRunId"] == found["run_id"]
+    assert json.loads(parent.data.tags["limo.tables"])["answers"] == md5(logged / "answer" / "answers.parquet")
     assert [(point.step, point.value) for point in losses] == [(1, 2.0), (2, 1.0), (3, 0.5)]
     assert [given.dataset.name for given in train.inputs.dataset_inputs] == ["samples"]
     assert [given.model_id for given in train.inputs.model_inputs] == [found["logged_models"]["m_base"]]

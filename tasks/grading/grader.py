@@ -4,10 +4,8 @@ Tiers, each asked only what the one before left open: exact rules and values in 
 workers that can be killed. What is open after that is `ungraded`, with the reason, and never silently wrong.
 """
 
-import hashlib
 import re
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,49 +20,8 @@ from tasks.grading.reader import read
 from tasks.grading.rules import Rules, read_rules
 from tasks.grading.symbolic import Limits, Question, check_many
 from tasks.grading.values import read_number
+from tasks.grading.version import GRADER
 from tasks.grading.wording import numeral, plain_words
-
-DECIDING = (
-    *(
-        "carried",
-        "closing",
-        "equality",
-        "expression",
-        "extract",
-        "fast",
-        "grader",
-        "hostile",
-        "listing",
-        "matrices",
-        "normalise",
-    ),
-    *(
-        "reader",
-        "relations",
-        "rules",
-        "scalars",
-        "structure",
-        "symbolic",
-        "times",
-        "tokens",
-        "units",
-        "values",
-        "wording",
-        "worker",
-    ),
-)
-"""Modules that decide a verdict."""
-
-
-def _version() -> str:
-    """The grader's version, with a digest of the code that decides: an edited rule is another grader."""
-    sources = b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in DECIDING)
-    libraries = " ".join(version(name) for name in ("latex2sympy2_extended", "sympy"))
-    digest = hashlib.sha256(sources + libraries.encode()).hexdigest()[:8]
-    return f"limo-grader 0.2+{digest} (math-verify {version('math-verify')})"
-
-
-GRADER = _version()
 
 MAX_ANSWER = 2_000
 """Longest answer, in characters, that is compared otherwise than letter by letter."""

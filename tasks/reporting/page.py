@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from tasks.files import read_table
 from tasks.records.model import load_models
+from tasks.reporting.behind import behind_scores
 from tasks.reporting.examples import answered_pair, best_sample
 from tasks.reporting.figures import Series, curve, even_edges, histogram
 from tasks.reporting.numbers import (
@@ -22,7 +23,7 @@ from tasks.reporting.numbers import (
     quality,
 )
 from tasks.reporting.overlap import overlap_content
-from tasks.reporting.results import other_metrics, read_paper, results
+from tasks.reporting.results import all_scores, paper_average, read_paper, results, sampled, shared
 from tasks.reporting.template import fill
 from tasks.tracing.text import clean
 
@@ -55,12 +56,12 @@ def csv_tables(artifacts: Path) -> dict[str, pl.DataFrame]:
 
 
 def _score_rows(artifacts: Path) -> list[dict[str, Any]]:
-    return [
-        {"benchmark": line.benchmark, "arm": row["arm"]} | {key: 100 * row[key] for key in ("value", "low", "high")}
-        for line in results(artifacts)
-        for row in (line.base, line.trained)
-        if row
-    ]
+    rows = []
+    for line in behind_scores(artifacts):
+        per_cent = {name: 100 * line.score[name] for name in ("value", "low", "high")} | {"at_most": 100 * line.at_most}
+        counts = {name: getattr(line, name) for name in ("ungraded", "truncated", "no_answer", "median", "p90")}
+        rows.append({name: line.score[name] for name in ("benchmark", "arm")} | per_cent | counts)
+    return rows
 
 
 def cut(text: str | None, longest: int) -> str:
@@ -73,10 +74,15 @@ def _content(artifacts: Path) -> dict[str, Any]:
     scored, answers = quality(artifacts), lengths(artifacts)
     filters = {line.stage: line for line in funnel(artifacts)}
     models = load_models(artifacts / "base" / "models.json") | load_models(artifacts / "train" / "model.json")
+    lines = results(artifacts)
     return {
-        "results": results(artifacts),
-        "others": other_metrics(artifacts),
+        "results": lines,
+        "shared": shared(lines),
+        "behind": behind_scores(artifacts),
+        "sampled": sampled(artifacts),
+        "scores": all_scores(artifacts),
         "paper": read_paper(),
+        "paper_average": paper_average(),
         "funnel": list(filters.values()),
         "overlap": overlap_content(artifacts),
         "filters": filters,

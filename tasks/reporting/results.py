@@ -1,10 +1,11 @@
-"""The benchmark table: base and trained model with their intervals, beside the paper's numbers."""
+"""The benchmark tables: base and trained model with their intervals beside the paper's numbers, pass@k and maj@k."""
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any, NamedTuple
 
-import polars as pl
 from markupsafe import Markup
 
 from tasks.files import read_json, read_table
@@ -13,6 +14,7 @@ from tasks.reporting.figures import Interval, intervals
 
 PAPER = "paper.json"
 METRIC = "pass@1"
+AVERAGE = "average"
 BASE, V1, V3 = "Qwen2.5-32B-Instruct", "LIMO v1", "LIMO v3"
 
 
@@ -24,13 +26,33 @@ class Result(NamedTuple):
     trained: dict[str, Any] | None
     comparison: dict[str, Any] | None
     paper: dict[str, float]
-    """By column of the paper's table; empty for a benchmark that is not the paper's."""
+    """By column of the paper's table; empty for a benchmark that is not the paper's, and for the average of others than
+    its ten."""
 
     def drawing(self) -> Markup:
         """Both intervals on a scale from 0 to 100."""
         arms = {"base": self.base, "trained": self.trained}
         marks = {arm: [100 * score[key] for key in ("value", "low", "high")] for arm, score in arms.items() if score}
         return intervals(Interval(arm, *values) for arm, values in marks.items())
+
+
+class Shared(NamedTuple):
+    """Means over those benchmarks that the paper has too, in per cent: what may be held against each other."""
+
+    benchmarks: int
+    base: float | None
+    trained: float | None
+    paper: dict[str, float]
+
+
+class Sampled(NamedTuple):
+    """The scores of several samples, which are by k."""
+
+    pass_at: list[str]
+    """Metrics, in the order of k; empty where no benchmark was sampled more than once."""
+    maj_at: list[str]
+    rows: list[tuple[str, str, dict[str, dict[str, Any]]]]
+    """Benchmark, arm, and the rows of SCORE by metric."""
 
 
 def read_paper() -> dict[str, Any]:
@@ -41,25 +63,62 @@ def read_paper() -> dict[str, Any]:
 
 def results(artifacts: Path) -> list[Result]:
     """One line a benchmark, in the order of scores.parquet."""
-    scores = read_table(artifacts / "grade" / "scores.parquet", SCORE).filter(pl.col("metric") == METRIC)
+    scores = [row for row in all_scores(artifacts) if row["metric"] == METRIC]
     compared = read_json(artifacts / "grade" / "comparisons.json")
+    names = list(dict.fromkeys(row["benchmark"] for row in scores))
+    paper = _paper_rows(names)
     lines = []
-    for name in scores["benchmark"].unique(maintain_order=True):
-        arms = {row["arm"]: row for row in scores.filter(pl.col("benchmark") == name).iter_rows(named=True)}
-        lines.append(Result(name, arms.get("base"), arms.get("trained"), compared.get(name), _paper_row(name)))
+    for name in names:
+        arms = {row["arm"]: row for row in scores if row["benchmark"] == name}
+        lines.append(Result(name, arms.get("base"), arms.get("trained"), compared.get(name), paper.get(name, {})))
     return lines
 
 
-def other_metrics(artifacts: Path) -> list[dict[str, Any]]:
-    """Scores besides pass@1, such as pass@k."""
-    scores = read_table(artifacts / "grade" / "scores.parquet", SCORE)
-    return scores.filter(pl.col("metric") != METRIC).to_dicts()
+def shared(lines: list[Result]) -> Shared | None:
+    """None where no benchmark is the paper's, and where its ten are all there are: then the average has its numbers."""
+    both = [line for line in lines if line.paper]
+    if not both or any(line.benchmark == AVERAGE for line in both):
+        return None
+    paper = {name: round(mean(line.paper[name] for line in both), 1) for name in both[0].paper}
+    return Shared(len(both), _mean(line.base for line in both), _mean(line.trained for line in both), paper)
 
 
-def _paper_row(benchmark: str) -> dict[str, float]:
+def sampled(artifacts: Path) -> Sampled:
+    """pass@k and maj@k of the benchmarks that were sampled more than once."""
+    rows: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for row in all_scores(artifacts):
+        if row["benchmark"] != AVERAGE and row["samples"] > 1:
+            rows.setdefault((row["benchmark"], row["arm"]), {})[row["metric"]] = row
+    metrics = sorted({name for found in rows.values() for name in found}, key=lambda name: int(name.partition("@")[2]))
+    pass_at, maj_at = ([name for name in metrics if name.startswith(kind)] for kind in ("pass@", "maj@"))
+    return Sampled(pass_at, maj_at, [(*key, found) for key, found in rows.items()])
+
+
+def all_scores(artifacts: Path) -> list[dict[str, Any]]:
+    """The rows of scores.parquet, those of a benchmark together."""
+    rows = read_table(artifacts / "grade" / "scores.parquet", SCORE).to_dicts()
+    places = {name: place for place, name in enumerate(dict.fromkeys(row["benchmark"] for row in rows))}
+    return sorted(rows, key=lambda row: places[row["benchmark"]])
+
+
+def paper_average() -> dict[str, float]:
+    """The paper's average over its ten benchmarks, by column of its table."""
     paper = read_paper()
-    found = {_plain(name): values for name, values in paper["rows"].items() if name != "average"}.get(_plain(benchmark))
-    return dict(zip(paper["columns"], found, strict=True)) if found else {}
+    return dict(zip(paper["columns"], paper["rows"][AVERAGE], strict=True))
+
+
+def _mean(scores: Iterable[dict[str, Any] | None]) -> float | None:
+    values = [100 * score["value"] for score in scores if score is not None]
+    return mean(values) if values else None
+
+
+def _paper_rows(benchmarks: Sequence[str]) -> dict[str, dict[str, float]]:
+    """The paper's numbers for these benchmarks of ours; for their average only where they are the paper's ten."""
+    paper = read_paper()
+    known = {_plain(name): dict(zip(paper["columns"], row, strict=True)) for name, row in paper["rows"].items()}
+    if {_plain(name) for name in benchmarks} - {AVERAGE} != known.keys() - {AVERAGE}:
+        del known[AVERAGE]
+    return {name: known[_plain(name)] for name in benchmarks if _plain(name) in known}
 
 
 def _plain(name: str) -> str:

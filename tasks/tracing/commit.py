@@ -7,14 +7,15 @@ COMMIT, DIRTY = "mlflow.source.git.commit", "limo.dirty"
 
 def commit_tags() -> dict[str, str]:
     """The commit and the dirty flag as MLflow tags; empty outside a git repository or without a commit."""
-    commit = _git("rev-parse", "HEAD")
+    commit = git("rev-parse", "HEAD")
     if commit is None:
         return {}
-    changed = _git("status", "--porcelain", "--untracked-files=no")
+    changed = git("status", "--porcelain", "--untracked-files=no")
     return {COMMIT: commit, DIRTY: str(bool(changed)).lower()}
 
 
-def _git(*words: str) -> str | None:
+def git(*words: str) -> str | None:
+    """What a git command prints; None where there is no git, or the command fails."""
     try:
         asked = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
     except FileNotFoundError:

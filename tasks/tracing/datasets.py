@@ -49,9 +49,13 @@ class DataSet(NamedTuple):
 
 def file_set(name: str, path: Path, context: str) -> DataSet:
     """A whole file, known by its MD5, which is what dvc.lock calls it by."""
+    return DataSet(name, md5(path), path, pl.scan_parquet(path).select(pl.len()).collect().item(), context)
+
+
+def md5(path: Path) -> str:
+    """A file's MD5 in hexadecimal."""
     with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "md5").hexdigest()
-    return DataSet(name, digest, path, pl.scan_parquet(path).select(pl.len()).collect().item(), context)
+        return hashlib.file_digest(stream, "md5").hexdigest()
 
 
 def benchmark_sets(items: Path) -> list[DataSet]:

@@ -10,6 +10,7 @@ from tasks.errors import LimoError
 from tasks.files import read_table
 from tasks.grading.statistics import Comparison, compare
 from tasks.records.benchmark import ANSWER, ITEM, VERDICT
+from tasks.tracing.named import Tables, find_tables
 
 ARMS = ("trained", "base")
 KEPT = ("extracted", "verdict", "verdict_reason", "finish_reason", "response_id")
@@ -27,12 +28,13 @@ FLIPPED = pl.Schema(
 class Side(NamedTuple):
     """One arm of one run."""
 
-    artifacts: Path
+    name: str
     arm: str
+    tables: Tables
 
     def __str__(self) -> str:
         """As it is named on the command line."""
-        return f"{self.artifacts}:{self.arm}"
+        return f"{self.name}:{self.arm}"
 
 
 class Flips(NamedTuple):
@@ -53,18 +55,18 @@ class Flips(NamedTuple):
 
 
 def side(text: str) -> Side:
-    """A side of the command line: an artifacts folder, and after a colon the arm (trained where none is given).
+    """A side of the command line: what a run is called, and after a colon the arm (trained where none is given).
 
     Raises:
-        LimoError: the arm is none, or the folder has no verdicts.
+        LimoError: the arm is none, or no run is called so.
     """
-    folder, colon, arm = text.rpartition(":")
-    found = Side(Path(folder), arm) if colon else Side(Path(text), ARMS[0])
-    if found.arm not in ARMS:
-        raise LimoError(f"{text}: no arm `{found.arm}`; give FOLDER:trained or FOLDER:base")
-    if not (found.artifacts / "grade/verdicts.parquet").exists():
-        raise LimoError(f"{text}: no {found.artifacts}/grade/verdicts.parquet; give the artifacts folder of a run")
-    return found
+    name, colon, arm = text.rpartition(":")
+    if not colon or arm.startswith("/"):
+        # The colon of models:/NAME@ALIAS comes before no arm.
+        name, arm = text, ARMS[0]
+    if arm not in ARMS:
+        raise LimoError(f"{text}: no arm `{arm}`; give {name}:trained or {name}:base")
+    return Side(name, arm, find_tables(name))
 
 
 def flips(left: Side, right: Side, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0) -> Flips:
@@ -97,14 +99,12 @@ def flips(left: Side, right: Side, *, confidence: float = 0.95, resamples: int =
 
 
 def _graded(one: Side) -> pl.DataFrame:
-    verdicts = read_table(one.artifacts / "grade/verdicts.parquet", VERDICT).filter(pl.col("arm") == one.arm)
+    verdicts = read_table(one.tables.verdicts, VERDICT).filter(pl.col("arm") == one.arm)
     return verdicts.sort("item_id", "sample_index")
 
 
 def _other_golds(left: Side, right: Side) -> int:
-    golds = [
-        read_table(one.artifacts / "benchmarks/items.parquet", ITEM).select("item_id", "gold") for one in (left, right)
-    ]
+    golds = [read_table(one.tables.items, ITEM).select("item_id", "gold") for one in (left, right)]
     both = golds[0].join(golds[1], on="item_id", suffix="_right")
     return both.filter(pl.col("gold") != pl.col("gold_right")).height
 
@@ -120,7 +120,7 @@ def _matrix(verdicts: pl.DataFrame) -> np.ndarray[Any, np.dtype[np.int64]]:
 def _rows(changed: pl.DataFrame, left: Side, right: Side, sides: list[pl.DataFrame]) -> list[dict[str, Any]]:
     """What `Flips.table` has of each changed item."""
     better = pl.col("verdict") > pl.col("verdict_right")
-    items = _by_id(left.artifacts / "benchmarks/items.parquet", ITEM, "item_id", changed["item_id"])
+    items = _by_id(left.tables.items, ITEM, "item_id", changed["item_id"])
     rows = [
         {name: items[row["item_id"]][name] for name in ("benchmark", "item_id", "question", "gold")}
         | {"left": row["verdict"], "right": row["verdict_right"]}
@@ -131,7 +131,7 @@ def _rows(changed: pl.DataFrame, left: Side, right: Side, sides: list[pl.DataFra
         telling = graded.join(wanted, on="item_id").filter((pl.col("verdict") == "correct") == pl.col("sought"))
         first = telling.unique("item_id", keep="first", maintain_order=True)
         shown = {row["item_id"]: row for row in first.iter_rows(named=True)}
-        texts = _by_id(one.artifacts / "answer/answers.parquet", ANSWER, "response_id", first["response_id"])
+        texts = _by_id(one.tables.answers, ANSWER, "response_id", first["response_id"])
         for row in rows:
             verdict = shown[row["item_id"]]
             row |= {f"{name}_{key}": verdict[key] for key in KEPT}

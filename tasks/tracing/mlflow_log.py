@@ -17,7 +17,7 @@ from tasks.records.benchmark import SCORE
 from tasks.records.ids import content_id
 from tasks.records.model import Model, load_models
 from tasks.tracing.commit import commit_tags
-from tasks.tracing.datasets import DataSet, benchmark_sets, file_set
+from tasks.tracing.datasets import DataSet, benchmark_sets, file_set, md5
 from tasks.tracing.edges import base_model_id, trained_model
 from tasks.tracing.flat import flat_metrics, flat_params, key
 from tasks.tracing.store import connected, open_experiment, store_uri
@@ -34,7 +34,13 @@ STAGES = (
 )
 SAMPLING = ("screen", "band", "reason", "answer")
 PARENT = "parent"
-STATE, STAGE = "limo.state", "limo.stage"
+STATE, STAGE, TABLES = "limo.state", "limo.stage", "limo.tables"
+COMPARED = {
+    "verdicts": "grade/verdicts.parquet",
+    "items": "benchmarks/items.parquet",
+    "answers": "answer/answers.parquet",
+}
+"""The tables that runs are compared by. The parent's tag `TABLES` has their MD5, which DVC's cache calls them by."""
 MOST_METRICS, MOST_PARAMS = 1000, 100
 
 
@@ -86,6 +92,8 @@ def log_run(
     with connected(artifacts) as client:
         experiment_id = open_experiment(client, experiment, artifacts)
         runs = _finished(client, experiment_id, run.state()) or _log(client, experiment_id, run, edges)
+        digests = {table: md5(artifacts / path) for table, path in COMPARED.items()}
+        client.set_tag(runs[PARENT], TABLES, json.dumps(digests))
         models = log_models(client, experiment_id, runs["train"], run.models)
         logged = models[run.trained.model_id]
         version = ensure_version(client, registered, run.trained, logged, runs["train"], _version_tags(run))

@@ -97,9 +97,10 @@ def test_items_of_one_run_alone_and_other_graders_are_said(root, tmp_path, capsy
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("nowhere", "no nowhere/grade/verdicts.parquet; give the artifacts folder"), ("x:best", "no arm `best`")],
+    [("nowhere", "nowhere: no artifacts folder, git revision"), ("x:best", "no arm `best`; give x:trained or x:base")],
 )
-def test_a_run_that_is_none_is_one_line(text, message):
+def test_a_run_that_is_none_is_one_line(text, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(LimoError, match=message):
         side(text)
 

@@ -1,4 +1,5 @@
 import json
+import re
 import time
 from pathlib import Path
 
@@ -7,10 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.hostile_data import answers
+from tasks.grading import version
 from tasks.grading.extract import extract
-from tasks.grading.grader import GRADER, Key, Pair, Verdict, grade, grade_many, in_process
+from tasks.grading.grader import Key, Pair, Verdict, grade, grade_many, in_process
 from tasks.grading.rules import Rules
+from tasks.grading.version import GRADER
 
+IMPORT = re.compile(r"^from tasks\.grading\.(\w+) import", re.MULTILINE)
 HERE = Path(__file__).parent
 CASES = json.loads((HERE / "cases.json").read_text(encoding="utf-8"))
 
@@ -135,3 +139,14 @@ def test_typesetting_never_changes_a_verdict_on_numbers(gold, answer, style):
     assert grade(gold, f"\\boxed{{{style(answer)}}}").verdict == plain
     assert grade(style(gold), f"\\boxed{{{answer}}}").verdict == plain
     assert grade(gold, f"\\boxed{{{style(gold)}}}").verdict == "correct"
+
+
+def test_a_module_that_decides_is_in_the_version():
+    """What `grader` imports, directly or not, and nothing of it is left out of the digest."""
+    folder, found, new = Path(version.__file__).parent, set(), {"grader"}
+    while new:
+        found |= new
+        sources = [(folder / f"{name}.py").read_text(encoding="utf-8") for name in new]
+        imported = {name for source in sources for name in IMPORT.findall(source)}
+        new = imported - found
+    assert not found & set(version.BESIDE)

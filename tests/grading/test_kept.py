@@ -1,8 +1,9 @@
 import pytest
 
 from tasks.grading import grader
-from tasks.grading.grader import GRADER, Pair, grade_many
+from tasks.grading.grader import Pair, grade_many
 from tasks.grading.kept import Kept, Key
+from tasks.grading.version import GRADER
 
 SYMBOLIC = Pair("\\int x", "\\boxed{\\int x dx}")
 ONE, TWO = Key("a", "b", "auto"), Key("\ud800", "\n{", '{"kind":"set"}')

@@ -4,10 +4,10 @@ import polars as pl
 import pytest
 
 from tasks.errors import LimoError
-from tasks.grading.grader import GRADER
 from tasks.grading.rules import Rules
 from tasks.grading.symbolic import Limits
 from tasks.grading.table import grade_file
+from tasks.grading.version import GRADER
 
 ROWS = [
     {"gold": 7, "answer": "7.0", "meta": {"a": [1]}, "n": 1},
