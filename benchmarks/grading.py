@@ -1,39 +1,48 @@
-r"""Answers graded a second, by this project's grader and by Math-Verify, on the same responses: one core each.
+r"""This project's grader and Math-Verify on the same responses: answers a second on one core each, and how often right.
 
-    python benchmarks/grading.py [--golds FILE.jsonl ...]
-    python benchmarks/grading.py --suite FILE.jsonl ... [--misses]
+    python -m benchmarks.grading [--golds FILE.jsonl ...] [--suite FILE.jsonl ... [--misses]]
 
-Responses are a page of reasoning with the answer in `\boxed{}`: the gold as it stands, or in other typesetting, or
-another gold of the same kind (a wrong answer). No response is given twice, so neither side gains from a cache. Without
---golds the golds are made in the proportions of MATH: mostly integers, then fractions, decimals, lists, intervals and
-expressions. With it, they are the field `answer` of each file.
+Speed: responses are a page of reasoning with the answer in `\boxed{}`: the gold as it stands, or in other typesetting,
+or another gold of the same kind (a wrong answer). First no answer to a gold is given twice; then each comes from four
+different responses, as samples of an item do. The golds are made in the proportions of MATH: mostly integers, then
+fractions, decimals, lists, intervals and expressions; with --golds, those in the field `answer` of files come next.
 
-With --suite, how often either grader is right on labelled pairs: a row has `gold`, `answer` or `response`, `correct`
-(true or false) and maybe `kind`. An ungraded pair is counted apart, and is not right.
+Accuracy: on the cases of tests/grading/cases.json, and on the labelled pairs of each --suite: a row has `gold`,
+`answer` or `response`, `correct` (true or false) and maybe `kind`. An ungraded pair is counted apart, and is not right.
+
+All of it goes to benchmarks/results/grading.json.
 """
 
 import argparse
 import json
+import platform
 import random
+import tempfile
 import time
-from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from math_verify import parse, verify
 
-from benchmarks.grading_suites import measured, table
-from tasks.grading.grader import Pair, grade_many
+from benchmarks.grading_suites import Measured, measured, table
+from tasks.grading.grader import Pair, forget, grade_many
 from tasks.grading.symbolic import Limits, Question, check_many
 from tasks.grading.version import GRADER
 
 REASONING = "We set up the equation $x^2 - 5x + 6 = 0$ and check both roots in turn, so the value follows. " * 15
 
 
+REPEATS = 4
+HERE = Path(__file__).parent
+RESULT = HERE / "results/grading.json"
+CASES = HERE.parent / "tests/grading/cases.json"
+
+
 class Timing(NamedTuple):
     per_second: float
     right: float
     """Share of responses whose verdict is the one they were made for."""
+    false_positives: int
 
 
 def made_golds(generator: random.Random) -> list[str]:
@@ -72,46 +81,93 @@ def cases(golds: list[str], generator: random.Random) -> list[Case]:
     return made
 
 
+def repeated(work: list[Case], generator: random.Random) -> list[Case]:
+    """Each answer from `REPEATS` responses that differ in their words."""
+    made = [
+        Case(case.pair._replace(response=f"Attempt {number}. {case.pair.response}"), case.correct)
+        for case in work
+        for number in range(REPEATS)
+    ]
+    generator.shuffle(made)
+    return made
+
+
 def ours(work: list[Case]) -> Timing:
     limits = Limits(workers=1)
     # Start the worker before the clock: it runs for as long as the sampling does.
     check_many([Question("x+x", "2x")], limits)
     started = time.perf_counter()
-    verdicts = grade_many([case.pair for case in work], limits)
-    seconds = time.perf_counter() - started
-    print("  rules that decided:", dict(Counter(verdict.rule for verdict in verdicts).most_common()))
-    right = sum((verdict.verdict == "correct") == case.correct for verdict, case in zip(verdicts, work, strict=True))
-    return Timing(len(work) / seconds, right / len(work))
+    verdicts = [verdict.verdict == "correct" for verdict in grade_many([case.pair for case in work], limits)]
+    return timing(work, verdicts, time.perf_counter() - started)
 
 
 def math_verify(work: list[Case]) -> Timing:
     """As its documentation says: parse both, gold first."""
     parse("$1$")
     started = time.perf_counter()
-    verdicts = [verify(parse(f"${case.pair.gold}$"), parse(case.pair.response)) for case in work]
-    seconds = time.perf_counter() - started
-    right = sum(bool(verdict) == case.correct for verdict, case in zip(verdicts, work, strict=True))
-    return Timing(len(work) / seconds, right / len(work))
+    verdicts = [bool(verify(parse(f"${case.pair.gold}$"), parse(case.pair.response))) for case in work]
+    return timing(work, verdicts, time.perf_counter() - started)
+
+
+def timing(work: list[Case], verdicts: list[bool], seconds: float) -> Timing:
+    found = [(case.correct, verdict) for case, verdict in zip(work, verdicts, strict=True)]
+    right = sum(label == verdict for label, verdict in found)
+    return Timing(len(work) / seconds, right / len(work), sum(verdict and not label for label, verdict in found))
+
+
+def speed(name: str, work: list[Case]) -> dict[str, Any]:
+    """Both graders on the same responses, one after the other."""
+    fast, slow = ours(work), math_verify(work)
+    ratio = fast.per_second / slow.per_second
+    print(f"{name}: {len(work)} responses of {len(work[0].pair.response)} characters")
+    for grader, one in (("this grader", fast), ("Math-Verify", slow)):
+        print(
+            f"  {grader} {one.per_second:9,.0f} a second {one.right:6.1%} right, {one.false_positives} false positives"
+        )
+    print(f"  ratio        {ratio:9,.1f}")
+    return {
+        "responses": len(work),
+        "this_grader": fast._asdict(),
+        "math_verify": slow._asdict(),
+        "ratio": ratio,
+    }
+
+
+def own_cases(folder: Path) -> Path:
+    """The project's labelled cases as a suite; those whose verdict is to be `ungraded` are no pairs."""
+    rows = [case for case in json.loads(CASES.read_text(encoding="utf-8")) if case["verdict"] != "ungraded"]
+    path = folder / "cases.jsonl"
+    lines = [json.dumps(row | {"correct": row["verdict"] == "correct"}) for row in rows]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--golds", type=Path, nargs="*", default=[], help="JSONL files with the field `answer`")
     parser.add_argument("--suite", type=Path, nargs="*", default=[], help="JSONL files of labelled pairs")
-    parser.add_argument("--misses", action="store_true", help="with --suite: print each pair that this grader misses")
+    parser.add_argument("--misses", action="store_true", help="print each labelled pair that this grader misses")
     given = parser.parse_args()
-    if given.suite:
-        print(table([measured(path, show=given.misses) for path in given.suite]))
-        return
-    paths = given.golds
     generator = random.Random(0)
-    work = cases(read_golds(paths) if paths else made_golds(generator), generator)
-    print(f"{len(work)} responses of {len(work[0].pair.response)} characters, each different; {GRADER}")
-    fast = ours(work)
-    slow = math_verify(work)
-    print(f"  this grader  {fast.per_second:9,.0f} answers/s   {fast.right:6.1%} as made")
-    print(f"  Math-Verify  {slow.per_second:9,.0f} answers/s   {slow.right:6.1%} as made")
-    print(f"  ratio        {fast.per_second / slow.per_second:9,.1f}")
+    golds = {"made golds": made_golds(generator)} | ({"golds of files": read_golds(given.golds)} if given.golds else {})
+    speeds: dict[str, Any] = {}
+    for name, each in golds.items():
+        work = cases(each, generator)
+        speeds[f"{name}, each answer once"] = speed(f"{name}, each answer once", work)
+        # What was just graded is remembered: the next run starts from nothing.
+        forget()
+        speeds[f"{name}, repeated"] = speed(f"{name}, each answer {REPEATS} times", repeated(work, generator))
+        forget()
+    with tempfile.TemporaryDirectory() as folder:
+        suites = [measured(path, show=given.misses) for path in (own_cases(Path(folder)), *given.suite)]
+    print(table(suites))
+    accuracy = {suite.name: told(suite) for suite in suites}
+    found = {"grader": GRADER, "machine": platform.processor(), "speed": speeds, "accuracy": accuracy}
+    RESULT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def told(suite: Measured) -> dict[str, Any]:
+    return {"pairs": suite.pairs, "this_grader": suite.ours._asdict(), "math_verify": suite.theirs._asdict()}
 
 
 if __name__ == "__main__":

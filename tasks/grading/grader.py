@@ -201,6 +201,11 @@ def _symbolic(key: Key, outcome: str) -> Verdict:
     return Verdict("ungraded", key.answer, "none", outcome)
 
 
+def forget() -> None:
+    """Drop all that was remembered, so that a measurement starts from nothing."""
+    _cache.clear()
+
+
 def _remember(graded: dict[Key, Verdict]) -> None:
     """Keep the verdicts; the cache is dropped whole when full. A timeout may pass on a quieter machine: not kept."""
     if len(_cache) > CACHED:
