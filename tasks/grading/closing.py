@@ -42,7 +42,10 @@ def concluded(closing: str) -> str:
     text = COURTESY.sub("", closing[-LAST_CHARS:].rstrip()).rstrip()
     text = COURTESY.sub("", text).rstrip().rpartition("\n\n")[2].replace("\n", " ")
     sentences = [sentence for sentence in SENTENCE.split(text) if sentence.strip()]
-    last = sentences[-1] if sentences else ""
+    last = sentences[-1].strip() if sentences else ""
+    whole = VALUE.fullmatch(last)
+    if whole:
+        return _content(whole)
     if not CONCLUDING.search(last) or DOUBTFUL.search(last):
         return ""
     values = list(VALUE.finditer(last))

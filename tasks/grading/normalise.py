@@ -60,16 +60,17 @@ REPLACED_WORDS = {
     **dict.fromkeys(("big", "Big", "bigl", "bigr", "Bigl", "Bigr"), ""),
     **dict.fromkeys(("textbf", "textit", "textrm", "textnormal", "mbox", "mathbf", "mathit", "operatorname"), "\\text"),
 }
-COMMAND = re.compile(r"\\(?:left|right)\s*\.|\\q?quad|\\[a-zA-Z]+|\\[\\$%!,;: ()]| ?\{ ?, ?\}|[$~]")
+COMMAND = re.compile(r"\\(?:left|right)\s*\.|\\q?quad|\\[a-zA-Z]+|\\[\\$%!,;: ()]|,\\! *| ?\{ ?, ?\}|[$~]")
 DOUBLED = re.compile(r"\\\\(?=[a-zA-Z])")
 PROGRAMMED = re.compile(r"(?<=[\w)}\]])\*\*(?=[\w({-])|<=|>=|(?<= )!=")
 FROM_PROGRAMS = {"**": "^", "<=": "\\le ", ">=": "\\ge ", "!=": "\\ne "}
 SPACED = re.compile(r"(?<![0-9.,/])[0-9]{1,3}(?: [0-9]{3})+(?![0-9/])")
 MONEY = re.compile(r"(-?)(?:\\\$|(?:US)?\$(?!.*\$)) ?([0-9][0-9,.]*)")
-WORDED = re.compile(r"(?<=[0-9]) ?(?:\\text ?\{ ?)?(thousand|million|billion|percent|pct)\b(?: ?\})?")
+WORDED = re.compile(r"(?<=[0-9]) ?(?:\\text ?\{ ?)?(dozen|thousand|million|billion|percent|pct)\b(?: ?\})?")
 SIGNS = {
     "percent": "%",
     "pct": "%",
+    "dozen": "\\times 12",
     "thousand": "\\times 10^{3}",
     "million": "\\times 10^{6}",
     "billion": "\\times 10^{9}",
@@ -83,6 +84,12 @@ LOST_BACKSLASH = re.compile(r"(?<![A-Za-z\\])(frac|sqrt)(?=\{)")
 CONJUNCTION = re.compile(r",? ?(?:\\text ?\{ ?(?:and|or) ?\}|\b(?:and|or)\b|或者|或|以及|和) ?")
 LONE_BRACES = re.compile(r"([\^_]) ?\{ ?(\w|\\circ) ?\}")
 TEXT = re.compile(r"\\(?:text|mathrm) ?\{([^{}]*)\}")
+LISTED = re.compile(r"(?<=[0-9]), (?=[0-9]{3}(?![0-9]))")
+"""A comma and a space part a list, `12, 345`; without the space it may be of thousands."""
+E_NOTATION = re.compile(r"(?<=[0-9])[eE]\+?(-?[0-9]{1,3})(?![\w.])")
+REPEATING = re.compile(r"([0-9]*)\.([0-9]*)\\(?:overline|bar|dot) ?\{ ?([0-9]{1,9}) ?\}")
+SYSTEM = re.compile(r"(?:\\begin ?\{cases\}|\\\{ ?\\begin ?\{array\} ?\{[lcr]+\})([^&]*?)\\end ?\{(?:cases|array)\}")
+"""Equations under each other."""
 SPACE_AROUND = re.compile(r"(?<!\d) | (?!\d)")
 UNIT = re.compile(
     r"^(?P<body>.*[\d}%)π]|.*\\pi) ?(?:\\(?:text|mathrm) ?\{(?P<text>[^{}]+)\}"
@@ -119,13 +126,18 @@ def tidy(text: str) -> str:
     text = LOST_BACKSLASH.sub(r"\\\1", ROMAN.sub(r"\\text", text))
     text = SHORT_ROOT.sub(r"\\sqrt\1{\2}", SHORT_FRACTION.sub(_full_fraction, text))
     text = WORDED.sub(lambda found: SIGNS[found[1]], CONJUNCTION.sub(",", text))
+    text = E_NOTATION.sub(r"\\times 10^{\1}", text)
+    if "." in text and "\\" in text:
+        text = REPEATING.sub(_fraction_of_repeating, text)
+    if "\\begin" in text:
+        text = SYSTEM.sub(lambda found: ", ".join(filter(str.strip, found[1].split("\\\\"))), text)
     text = SPACED.sub(lambda found: found[0].replace(" ", ""), text)
     return _strip_ends(APPROXIMATELY.sub("", text))
 
 
 def squeeze(tidied: str) -> str:
     """The string that is compared letter by letter."""
-    return _strip_ends(SPACE_AROUND.sub("", plain(tidied)))
+    return _strip_ends(SPACE_AROUND.sub("", LISTED.sub(";", plain(tidied))))
 
 
 def plain(tidied: str) -> str:
@@ -162,9 +174,18 @@ def _replace(match: re.Match[str]) -> str:
     command = match[0]
     if command.endswith("."):
         return ""
-    if command.endswith("}"):
+    if "," in command and command != "\\,":
         return ","
     return REPLACED[command] if command in REPLACED else REPLACED_WORDS.get(command[1:], command)
+
+
+def _fraction_of_repeating(match: re.Match[str]) -> str:
+    r"""`\frac{7}{30}` of `0.2\overline{3}`."""
+    whole, first, again = match.groups()
+    ending = 10 ** len(first)
+    repeated = ending * (10 ** len(again) - 1)
+    top = int(whole + first or "0") * (10 ** len(again) - 1) + int(again)
+    return f"\\frac{{{top}}}{{{repeated}}}"
 
 
 def _full_fraction(match: re.Match[str]) -> str:

@@ -21,6 +21,7 @@ SAME = {word: meaning for meaning, words in ALIKE.items() for word in words.spli
 """Words that say the same."""
 
 FILLING = re.compile(r"^(?:the|an?|it is|there (?:is|are)|answer is)\b ?|^on (?=[A-Z])", re.IGNORECASE)
+IN_TEXT = re.compile(r"\\text ?\{ ?([A-Za-z]+) ?\}")
 NEGATION = re.compile(r"^(?:(?:not|non|un|in)(?=...)|[不非](?=.))")
 WORD = re.compile(r"[a-z0-9]+")
 SPACES = re.compile(r"[\s.。,，;；:：'\"!?()（）]+")
@@ -32,7 +33,8 @@ NUMERIC = frozenset("0123456789+-./%\\{}^ abcdefghijklmnopqrstuvwxyz")
 
 def numeral(text: str) -> str:
     """The digits of a number in words; any other text as it is."""
-    plain = SAME.get(text.casefold(), "")
+    wrapped = IN_TEXT.fullmatch(text)
+    plain = SAME.get((wrapped[1] if wrapped else text).casefold(), "")
     return plain if plain.isdecimal() else text
 
 
