@@ -60,7 +60,9 @@ REPLACED_WORDS = {
     **dict.fromkeys(("big", "Big", "bigl", "bigr", "Bigl", "Bigr"), ""),
     **dict.fromkeys(("textbf", "textit", "textrm", "textnormal", "mbox", "mathbf", "mathit", "operatorname"), "\\text"),
 }
-COMMAND = re.compile(r"\\(?:left|right)\s*\.|\\q?quad|\\[a-zA-Z]+|\\[\\$%!,;: ()]|,\\! *| ?\{ ?, ?\}|[$~]")
+COMMAND = re.compile(r"\\(?:left|right)\s*\.|\\q?quad|\\[a-zA-Z]+|\\[\\$%!,;: ()]|[$~]")
+THOUSANDS = re.compile(r",\\! *| ?\{ ?, ?\}")
+UNUSUAL = re.compile(r"[0-9] ?(?:\\text ?\{ ?)?[tmbpdeE]|[0-9] [0-9]|\.[0-9]*\\|\\begin")
 DOUBLED = re.compile(r"\\\\(?=[a-zA-Z])")
 PROGRAMMED = re.compile(r"(?<=[\w)}\]])\*\*(?=[\w({-])|<=|>=|(?<= )!=")
 FROM_PROGRAMS = {"**": "^", "<=": "\\le ", ">=": "\\ge ", "!=": "\\ne "}
@@ -113,26 +115,37 @@ class Quantity(NamedTuple):
 
 def tidy(text: str) -> str:
     r"""Typesetting commands gone, one spelling per operator; `\text{...}` kept."""
-    if not text.isascii():
+    if not (text.isascii() and text.isprintable()):
         text = RAISED.sub(lambda found: f"^{{{found[0].translate(SUPERSCRIPTS)}}}", text)
         text = LOWERED.sub(lambda found: f"_{{{found[0].translate(SUBSCRIPTS)}}}", text)
-    text = text.translate(CHARACTERS)
+        text = text.translate(CHARACTERS)
+    text = COMMAND.sub(_replace, _from_elsewhere(text))
+    text = ROMAN_LETTER.sub(r"\1", " ".join(text.split()))
+    text = LOST_BACKSLASH.sub(r"\\\1", ROMAN.sub(r"\\text", text))
+    text = SHORT_ROOT.sub(r"\\sqrt\1{\2}", SHORT_FRACTION.sub(_full_fraction, text))
+    text = CONJUNCTION.sub(",", text)
+    return _strip_ends(APPROXIMATELY.sub("", _unusual(text) if UNUSUAL.search(text) else text))
+
+
+def _from_elsewhere(text: str) -> str:
+    """What is no LaTeX, or escaped twice: `x**2 >= 4`, `$5`, `1{,}000`."""
     if "$" in text and (money := MONEY.fullmatch(text.strip())):
         text = f"{money[1]}{money[2]}\\text{{ dollars}}"
     if "\\\\" in text and "\\begin" not in text:
         text = DOUBLED.sub(r"\\", text)
-    text = COMMAND.sub(_replace, PROGRAMMED.sub(lambda found: FROM_PROGRAMS[found[0]], text))
-    text = ROMAN_LETTER.sub(r"\1", " ".join(text.split()))
-    text = LOST_BACKSLASH.sub(r"\\\1", ROMAN.sub(r"\\text", text))
-    text = SHORT_ROOT.sub(r"\\sqrt\1{\2}", SHORT_FRACTION.sub(_full_fraction, text))
-    text = WORDED.sub(lambda found: SIGNS[found[1]], CONJUNCTION.sub(",", text))
-    text = E_NOTATION.sub(r"\\times 10^{\1}", text)
-    if "." in text and "\\" in text:
-        text = REPEATING.sub(_fraction_of_repeating, text)
-    if "\\begin" in text:
-        text = SYSTEM.sub(lambda found: ", ".join(filter(str.strip, found[1].split("\\\\"))), text)
-    text = SPACED.sub(lambda found: found[0].replace(" ", ""), text)
-    return _strip_ends(APPROXIMATELY.sub("", text))
+    if "," in text:
+        text = THOUSANDS.sub(",", text)
+    if "**" in text or "=" in text:
+        text = PROGRAMMED.sub(lambda found: FROM_PROGRAMS[found[0]], text)
+    return text
+
+
+def _unusual(text: str) -> str:
+    """Numbers with words, exponents, spaces or repeating digits in them; equations under each other."""
+    text = WORDED.sub(lambda found: SIGNS[found[1]], text)
+    text = REPEATING.sub(_fraction_of_repeating, E_NOTATION.sub(r"\\times 10^{\1}", text))
+    text = SYSTEM.sub(lambda found: ", ".join(filter(str.strip, found[1].split("\\\\"))), text)
+    return SPACED.sub(lambda found: found[0].replace(" ", ""), text)
 
 
 def squeeze(tidied: str) -> str:
@@ -174,8 +187,6 @@ def _replace(match: re.Match[str]) -> str:
     command = match[0]
     if command.endswith("."):
         return ""
-    if "," in command and command != "\\,":
-        return ","
     return REPLACED[command] if command in REPLACED else REPLACED_WORDS.get(command[1:], command)
 
 

@@ -100,7 +100,8 @@ def _equations(gold: list[str], answer: list[str]) -> bool | None:
         equal = scalars(gold[1], answer[1])
         if gold[0] == answer[0] or (equal and {gold[0], answer[0]} in SAME_NAMES):
             return equal
-        if equal is False and (is_constant(gold[1]) or is_constant(answer[1])):
+        # y = x/2 may be solved for x, as x = 2y.
+        if equal is False and not (_names(gold[1], answer[0]) or _names(answer[1], gold[0])):
             return False
     parsed = [read(side) for side in (*gold, *answer)]
     if not all(parsed):
@@ -112,6 +113,11 @@ def _equations(gold: list[str], answer: list[str]) -> bool | None:
     if ratios[0] is None:
         return None
     return True if all(ratio is not None and equal_values(ratios[0], ratio) for ratio in ratios[1:]) else None
+
+
+def _names(text: str, name: str) -> bool:
+    parsed = read(text)
+    return parsed is not None and name in parsed.names
 
 
 def _inequalities(left: Chain, right: Chain) -> bool | None:
