@@ -46,7 +46,7 @@ UNDECIDED = Decision(None, "none")
 
 def decide(gold: str, answer: str) -> Decision:
     """Compare two squeezed answers under the rules for `auto`."""
-    if gold == answer or (";" in gold + answer and gold.replace(";", ",") == answer.replace(";", ",")):
+    if gold == answer or (";" in gold and gold.replace(";", ",") == answer.replace(";", ",")):
         return Decision(bool(gold), "string")
     if COMMA_DECIMAL.fullmatch(answer) and answer.replace(",", ".") == gold:
         return Decision(True, "number")

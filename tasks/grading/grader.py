@@ -143,6 +143,8 @@ def final_answer(pair: Pair) -> Extracted:
     if not pair.bare:
         return extract(pair.response, read_rules(pair.rules))
     answer = PREFIX.sub("", pair.response.strip(), count=1)
+    if answer.startswith("**") and answer.endswith("**"):
+        answer = answer.strip("* ")
     if "\\boxed" in answer or "\\fbox" in answer:
         return extract(answer, read_rules(pair.rules))
     return Extracted(answer) if answer else Extracted(None, "no_answer")

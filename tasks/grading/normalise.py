@@ -67,7 +67,8 @@ DOUBLED = re.compile(r"\\\\(?=[a-zA-Z])")
 PROGRAMMED = re.compile(r"(?<=[\w)}\]])\*\*(?=[\w({-])|<=|>=|(?<= )!=")
 FROM_PROGRAMS = {"**": "^", "<=": "\\le ", ">=": "\\ge ", "!=": "\\ne "}
 SPACED = re.compile(r"(?<![0-9.,/])[0-9]{1,3}(?: [0-9]{3})+(?![0-9/])")
-MONEY = re.compile(r"(-?)(?:\\\$|(?:US)?\$(?!.*\$)) ?([0-9][0-9,.]*)")
+MONEY = re.compile(r"(-?)(\\\$|(?:US)?\$(?!.*\$)|[£€¥]) ?([0-9][0-9,.]*)|(-?[0-9][0-9,.]*) ?([£€¥])")
+CURRENCIES = {"£": "gbp", "€": "euro", "¥": "yuan"}
 WORDED = re.compile(r"(?<=[0-9]) ?(?:\\text ?\{ ?)?(dozen|thousand|million|billion|percent|pct)\b(?: ?\})?")
 SIGNS = {
     "percent": "%",
@@ -129,8 +130,9 @@ def tidy(text: str) -> str:
 
 def _from_elsewhere(text: str) -> str:
     """What is no LaTeX, or escaped twice: `x**2 >= 4`, `$5`, `1{,}000`."""
-    if "$" in text and (money := MONEY.fullmatch(text.strip())):
-        text = f"{money[1]}{money[2]}\\text{{ dollars}}"
+    if (text.count("$") == 1 or not text.isascii()) and (money := MONEY.fullmatch(text.strip())):
+        sign, amount = (money[2], money[1] + money[3]) if money[2] else (money[5], money[4])
+        text = f"{amount}\\text{{ {CURRENCIES.get(sign, 'dollar')}}}"
     if "\\\\" in text and "\\begin" not in text:
         text = DOUBLED.sub(r"\\", text)
     if "," in text:
@@ -150,14 +152,16 @@ def _unusual(text: str) -> str:
 
 def squeeze(tidied: str) -> str:
     """The string that is compared letter by letter."""
-    return _strip_ends(SPACE_AROUND.sub("", LISTED.sub(";", plain(tidied))))
+    text = plain(tidied)
+    text = LISTED.sub(";", text) if ", " in text else text
+    return _strip_ends(SPACE_AROUND.sub("", text) if " " in text else text)
 
 
 def plain(tidied: str) -> str:
     r"""Without `\text{}` and braces around one sign; words keep their spaces."""
     while tidied.startswith("\\text{") and closing_brace(tidied, len("\\text")) == len(tidied) - 1:
         tidied = tidied[len("\\text{") : -1]
-    text = LONE_BRACES.sub(r"\1\2", TEXT.sub(r"\1", tidied))
+    text = LONE_BRACES.sub(r"\1\2", TEXT.sub(r"\1", tidied)) if "{" in tidied else tidied
     return " ".join(text.split())
 
 

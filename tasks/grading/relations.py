@@ -76,7 +76,10 @@ def _has_result(named: Chain) -> bool:
     first, last = read(named.sides[0]), read(named.sides[-1])
     if len(named.signs) > 1 or first is None or last is None:
         return True
-    return not last.names > first.names and not any(name.islower() for name in first.names)
+    if last.names > first.names:
+        return False
+    variables = [name for name in first.names if len(name) == 1 and name.islower()]
+    return len(variables) < 2 and not (variables and named.sides[-1] == "0")
 
 
 def _unnamed(named: Chain, other: str, *, of_gold: bool) -> bool | None:

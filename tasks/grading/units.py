@@ -15,6 +15,8 @@ SIZES = {
     "months": "month=1 year=12",
     "volume": "ml=0.001 l=1 gallon=3.785411784",
     "dollars": "cent=0.01 dollar=1",
+    "euros": "euro=1",
+    "sterling": "gbp=1",
     "yuan": "角=0.1 yuan=1",
     "angle": "degree=1",
     "radians": "radian=1",
