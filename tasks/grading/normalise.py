@@ -62,7 +62,13 @@ REPLACED_WORDS = {
 }
 COMMAND = re.compile(r"\\(?:left|right)\s*\.|\\q?quad|\\[a-zA-Z]+|\\[\\$%!,;: ()]|[$~]")
 THOUSANDS = re.compile(r",\\! *| ?\{ ?, ?\}")
-UNUSUAL = re.compile(r"[0-9] ?(?:\\text ?\{ ?)?[tmbpdeE]|[0-9] [0-9]|\.[0-9]*\\|\\begin")
+QUANTITY = re.compile(r"\\text ?\{ ?([0-9][^{}]*)\}")
+ORDINAL = re.compile(r"(?<=[A-Za-z] )([0-9]+)(?:st|nd|rd|th)\b")
+RATIO = re.compile(r"[0-9]+(?: to [0-9]+)+")
+ANY_INTEGER = re.compile(r"(?<=.), ?\(? ?[a-z] ?\\in ?(?:\\mathbb ?\{ ?[ZN] ?\}|[ZN])(?:_?\^?[+*])?\)?$")
+UNUSUAL = re.compile(
+    r"[0-9] ?(?:\\text ?\{ ?)?[tmbpdeE]|[0-9](?:st|nd|rd)|\\in ?(?:\\math|[ZN])|[0-9] [0-9]|\.[0-9]*\\|\\begin"
+)
 DOUBLED = re.compile(r"\\\\(?=[a-zA-Z])")
 PROGRAMMED = re.compile(r"(?<=[\w)}\]])\*\*(?=[\w({-])|<=|>=|(?<= )!=")
 FROM_PROGRAMS = {"**": "^", "<=": "\\le ", ">=": "\\ge ", "!=": "\\ne "}
@@ -125,6 +131,8 @@ def tidy(text: str) -> str:
     text = LOST_BACKSLASH.sub(r"\\\1", ROMAN.sub(r"\\text", text))
     text = SHORT_ROOT.sub(r"\\sqrt\1{\2}", SHORT_FRACTION.sub(_full_fraction, text))
     text = CONJUNCTION.sub(",", text)
+    if text.startswith("\\text{") and (quantity := QUANTITY.fullmatch(text)):
+        text = quantity[1]
     return _strip_ends(APPROXIMATELY.sub("", _unusual(text) if UNUSUAL.search(text) else text))
 
 
@@ -144,8 +152,10 @@ def _from_elsewhere(text: str) -> str:
 
 def _unusual(text: str) -> str:
     """Numbers with words, exponents, spaces or repeating digits in them; equations under each other."""
-    text = WORDED.sub(lambda found: SIGNS[found[1]], text)
+    text = WORDED.sub(lambda found: SIGNS[found[1]], ORDINAL.sub(r"\1", text))
+    text = text.replace(" to ", ":") if RATIO.fullmatch(text) else text
     text = REPEATING.sub(_fraction_of_repeating, E_NOTATION.sub(r"\\times 10^{\1}", text))
+    text = ANY_INTEGER.sub("", text)
     text = SYSTEM.sub(lambda found: ", ".join(filter(str.strip, found[1].split("\\\\"))), text)
     return SPACED.sub(lambda found: found[0].replace(" ", ""), text)
 
@@ -192,6 +202,11 @@ def _replace(match: re.Match[str]) -> str:
     if command.endswith("."):
         return ""
     return REPLACED[command] if command in REPLACED else REPLACED_WORDS.get(command[1:], command)
+
+
+def without_bar(text: str) -> str:
+    r"""`0.13` of `0.\overline{13}`, which is another number."""
+    return REPEATING.sub(r"\1.\2\3", text).strip("$ ")
 
 
 def _fraction_of_repeating(match: re.Match[str]) -> str:
