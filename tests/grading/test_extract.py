@@ -84,6 +84,11 @@ def test_a_bare_letter_or_bold_words_on_the_last_line_count_where_the_rules_allo
         "####" * 200_000,
         "7 " * 400_000 + "\\boxed{7",
         "\\" * 1_000_000,
+        "\\boxed{1}, " * 100_000,
+        "\\boxed{" + " " * 400 + "\\text{ and " * 100_000 + "\\boxed{7}",
+        "so it is $" + "$" * 1_000_000,
+        "\\boxed{1} final answer is" * 40_000,
+        "so it is \\(" * 100_000,
     ],
     ids=lambda text: repr(text[:12]),
 )
