@@ -20,9 +20,12 @@ DOUBTFUL = re.compile(
 )
 COURTESY = re.compile(r"I hope it is correct\W*$|<\|[a-z_]+\|>\w*\s*$|Let me know[^.]*\.?\s*$")
 SENTENCE = re.compile(r"(?<=[.。!！?？])\s+|。")
-NUMBER = r"(?<![\w.])[-−+]?[£€¥]?[0-9][0-9,]*(?:\.[0-9]+)?(?:/[0-9]+)?(?:\\?%)?"
+NUMBER = r"(?<![A-Za-z0-9_.])[-−+]?[£€¥]?[0-9][0-9,]*(?:\.[0-9]+)?(?:/[0-9]+)?(?:\\?%)?"
 VALUE = re.compile(rf"\$\$(.+?)\$\$|\$(.+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]|({NUMBER})")
 ANNOUNCED = re.compile(r"final answer(?: is|:)[: *]*(?=[-$\\(\d])", re.IGNORECASE)
+MORE = re.compile(r"\s*(?:,|and|or)\s*[$\\0-9]")
+TERM_BEFORE = re.compile(r"[-+*/^_×·(\[{<>]\s*$")
+NUMBER_ENDS = re.compile(r"\s*(?:$|[.。,;!*°€£¥)]|m[²³]|[a-z]{2}|[\u4e00-\u9fff]|\^?\\circ|\\?%|\\text)")
 SUBJECT = re.compile(r"(?:the|there|it|they|its|this|so)\b.* (?:is|are|equals) +(?=[-$\\(\[\d.])", re.IGNORECASE)
 OPENING_LETTER = re.compile(r"\(?([A-J])\)?(?:[.,:。，：)]|不|$)")
 CHOSEN_LETTER = re.compile(r"(?:is|it's|choose|pick|select|option|choice|选|answer:) *\(?([A-J])\b", re.IGNORECASE)
@@ -34,7 +37,7 @@ def announced(after: str) -> str:
     if not found or "\\boxed" in after:
         return ""
     value = VALUE.match(after[-LAST_CHARS:], found[-1].end())
-    return _content(value) if value else ""
+    return _content(value) if value and _is_whole(value) else ""
 
 
 def concluded(closing: str) -> str:
@@ -42,18 +45,21 @@ def concluded(closing: str) -> str:
     text = COURTESY.sub("", closing[-LAST_CHARS:].rstrip()).rstrip()
     text = COURTESY.sub("", text).rstrip().rpartition("\n\n")[2].replace("\n", " ")
     sentences = [sentence for sentence in SENTENCE.split(text) if sentence.strip()]
-    last = sentences[-1] if sentences else ""
+    last = sentences[-1].strip() if sentences else ""
+    whole = VALUE.fullmatch(last)
+    if whole:
+        return _content(whole)
     if not CONCLUDING.search(last) or DOUBTFUL.search(last):
         return ""
     values = list(VALUE.finditer(last))
-    return _content(values[-1]) if values else ""
+    return _content(values[-1]) if values and _is_whole(values[-1]) else ""
 
 
 def stated(sentence: str) -> str:
     """What a sentence says its subject is: `120` of `The volume of the box is 120`; any other words as they are."""
     subject = SUBJECT.match(sentence.strip())
     value = VALUE.match(sentence.strip(), subject.end()) if subject else None
-    return _content(value) if value else sentence
+    return _content(value) if value and _is_whole(value) else sentence
 
 
 def opening_letter(closing: str) -> str:
@@ -61,6 +67,15 @@ def opening_letter(closing: str) -> str:
     first = OPENING_LETTER.match(closing.strip())
     chosen = CHOSEN_LETTER.findall(closing.strip().rpartition("\n")[2])
     return first[1] if first else chosen[-1].upper() if chosen else ""
+
+
+def _is_whole(value: re.Match[str]) -> bool:
+    """Whether no term stands before or after it: not the `3` of `3x + 2`, nor the first of two answers."""
+    before, after = value.string[: value.start()], value.string[value.end() :]
+    if MORE.match(after):
+        return False
+    number = value.group(value.lastindex or 0) == value[0]
+    return not number or (TERM_BEFORE.search(before) is None and NUMBER_ENDS.match(after) is not None)
 
 
 def _content(value: re.Match[str]) -> str:

@@ -36,6 +36,9 @@ def equal(rules: Rules, gold: str, answer: str) -> Open:
     if rules.kind == "choice":
         chosen = choice(plain_gold, plain_answer)
         return Open(chosen if chosen.correct is not None else choice(plain(gold), plain(answer)), "not_a_choice")
+    if plain_gold.isalpha() and plain_words(plain_gold) in ("yes", "no"):
+        answer = leading_word(answer)
+        plain_answer = squeeze(answer)
     decision = _exactly(rules, plain_gold, plain_answer)
     if rules.tolerance is not None and not decision.correct:
         near = _near(plain_gold, plain_answer, rules.tolerance)
@@ -68,7 +71,7 @@ def _near(gold: str, answer: str, tolerance: float) -> Decision:
 
 
 def _without_units(rules: Rules, gold: str, answer: str) -> Open:
-    clock = same_time(plain(gold), plain(answer))
+    clock = same_time(plain(gold), plain(answer)) if ":" in gold and ":" in answer else None
     if clock is not None:
         return Open(Decision(clock, "time"))
     left, right = _quantities(gold, answer)
@@ -113,8 +116,6 @@ def _other_units(gold: Quantity, answer: Quantity) -> Open:
 
 def _worded(rules: Rules, gold: str, answer: str) -> Open:
     """Answers in words: the same, plainly others, a word against a number; or open."""
-    if rules.kind != "text":
-        answer = leading_word(answer) if plain_words(gold) in ("yes", "no") else answer
     decision = words(plain_words(gold), plain_words(answer))
     if decision.correct and (
         rules.kind == "text" or plain_words(gold) in ALIKE or (PROSE.search(gold) and "\\" not in gold + answer)

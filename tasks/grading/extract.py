@@ -22,7 +22,7 @@ OPTION_LINE = re.compile(r"\**(?:(?:option|choice|选项?) ?)?\(?([A-J])\)?[.)�
 BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 MATHS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"))
 BETWEEN_BOXES = re.compile(
-    r"[ $]*(?:,|;|、|\\text ?\{[ ,]*(?:and|or)[ ,]*\}|\band\b|\bor\b|和|或|\\q?quad|\\[()\[\],;]|[ $])*"
+    r"(?:,|;|、|\\text ?\{[ ,]*(?:and|or)[ ,]*\}|\band\b|\bor\b|和|或|\\q?quad|\\[()\[\],;]|[ $])*"
 )
 MAX_BOXES, MAX_BOX_CHARS = 20, 500
 DEFAULT = Rules()

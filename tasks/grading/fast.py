@@ -21,6 +21,8 @@ CHOSEN = re.compile(
     r"|\(?([a-j])\)?",
     re.IGNORECASE,
 )
+COMMA_DECIMAL = re.compile(r"-?[0-9]+,(?:[0-9]{1,2}|[0-9]{4,})")
+"""A decimal as continental Europe writes it, where the gold has a point."""
 LONE_LETTER = re.compile(r"(?<![A-Za-z\\'])([B-HJ]|A(?! [a-z]))(?![A-Za-z'(^_=+*/-])")
 NEGATED = re.compile(r"\bnot?\b|n't|不|非|[0-9=+\\]", re.IGNORECASE)
 OPTIONS = re.compile(rf"\(?[{LETTERS}](?:(?:,|\)\(| )?[{LETTERS}])*\)?\.?")
@@ -44,8 +46,10 @@ UNDECIDED = Decision(None, "none")
 
 def decide(gold: str, answer: str) -> Decision:
     """Compare two squeezed answers under the rules for `auto`."""
-    if gold == answer:
+    if gold == answer or (";" in gold and gold.replace(";", ",") == answer.replace(";", ",")):
         return Decision(bool(gold), "string")
+    if COMMA_DECIMAL.fullmatch(answer) and answer.replace(",", ".") == gold:
+        return Decision(True, "number")
     for rule in (_numbers, _based, _options, _lists):
         decision = rule(gold, answer)
         if decision.rule != "none":
@@ -120,7 +124,7 @@ def _numbers(gold: str, answer: str) -> Decision:
     if left is None or right is None:
         return UNDECIDED
     if left.percent != right.percent:
-        return _one_percent(left, right)
+        return Decision(False, "percent") if "circ" in gold + answer else _one_percent(left, right)
     if left.value == right.value:
         return Decision(True, "number")
     if (left.grouped or right.grouped) and not (left.exact and right.exact):

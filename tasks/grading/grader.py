@@ -15,7 +15,7 @@ from tasks.grading.extract import Extracted, extract
 from tasks.grading.fast import Decision, option_letters, unnamed
 from tasks.grading.hostile import is_code, refusal
 from tasks.grading.kept import Kept, Key
-from tasks.grading.normalise import split_unit, squeeze, tidy
+from tasks.grading.normalise import split_unit, squeeze, tidy, without_bar
 from tasks.grading.reader import read
 from tasks.grading.rules import Rules, read_rules
 from tasks.grading.symbolic import Limits, Question, check_many
@@ -104,6 +104,8 @@ def final_answer(pair: Pair) -> Extracted:
     if not pair.bare:
         return extract(pair.response, read_rules(pair.rules))
     answer = PREFIX.sub("", pair.response.strip(), count=1)
+    if answer.startswith("**") and answer.endswith("**"):
+        answer = answer.strip("* ")
     if "\\boxed" in answer or "\\fbox" in answer:
         return extract(answer, read_rules(pair.rules))
     return Extracted(answer) if answer else Extracted(None, "no_answer")
@@ -167,6 +169,8 @@ def in_process(key: Key) -> Verdict | Question:
         return _overlong(key)
     rules = read_rules(key.rules)
     gold, answer = unnamed(numeral(tidy(_unboxed(key.gold))), numeral(tidy(key.answer)))
+    if "." in key.gold and "\\" in key.gold and key.answer.strip("$ ") == without_bar(key.gold) != key.gold.strip("$ "):
+        return Verdict("incorrect", key.answer, "number", None)
     if rules.required and (lacking := lacks(key.gold, key.answer, rules.required)):
         return Verdict("incorrect", key.answer, lacking, f"without_{lacking}")
     decision, reason = equal(rules, gold, answer)

@@ -27,13 +27,24 @@ def listed(text: str) -> Listed:
 
 
 def split(text: str) -> list[str]:
-    """Split at the commas and semicolons outside all brackets; not at all where brackets do not match."""
+    """Split at the commas and semicolons outside all brackets; not at all where brackets do not match.
+
+    Where both stand there, the semicolons part and the commas make a tuple: `1,2;3,4` is `(1,2),(3,4)`.
+    """
+    if ";" in text and "," in text:
+        groups = _split(text, ";")
+        if len(groups) > 1 and any(len(_split(group, ",")) > 1 for group in groups):
+            return [f"({group})" if len(_split(group, ",")) > 1 else group for group in groups]
+    return _split(text, ",;")
+
+
+def _split(text: str, separators: str) -> list[str]:
     parts, depth, start = [], 0, 0
     for position, character in enumerate(text):
         depth += (character in "([{") - (character in ")]}")
         if depth < 0:
             return [text]
-        if depth == 0 and character in ",;":
+        if depth == 0 and character in separators:
             parts.append(text[start:position].strip())
             start = position + 1
     parts.append(text[start:].strip())

@@ -60,16 +60,26 @@ REPLACED_WORDS = {
     **dict.fromkeys(("big", "Big", "bigl", "bigr", "Bigl", "Bigr"), ""),
     **dict.fromkeys(("textbf", "textit", "textrm", "textnormal", "mbox", "mathbf", "mathit", "operatorname"), "\\text"),
 }
-COMMAND = re.compile(r"\\(?:left|right)\s*\.|\\q?quad|\\[a-zA-Z]+|\\[\\$%!,;: ()]| ?\{ ?, ?\}|[$~]")
+COMMAND = re.compile(r"\\(?:left|right)\s*\.|\\q?quad|\\[a-zA-Z]+|\\[\\$%!,;: ()]|[$~]")
+THOUSANDS = re.compile(r",\\! *| ?\{ ?, ?\}")
+QUANTITY = re.compile(r"\\text ?\{ ?([0-9][^{}]*)\}")
+ORDINAL = re.compile(r"(?<=[A-Za-z] )([0-9]+)(?:st|nd|rd|th)\b")
+RATIO = re.compile(r"[0-9]+(?: to [0-9]+)+")
+ANY_INTEGER = re.compile(r"(?<=.), ?\(? ?[a-z] ?\\in ?(?:\\mathbb ?\{ ?[ZN] ?\}|[ZN])(?:_?\^?[+*])?\)?$")
+UNUSUAL = re.compile(
+    r"[0-9] ?(?:\\text ?\{ ?)?[tmbpdeE]|[0-9](?:st|nd|rd)|\\in ?(?:\\math|[ZN])|[0-9] [0-9]|\.[0-9]*\\|\\begin"
+)
 DOUBLED = re.compile(r"\\\\(?=[a-zA-Z])")
 PROGRAMMED = re.compile(r"(?<=[\w)}\]])\*\*(?=[\w({-])|<=|>=|(?<= )!=")
 FROM_PROGRAMS = {"**": "^", "<=": "\\le ", ">=": "\\ge ", "!=": "\\ne "}
 SPACED = re.compile(r"(?<![0-9.,/])[0-9]{1,3}(?: [0-9]{3})+(?![0-9/])")
-MONEY = re.compile(r"(-?)(?:\\\$|(?:US)?\$(?!.*\$)) ?([0-9][0-9,.]*)")
-WORDED = re.compile(r"(?<=[0-9]) ?(?:\\text ?\{ ?)?(thousand|million|billion|percent|pct)\b(?: ?\})?")
+MONEY = re.compile(r"(-?)(\\\$|(?:US)?\$(?!.*\$)|[£€¥]) ?([0-9][0-9,.]*)|(-?[0-9][0-9,.]*) ?([£€¥])")
+CURRENCIES = {"£": "gbp", "€": "euro", "¥": "yuan"}
+WORDED = re.compile(r"(?<=[0-9]) ?(?:\\text ?\{ ?)?(dozen|thousand|million|billion|percent|pct)\b(?: ?\})?")
 SIGNS = {
     "percent": "%",
     "pct": "%",
+    "dozen": "\\times 12",
     "thousand": "\\times 10^{3}",
     "million": "\\times 10^{6}",
     "billion": "\\times 10^{9}",
@@ -83,6 +93,12 @@ LOST_BACKSLASH = re.compile(r"(?<![A-Za-z\\])(frac|sqrt)(?=\{)")
 CONJUNCTION = re.compile(r",? ?(?:\\text ?\{ ?(?:and|or) ?\}|\b(?:and|or)\b|或者|或|以及|和) ?")
 LONE_BRACES = re.compile(r"([\^_]) ?\{ ?(\w|\\circ) ?\}")
 TEXT = re.compile(r"\\(?:text|mathrm) ?\{([^{}]*)\}")
+LISTED = re.compile(r"(?<=[0-9]), (?=[0-9]{3}(?![0-9]))")
+"""A comma and a space part a list, `12, 345`; without the space it may be of thousands."""
+E_NOTATION = re.compile(r"(?<=[0-9])[eE]\+?(-?[0-9]{1,3})(?![\w.])")
+REPEATING = re.compile(r"([0-9]*)\.([0-9]*)\\(?:overline|bar|dot) ?\{ ?([0-9]{1,9}) ?\}")
+SYSTEM = re.compile(r"(?:\\begin ?\{cases\}|\\\{ ?\\begin ?\{array\} ?\{[lcr]+\})([^&]*?)\\end ?\{(?:cases|array)\}")
+"""Equations under each other."""
 SPACE_AROUND = re.compile(r"(?<!\d) | (?!\d)")
 UNIT = re.compile(
     r"^(?P<body>.*[\d}%)π]|.*\\pi) ?(?:\\(?:text|mathrm) ?\{(?P<text>[^{}]+)\}"
@@ -106,33 +122,56 @@ class Quantity(NamedTuple):
 
 def tidy(text: str) -> str:
     r"""Typesetting commands gone, one spelling per operator; `\text{...}` kept."""
-    if not text.isascii():
+    if not (text.isascii() and text.isprintable()):
         text = RAISED.sub(lambda found: f"^{{{found[0].translate(SUPERSCRIPTS)}}}", text)
         text = LOWERED.sub(lambda found: f"_{{{found[0].translate(SUBSCRIPTS)}}}", text)
-    text = text.translate(CHARACTERS)
-    if "$" in text and (money := MONEY.fullmatch(text.strip())):
-        text = f"{money[1]}{money[2]}\\text{{ dollars}}"
-    if "\\\\" in text and "\\begin" not in text:
-        text = DOUBLED.sub(r"\\", text)
-    text = COMMAND.sub(_replace, PROGRAMMED.sub(lambda found: FROM_PROGRAMS[found[0]], text))
+        text = text.translate(CHARACTERS)
+    text = COMMAND.sub(_replace, _from_elsewhere(text))
     text = ROMAN_LETTER.sub(r"\1", " ".join(text.split()))
     text = LOST_BACKSLASH.sub(r"\\\1", ROMAN.sub(r"\\text", text))
     text = SHORT_ROOT.sub(r"\\sqrt\1{\2}", SHORT_FRACTION.sub(_full_fraction, text))
-    text = WORDED.sub(lambda found: SIGNS[found[1]], CONJUNCTION.sub(",", text))
-    text = SPACED.sub(lambda found: found[0].replace(" ", ""), text)
-    return _strip_ends(APPROXIMATELY.sub("", text))
+    text = CONJUNCTION.sub(",", text)
+    if text.startswith("\\text{") and (quantity := QUANTITY.fullmatch(text)):
+        text = quantity[1]
+    return _strip_ends(APPROXIMATELY.sub("", _unusual(text) if UNUSUAL.search(text) else text))
+
+
+def _from_elsewhere(text: str) -> str:
+    """What is no LaTeX, or escaped twice: `x**2 >= 4`, `$5`, `1{,}000`."""
+    if (text.count("$") == 1 or not text.isascii()) and (money := MONEY.fullmatch(text.strip())):
+        sign, amount = (money[2], money[1] + money[3]) if money[2] else (money[5], money[4])
+        text = f"{amount}\\text{{ {CURRENCIES.get(sign, 'dollar')}}}"
+    if "\\\\" in text and "\\begin" not in text:
+        text = DOUBLED.sub(r"\\", text)
+    if "," in text:
+        text = THOUSANDS.sub(",", text)
+    if "**" in text or "=" in text:
+        text = PROGRAMMED.sub(lambda found: FROM_PROGRAMS[found[0]], text)
+    return text
+
+
+def _unusual(text: str) -> str:
+    """Numbers with words, exponents, spaces or repeating digits in them; equations under each other."""
+    text = WORDED.sub(lambda found: SIGNS[found[1]], ORDINAL.sub(r"\1", text))
+    text = text.replace(" to ", ":") if RATIO.fullmatch(text) else text
+    text = REPEATING.sub(_fraction_of_repeating, E_NOTATION.sub(r"\\times 10^{\1}", text))
+    text = ANY_INTEGER.sub("", text)
+    text = SYSTEM.sub(lambda found: ", ".join(filter(str.strip, found[1].split("\\\\"))), text)
+    return SPACED.sub(lambda found: found[0].replace(" ", ""), text)
 
 
 def squeeze(tidied: str) -> str:
     """The string that is compared letter by letter."""
-    return _strip_ends(SPACE_AROUND.sub("", plain(tidied)))
+    text = plain(tidied)
+    text = LISTED.sub(";", text) if ", " in text else text
+    return _strip_ends(SPACE_AROUND.sub("", text) if " " in text else text)
 
 
 def plain(tidied: str) -> str:
     r"""Without `\text{}` and braces around one sign; words keep their spaces."""
     while tidied.startswith("\\text{") and closing_brace(tidied, len("\\text")) == len(tidied) - 1:
         tidied = tidied[len("\\text{") : -1]
-    text = LONE_BRACES.sub(r"\1\2", TEXT.sub(r"\1", tidied))
+    text = LONE_BRACES.sub(r"\1\2", TEXT.sub(r"\1", tidied)) if "{" in tidied else tidied
     return " ".join(text.split())
 
 
@@ -162,9 +201,21 @@ def _replace(match: re.Match[str]) -> str:
     command = match[0]
     if command.endswith("."):
         return ""
-    if command.endswith("}"):
-        return ","
     return REPLACED[command] if command in REPLACED else REPLACED_WORDS.get(command[1:], command)
+
+
+def without_bar(text: str) -> str:
+    r"""`0.13` of `0.\overline{13}`, which is another number."""
+    return REPEATING.sub(r"\1.\2\3", text).strip("$ ")
+
+
+def _fraction_of_repeating(match: re.Match[str]) -> str:
+    r"""`\frac{7}{30}` of `0.2\overline{3}`."""
+    whole, first, again = match.groups()
+    ending = 10 ** len(first)
+    repeated = ending * (10 ** len(again) - 1)
+    top = int(whole + first or "0") * (10 ** len(again) - 1) + int(again)
+    return f"\\frac{{{top}}}{{{repeated}}}"
 
 
 def _full_fraction(match: re.Match[str]) -> str:

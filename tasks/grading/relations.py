@@ -11,7 +11,7 @@ from tasks.grading.scalars import is_constant, scalars
 
 RELATION = re.compile(r"\\le(?![a-z])|\\ge(?![a-z])|\\ne(?![a-z])|\\in(?![a-z])|[<>=]")
 FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
-NAME = re.compile(r"(?:\\?[A-Za-z]+(?:_(?:\w|\{\w+\}))?'?|[A-Za-z]\([A-Za-z](?:,[A-Za-z])*\))")
+NAME = re.compile(r"(?:\\?[A-Za-z]+(?:_(?:\w|\{\w+\}))?'?|[A-Za-z](?:\^\{-1\}|'{1,2})?\([A-Za-z](?:,[A-Za-z])*\))")
 VALUE_OF_SET = re.compile(r"\\?\{ ?[A-Za-z] ?(?:\\mid|\||:) ?(?P<condition>[^{}]*)\\?\}")
 
 
@@ -76,7 +76,10 @@ def _has_result(named: Chain) -> bool:
     first, last = read(named.sides[0]), read(named.sides[-1])
     if len(named.signs) > 1 or first is None or last is None:
         return True
-    return not last.names > first.names and not any(name.islower() for name in first.names)
+    if last.names > first.names:
+        return False
+    variables = [name for name in first.names if len(name) == 1 and name.islower()]
+    return len(variables) < 2 and not (variables and named.sides[-1] == "0")
 
 
 def _unnamed(named: Chain, other: str, *, of_gold: bool) -> bool | None:
@@ -100,7 +103,8 @@ def _equations(gold: list[str], answer: list[str]) -> bool | None:
         equal = scalars(gold[1], answer[1])
         if gold[0] == answer[0] or (equal and {gold[0], answer[0]} in SAME_NAMES):
             return equal
-        if equal is False and (is_constant(gold[1]) or is_constant(answer[1])):
+        # y = x/2 may be solved for x, as x = 2y.
+        if equal is False and not (_names(gold[1], answer[0]) or _names(answer[1], gold[0])):
             return False
     parsed = [read(side) for side in (*gold, *answer)]
     if not all(parsed):
@@ -112,6 +116,11 @@ def _equations(gold: list[str], answer: list[str]) -> bool | None:
     if ratios[0] is None:
         return None
     return True if all(ratio is not None and equal_values(ratios[0], ratio) for ratio in ratios[1:]) else None
+
+
+def _names(text: str, name: str) -> bool:
+    parsed = read(text)
+    return parsed is not None and name in parsed.names
 
 
 def _inequalities(left: Chain, right: Chain) -> bool | None:

@@ -12,6 +12,7 @@ INFINITY = re.compile(r"([+-]?) ?\\infty")
 NEAR = 0.05
 """Relative difference past which two measures are not one, rounded."""
 INTEGRATION = re.compile(r"(?<=.)\+ ?[Cc]$")
+OF_A_VARIABLE = re.compile(r"[xtuyz]|\\theta")
 """The constant at the end of an antiderivative."""
 LEAST_OF_A_POWER = 6
 """Digits at which a number such as `1.0995e12` may be an integer, rounded."""
@@ -22,7 +23,7 @@ def scalars(gold: str, answer: str) -> bool | None:
     if SPACE_AROUND.sub("", gold) == SPACE_AROUND.sub("", answer):
         return True
     constant = INTEGRATION.search(gold), INTEGRATION.search(answer)
-    if constant[0] and constant[1]:
+    if constant[0] and constant[1] and OF_A_VARIABLE.search(gold):
         gold, answer = gold[: constant[0].start()], answer[: constant[1].start()]
     infinite = INFINITY.fullmatch(gold), INFINITY.fullmatch(answer)
     if infinite[0] and infinite[1]:

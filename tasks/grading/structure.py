@@ -173,8 +173,9 @@ def _as_sets(gold: list[str], answer: list[str]) -> bool | None:
 
 
 def _unions(gold: str, answer: str) -> bool | None:
-    left, right = (_conditions(text) or text.split("\\cup") for text in (gold, answer))
-    if len(left) == len(right) == 1 or len(left) > MAX_PARTS or len(right) > MAX_PARTS:
+    met = [_conditions(text) for text in (gold, answer)]
+    left, right = (each or text.split("\\cup") for each, text in zip(met, (gold, answer), strict=True))
+    if (len(left) == len(right) == 1 and not any(met)) or len(left) > MAX_PARTS or len(right) > MAX_PARTS:
         return None
     if len(left) != len(right):
         several = [len(listed(text).parts) > 1 and not listed(text).brackets for text in (gold, answer)]

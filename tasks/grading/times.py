@@ -32,4 +32,6 @@ def _seconds(match: re.Match[str]) -> int:
 
 
 def _same_ratio(left: re.Match[str], right: re.Match[str]) -> bool:
-    return int(left["hour"]) * int(right["minute"]) == int(right["hour"]) * int(left["minute"])
+    return int(left["minute"]) > 0 and int(left["hour"]) * int(right["minute"]) == int(right["hour"]) * int(
+        left["minute"]
+    )

@@ -15,6 +15,8 @@ SIZES = {
     "months": "month=1 year=12",
     "volume": "ml=0.001 l=1 gallon=3.785411784",
     "dollars": "cent=0.01 dollar=1",
+    "euros": "euro=1",
+    "sterling": "gbp=1",
     "yuan": "角=0.1 yuan=1",
     "angle": "degree=1",
     "radians": "radian=1",
@@ -56,7 +58,7 @@ COMPOUND = {"mph": "mile/h", "kmh": "km/h", "kph": "km/h", "mpg": "mile/gallon"}
 PER = re.compile(r"(?<=[a-z])per(?=[a-z])")
 RAISED = re.compile(r"(?P<word>square|sq|平方|cubic|cu|立方)\.?(?P<base>[^\^]+)|(?P<plain>[^\^]+)\^(?P<power>[23])")
 SHORT = re.compile(
-    r"(?P<body>.*[0-9}]) (?P<unit>(?:mm|cm|m|km|in|ft|yd|mg|g|kg|lb|oz|s|min|h|hr|mL|ml|L|rad)(?:/(?:s|h|min))?)"
+    r"(?P<body>.*[0-9}]) (?P<unit>(?:mm|cm|m|km|in|ft|yd|mi|mg|g|kg|lb|oz|s|min|h|hr|mL|ml|L|rad)(?:/(?:s|h|min))?)"
     r"(?P<power>\^\{?[23]\}?)?"
 )
 """An abbreviation after a number and a space: a unit where the other side has one, else perhaps a variable."""

@@ -6,7 +6,8 @@ ALIKE = {
     "yes": "true yes correct 是 是的 对 正确 成立 真",
     "no": "false no incorrect 否 不是 错 错误 不成立 假",
     "nothing": "none nosolution nosolutions norealsolution norealsolutions norealroots"
-    " \\emptyset \\varnothing ∅ 无解 空集 没有 不存在",
+    " \\emptyset \\varnothing ∅ 无解 空集 没有 不存在 没有解 无实数解 无实根",
+    "reals": "allrealnumbers allreals \\mathbb{r} 全体实数 一切实数 任意实数",
     "undefined": "doesnotexist dne undefined 无定义",
     "infinity": "infinity infinite \\infty 无穷 无穷大",
 }
@@ -21,6 +22,9 @@ SAME = {word: meaning for meaning, words in ALIKE.items() for word in words.spli
 """Words that say the same."""
 
 FILLING = re.compile(r"^(?:the|an?|it is|there (?:is|are)|answer is)\b ?|^on (?=[A-Z])", re.IGNORECASE)
+CHINESE_TENS = {"十": 10, "百": 100}
+CHINESE_NUMBER = re.compile(r"([0-9零一二三四五六七八九十百]{1,6})(?:分之([0-9零一二三四五六七八九十百]{1,6}))?")
+IN_TEXT = re.compile(r"\\text ?\{ ?([A-Za-z]+) ?\}")
 NEGATION = re.compile(r"^(?:(?:not|non|un|in)(?=...)|[不非](?=.))")
 WORD = re.compile(r"[a-z0-9]+")
 SPACES = re.compile(r"[\s.。,，;；:：'\"!?()（）]+")
@@ -34,8 +38,25 @@ NUMERIC = frozenset("0123456789+-./%\\{}^ abcdefghijklmnopqrstuvwxyz")
 
 def numeral(text: str) -> str:
     """The digits of a number in words; any other text as it is."""
-    plain = SAME.get(text.casefold(), "")
+    if not text.isascii() and CHINESE_NUMBER.fullmatch(text):
+        return CHINESE_NUMBER.sub(_chinese_number, text)
+    wrapped = IN_TEXT.fullmatch(text)
+    plain = SAME.get((wrapped[1] if wrapped else text).casefold(), "")
     return plain if plain.isdecimal() else text
+
+
+def _chinese_number(match: re.Match[str]) -> str:
+    """`12` of 十二, `\\frac{3}{5}` of 五分之三."""
+    values = []
+    for part in match.groups():
+        total = digit = 0
+        for sign in part or "":
+            if sign in CHINESE_TENS:
+                total, digit = total + (digit or 1) * CHINESE_TENS[sign], 0
+            else:
+                digit = digit * 10 + int(SAME.get(sign, sign))
+        values.append(total + digit)
+    return f"\\frac{{{values[1]}}}{{{values[0]}}}" if match[2] else str(values[0])
 
 
 def plain_words(text: str) -> str:
