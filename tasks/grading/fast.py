@@ -23,6 +23,7 @@ CHOSEN = re.compile(
 )
 OPTIONS = re.compile(rf"\(?[{LETTERS}](?:(?:,|\)\(| )?[{LETTERS}])*\)?\.?")
 BARE_OPTION = re.compile(rf"\(([{LETTERS}])\)|([{LETTERS}])\.?")
+NAMED_OPTION = re.compile(r"^(?:[Oo]ption|[Cc]hoice|选项?) ?")
 WORDED_OPTION = re.compile(rf"[{LETTERS}]\..+")
 WORDS = re.compile(r"[A-Za-z][A-Za-z' -]+")
 ASSIGNED = re.compile(r"(?:\\?[A-Za-z]+(?:_\w+)?|[A-Za-z]\([A-Za-z]\)) ?=(?P<value>[^=<>]+)")
@@ -73,7 +74,7 @@ def rounded(gold: str, answer: str) -> Decision:
 
 def choice(gold: str, answer: str) -> Decision:
     """Compare choice letters; a gold such as `C. 3` is also met by its text."""
-    letters = option_letters(gold)
+    letters = option_letters(gold) or chosen_letter(gold)
     given = option_letters(answer) or chosen_letter(answer)
     if letters and given:
         return Decision(letters == given, "choice")
@@ -149,7 +150,7 @@ def _based(gold: str, answer: str) -> Decision:
 def _options(gold: str, answer: str) -> Decision:
     if WORDED_OPTION.fullmatch(gold):
         return choice(gold, answer)
-    left, right = BARE_OPTION.fullmatch(gold), BARE_OPTION.fullmatch(answer)
+    left, right = (BARE_OPTION.fullmatch(NAMED_OPTION.sub("", text)) for text in (gold, answer))
     if left is None or right is None:
         return UNDECIDED
     return Decision((left[1] or left[2]) == (right[1] or right[2]), "choice")

@@ -5,6 +5,7 @@ workers that can be killed. What is open after that is `ungraded`, with the reas
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -22,8 +23,20 @@ from tasks.grading.values import read_number
 from tasks.grading.wording import numeral, plain_words
 
 DECIDING = (
-    *("carried", "equality", "expression", "extract", "fast", "grader", "hostile", "listing", "matrices", "normalise"),
-    *("reader", "relations", "rules", "scalars", "structure", "symbolic", "tokens", "values", "wording", "worker"),
+    *("carried", "characters", "equality", "expression", "extract", "fast", "grader", "hostile", "listing", "matrices"),
+    *(
+        "normalise",
+        "reader",
+        "relations",
+        "rules",
+        "scalars",
+        "structure",
+        "symbolic",
+        "tokens",
+        "values",
+        "wording",
+        "worker",
+    ),
 )
 """Modules that decide a verdict."""
 
@@ -39,6 +52,7 @@ GRADER = _version()
 MAX_ANSWER = 2_000
 """Longest answer, in characters, that is compared otherwise than letter by letter."""
 
+BOXED = re.compile(r"[$\s]*(?:\\[(\[])?\s*\\(?:boxed|fbox)")
 CACHED = 200_000
 DEFAULT_LIMITS = Limits()
 
@@ -96,7 +110,7 @@ def grade_many(pairs: Sequence[Pair], limits: Limits = DEFAULT_LIMITS) -> list[V
     """
     found = [final_answer(pair) for pair in pairs]
     keys = [
-        Key(pair.gold, got.answer, pair.rules) if got.answer is not None else None
+        Key(_unboxed(pair.gold), got.answer, pair.rules) if got.answer is not None else None
         for pair, got in zip(pairs, found, strict=True)
     ]
     graded = _grade_keys(list(dict.fromkeys(key for key in keys if key is not None)), limits)
@@ -111,9 +125,14 @@ def final_answer(pair: Pair) -> Extracted:
     if not pair.bare:
         return extract(pair.response, read_rules(pair.rules))
     answer = pair.response.strip()
-    if answer.startswith(("\\boxed", "$\\boxed", "\\fbox")):
+    if BOXED.match(answer):
         return extract(answer, read_rules(pair.rules))
     return Extracted(answer) if answer else Extracted(None, "no_answer")
+
+
+def _unboxed(gold: str) -> str:
+    """A gold without the box that it may come in."""
+    return (extract(gold).answer if BOXED.match(gold) else None) or gold
 
 
 def answer_key(answer: str, rules: str = "auto") -> str:

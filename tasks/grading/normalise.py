@@ -8,7 +8,9 @@ case, brackets and signs stay. Callers cap the length first, so the regular expr
 import re
 from typing import NamedTuple
 
+from tasks.grading.characters import plain
 from tasks.grading.extract import closing_brace
+from tasks.grading.listing import split
 
 CHARACTERS = str.maketrans(
     {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
@@ -27,10 +29,15 @@ REPLACED = {
     "\\!": "",
     "\\,": "",
     "\\;": " ",
+    "\\>": " ",
+    "\\not=": "\\ne",
+    "\\not =": "\\ne",
     "\\:": " ",
     "\\ ": " ",
     "\\(": "",
     "\\)": "",
+    "\\[": "",
+    "\\]": "",
     "{,}": ",",
     "~": " ",
 }
@@ -42,13 +49,27 @@ REPLACED_WORDS = {
     "lbrace": "\\{",
     "rbrace": "\\}",
     "degree": "^\\circ",
-    **dict.fromkeys(("quad", "qquad"), " "),
-    **dict.fromkeys(("displaystyle", "textstyle", "limits", "left", "right", "middle"), ""),
-    **dict.fromkeys(("big", "Big", "bigl", "bigr", "Bigl", "Bigr"), ""),
+    "cr": "\\\\",
+    "colon": ":",
+    "ast": "*",
+    **dict.fromkeys(("quad", "qquad", "enspace", "medspace", "thickspace"), " "),
+    **dict.fromkeys(
+        ("displaystyle", "textstyle", "scriptstyle", "bf", "rm", "it", "limits", "left", "right", "middle"), ""
+    ),
+    **dict.fromkeys((f"{size}{side}" for size in ("big", "Big", "bigg", "Bigg") for side in ("", "l", "r", "m")), ""),
     **dict.fromkeys(("textbf", "textit", "textrm", "textnormal", "mbox", "mathbf", "mathit", "operatorname"), "\\text"),
+    **dict.fromkeys(("boldsymbol", "bm", "pmb", "mathsf", "textsf", "textup", "underline", "emph"), "\\text"),
 }
-COMMAND = re.compile(r"\\(?:left|right)\s*\.|\\[a-zA-Z]+|\\[\\$%!,;: ()]|\{,\}|[$~]")
+COMMAND = re.compile(
+    r"\\(?:left|right)\s*\.|\\h?space\*? ?\{[^{}]*\}|\\not ?=|\\[a-zA-Z]+|\\\\\[-?[0-9.]+ ?[a-z]{2}\]"
+    r"|\\[\\$%!,;:> ()\[\]]|\{,\}|[$~]"
+)
+MAX_WRAPS = 5
+WRAP = re.compile(r"(?P<font>\\text ?)?\{")
+FORMULA = re.compile(r"[\\0-9=<>+^_]")
+SUCH_THAT = re.compile(r"\\mid|[|:]")
 APPROXIMATELY = re.compile(r"^\\approx ?")
+CHINESE_GAP = re.compile(r"(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])")
 ROMAN_LETTER = re.compile(r"\\mathrm\s*\{\s*([A-Za-z])\s*\}")
 ROMAN = re.compile(r"\\mathrm\b")
 SHORT_FRACTION = re.compile(r"\\frac\s*(\d|\{[^{}]*\})\s*(\d|\{[^{}]*\})")
@@ -73,7 +94,7 @@ SAME_UNIT = {
     "centimeter": "cm", "centimetre": "cm", "meter": "m", "metre": "m", "kilometer": "km", "hour": "h", "hr": "h",
     "minute": "min", "second": "s", "sec": "s", "inche": "inch", "in": "inch", "foot": "ft", "feet": "ft",
     "squareunit": "unit^2", "cubicunit": "unit^3", "厘米": "cm", "米": "m", "千米": "km", "元": "yuan",
-    "degree": "^\\circ",
+    "degree": "^\\circ", "度": "^\\circ",
 }  # fmt: skip
 
 
@@ -86,11 +107,12 @@ class Quantity(NamedTuple):
 
 def tidy(text: str) -> str:
     r"""Typesetting commands gone, one spelling per operator; `\text{...}` kept."""
-    text = COMMAND.sub(_replace, text.translate(CHARACTERS))
-    text = ROMAN_LETTER.sub(r"\1", " ".join(text.split()))
+    text = COMMAND.sub(_replace, plain(text).translate(CHARACTERS))
+    text = ROMAN_LETTER.sub(r"\1", CHINESE_GAP.sub("", " ".join(text.split())))
     text = LOST_BACKSLASH.sub(r"\\\1", ROMAN.sub(r"\\text", text))
     text = SHORT_ROOT.sub(r"\\sqrt{\1}", SHORT_FRACTION.sub(_full_fraction, text))
-    return _strip_ends(APPROXIMATELY.sub("", CONJUNCTION.sub(",", text)))
+    text = APPROXIMATELY.sub("", CONJUNCTION.sub(",", _unwrapped(_strip_ends(text))))
+    return _strip_ends(text)
 
 
 def squeeze(tidied: str) -> str:
@@ -113,10 +135,26 @@ def split_unit(tidied: str) -> Quantity:
     return Quantity(match["body"].strip(), SAME_UNIT.get(name, name) + power)
 
 
+def _unwrapped(text: str) -> str:
+    r"""Without braces or a font around the whole; but `{1, 2}` is a set, and `\text{even}` a word."""
+    for _ in range(MAX_WRAPS):
+        match = WRAP.match(text)
+        if match is None or closing_brace(text, match.end() - 1) != len(text) - 1:
+            break
+        inner = text[match.end() : -1].strip()
+        bare = len(split(inner)) == 1 and (inner.startswith(("{", "\\{")) or not SUCH_THAT.search(inner))
+        if not (FORMULA.search(inner) if match["font"] else bare):
+            break
+        text = inner
+    return text
+
+
 def _replace(match: re.Match[str]) -> str:
     command = match[0]
-    if command.endswith("."):
-        return ""
+    if command.endswith((".", "}")) and command not in REPLACED:
+        return " "
+    if command.startswith("\\\\"):
+        return "\\\\"
     return REPLACED[command] if command in REPLACED else REPLACED_WORDS.get(command[1:], command)
 
 
