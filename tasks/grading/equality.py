@@ -4,14 +4,14 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from tasks.grading.fast import CHINESE, Decision, choice, decide, rounded, words
+from tasks.grading.fast import CHINESE, UNDECIDED, Decision, choice, decide, figures, rounded, words
 from tasks.grading.listing import listed
 from tasks.grading.normalise import split_unit, squeeze
 from tasks.grading.reader import read
 from tasks.grading.rules import Rules
 from tasks.grading.structure import compare
 from tasks.grading.values import read_number
-from tasks.grading.wording import different_words, plain_words
+from tasks.grading.wording import different_words, numeral, plain_words
 
 WORD = re.compile(r"[A-Za-z][A-Za-z' .-]{2,}")
 ORDERED = {"set": False, "tuple": True}
@@ -81,8 +81,10 @@ def _without_units(rules: Rules, gold: str, answer: str) -> Open:
 def _worded(rules: Rules, gold: str, answer: str) -> Open:
     """Answers in words: the same, plainly others, a word against a number; or open."""
     decision = words(plain_words(gold), plain_words(answer))
-    if decision.correct:
+    if decision.correct and figures(numeral(gold)) == figures(numeral(answer)):
         return Open(decision)
+    if decision.correct:
+        decision = UNDECIDED
     if CHINESE.search(gold) or CHINESE.search(answer) or rules.kind == "text" or WORD.fullmatch(gold):
         if decision.correct is None and different_words(gold, answer):
             decision = Decision(False, "words")

@@ -28,6 +28,7 @@ WORDED_OPTION = re.compile(rf"[{LETTERS}]\..+")
 WORDS = re.compile(r"[A-Za-z][A-Za-z' -]+")
 ASSIGNED = re.compile(r"(?:\\?[A-Za-z]+(?:_\w+)?|[A-Za-z]\([A-Za-z]\)) ?=(?P<value>[^=<>]+)")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
+FIGURES = re.compile(r"(?:(?<![\w)}])-)?[0-9]+(?:\.[0-9]+)?")
 PUNCTUATION = re.compile(r"[\s,.;:!?'\"“”‘’()（）\[\]{}\\-]+")
 
 
@@ -101,10 +102,15 @@ def chosen_letter(text: str) -> str:
 def words(gold: str, answer: str) -> Decision:
     """Compare texts, blind to case, spaces and punctuation; different texts may still mean the same."""
     left, right = (PUNCTUATION.sub("", text.casefold()) for text in (gold, answer))
-    if left == right:
+    if left == right and figures(gold) == figures(answer):
         return Decision(bool(left), "text")
     one_sign_each = len(left) == len(right) == 1 and CHINESE.match(left) and CHINESE.match(right)
     return Decision(False, "text") if one_sign_each else UNDECIDED
+
+
+def figures(text: str) -> list[str]:
+    """The numbers in a text: without its punctuation `1:11` would be `11:1`, and -3 be 3."""
+    return FIGURES.findall(GROUPED.sub(lambda number: number[0].replace(",", ""), text))
 
 
 def _numbers(gold: str, answer: str) -> Decision:
@@ -139,7 +145,8 @@ def _based(gold: str, answer: str) -> Decision:
         if all(same) or same[1]:
             return Decision(all(same), "base")
         values = in_base(left), in_base(right)
-        return Decision(False, "base") if None not in values and values[0] != values[1] else UNDECIDED
+        # What is no number in its base is the name of a variable.
+        return Decision(False, "base") if None in values or values[0] != values[1] else UNDECIDED
     if answer == left["digits"]:
         return Decision(True, "base")
     plain, value = read_number(answer), in_base(left)

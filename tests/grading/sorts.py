@@ -11,6 +11,39 @@ from tests.grading import typesetting as ts
 from tests.grading.typesetting import Scalar, pick
 
 
+def near(draw, value):
+    """The value with one thing changed: a sign, an order, a factor, a part left out."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return pick(draw, value + 1, value * 10, value * 100)
+    if isinstance(value, Fraction):
+        return pick(draw, -value, value + 1, value * 10, 1 / value if value else value)
+    if isinstance(value, Scalar):
+        plain = value._replace(plain=near(draw, value.plain))
+        return pick(draw, plain, value._replace(factor=-value.factor)) if value.root else plain
+    if isinstance(value, frozenset):
+        parts = draw(st.permutations(sorted(value, key=repr)))
+        return frozenset(parts[1:] if len(parts) > 2 and draw(st.booleans()) else [near(draw, parts[0]), *parts[1:]])
+    if isinstance(value, tuple):
+        place = draw(st.integers(0, len(value) - 1))
+        other = draw(st.integers(0, len(value) - 1))
+        parts = list(value)
+        if type(value[place]) is type(value[other]) and place != other and draw(st.booleans()):
+            parts[place], parts[other] = parts[other], parts[place]
+        else:
+            parts[place] = near(draw, value[place])
+        return tuple(parts)
+    return value
+
+
+def flipped(draw, value):
+    """An interval with another end closed."""
+    ends = len(value) // 2
+    place = draw(st.sampled_from([ends + place for place in range(ends) if value[place] is not None]))
+    return (*value[:place], not value[place], *value[place + 1 :])
+
+
 class Sort(NamedTuple):
     """A sort of answers."""
 
@@ -22,6 +55,8 @@ class Sort(NamedTuple):
     differ: Callable[[Any, Any], bool] = lambda a, b: a != b
     spaced: bool = True
     """Whether spaces may stand between its tokens."""
+    near: Callable[[Any, Any], Any] = near
+    """A value that is easily taken for another."""
 
 
 SMALL = st.integers(-40, 40)
@@ -155,6 +190,11 @@ def _power(draw, value):
     return power if factor == 1 else ts.factor_of(draw, power, f"\\sqrt{{{factor}}}")
 
 
+def _size(value):
+    base, exponent, factor = value
+    return math.log(math.e if base == "e" else base) * exponent + math.log(factor) / 2
+
+
 def _function(draw, value):
     name, argument, factor = value
     thing = pick(draw, f"\\{name}({argument})", f"\\{name} {argument}", f"\\{name}{{{argument}}}")
@@ -202,6 +242,7 @@ SORTS = {
         _decimal,
         "decimal",
         lambda a, b: apart(a[0] / 10 ** a[1], b[0] / 10 ** b[1]),
+        near=lambda draw, value: (near(draw, value[0]), value[1]),
     ),
     "scientific": Sort(
         st.tuples(st.integers(11, 99).filter(lambda n: n % 10), st.integers(3, 30)),
@@ -217,13 +258,14 @@ SORTS = {
     "set": Sort(DISTINCT.map(frozenset), _set, "set"),
     "tuple": Sort(st.lists(SCALARS, min_size=2, max_size=4).map(tuple), _tuple, "tuple"),
     "points": Sort(st.frozensets(PAIRS, min_size=2, max_size=3), _points, "set"),
-    "interval": Sort(st.composite(_ends)(), _interval, "interval"),
+    "interval": Sort(st.composite(_ends)(), _interval, "interval", near=flipped),
     "union": Sort(
         st.tuples(FOUR.map(lambda ends: sorted(ends, key=float)), st.tuples(*[st.booleans()] * 4)).map(
             lambda value: (*value[0], *value[1])
         ),
         _union,
         "interval",
+        near=flipped,
     ),
     "line": Sort(st.tuples(NONZERO, NONZERO), _line, "equation"),
     "assigned": Sort(SCALARS, _assigned, "auto"),
@@ -233,6 +275,7 @@ SORTS = {
         st.tuples(st.sampled_from([2, 3, 5, 7, "e"]), st.integers(2, 30), st.sampled_from([1, 11, 13])),
         _power,
         "expression",
+        lambda a, b: abs(_size(a) - _size(b)) > 1e-6,
     ),
     "function": Sort(
         st.tuples(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 TOKEN = re.compile(
     r"\\(?:text|mbox|mathrm|textbf|begin|end|operatorname|mathbb|mathbf)\{[^{}]*\}(?:\{c+\})?|\\(?:left|right).|\\[A-Za-z]+"
     r"|\\."
-    r"|[0-9]+(?:(?:\{,\}|,|\\,)[0-9]{3})*(?:\.[0-9]+)?|[A-Za-z]{2,}(?: [A-Za-z]+)*|.",
+    r"|[0-9]+(?:(?:\{,\}|,|\\,)[0-9]{3})*(?:\.[0-9]+)?|\.[0-9]+|[A-Za-z]{2,}(?: [A-Za-z]+)*|.",
     re.DOTALL,
 )
 WIDE = {"digits": "0123456789", "letters": string.ascii_letters, "brackets": "()[]", "signs": "+-=<>,"}
@@ -149,7 +149,7 @@ def scalar(draw, value, *, alone=False):
 
 def total(draw, terms):
     """A sum, its terms in any order."""
-    first, *rest = draw(st.permutations([term for term in terms if term not in ("0", "")]))
+    first, *rest = draw(st.permutations([term for term in terms if term not in ("0", "")] or ["0"]))
     return first + "".join(term if term.startswith("-") else f"+{term}" for term in rest)
 
 
