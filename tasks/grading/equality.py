@@ -4,7 +4,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from tasks.grading.fast import CHINESE, Decision, choice, decide, rounded, words
+from tasks.grading.fast import CHINESE, UNDECIDED, Decision, choice, decide, figures, rounded, words
 from tasks.grading.listing import listed
 from tasks.grading.normalise import Quantity, plain, split_short_unit, split_unit, squeeze
 from tasks.grading.reader import read
@@ -14,7 +14,7 @@ from tasks.grading.structure import compare
 from tasks.grading.times import same_time
 from tasks.grading.units import measure
 from tasks.grading.values import read_number
-from tasks.grading.wording import ALIKE, different_words, leading_word, plain_words
+from tasks.grading.wording import ALIKE, different_words, leading_word, numeral, plain_words
 
 PROSE = re.compile(r"[A-Za-z]{3,}|[\u4e00-\u9fff]")
 WORD = re.compile(r"[A-Za-z][A-Za-z' .-]{2,}")
@@ -117,11 +117,11 @@ def _other_units(gold: Quantity, answer: Quantity) -> Open:
 def _worded(rules: Rules, gold: str, answer: str) -> Open:
     """Answers in words: the same, plainly others, a word against a number; or open."""
     decision = words(plain_words(gold), plain_words(answer))
-    if decision.correct and (
-        rules.kind == "text" or plain_words(gold) in ALIKE or (PROSE.search(gold) and "\\" not in gold + answer)
-    ):
+    prose = rules.kind == "text" or plain_words(gold) in ALIKE or (PROSE.search(gold) and "\\" not in gold + answer)
+    if decision.correct and prose and figures(numeral(gold)) == figures(numeral(answer)):
         return Open(decision)
-    decision = Decision(None, "none") if decision.correct else decision
+    if decision.correct:
+        decision = UNDECIDED
     if CHINESE.search(gold) or CHINESE.search(answer) or rules.kind == "text" or WORD.fullmatch(gold):
         if decision.correct is None and different_words(gold, answer):
             decision = Decision(False, "words")

@@ -27,10 +27,12 @@ LONE_LETTER = re.compile(r"(?<![A-Za-z\\'])([B-HJ]|A(?! [a-z]))(?![A-Za-z'(^_=+*
 NEGATED = re.compile(r"\bnot?\b|n't|不|非|[0-9=+\\]", re.IGNORECASE)
 OPTIONS = re.compile(rf"\(?[{LETTERS}](?:(?:,|\)\(| )?[{LETTERS}])*\)?\.?")
 BARE_OPTION = re.compile(rf"\(([{LETTERS}])\)|([{LETTERS}])\.?")
+NAMED_OPTION = re.compile(r"^(?:[Oo]ption|[Cc]hoice|选项?) ?")
 WORDED_OPTION = re.compile(rf"[{LETTERS}]\..+")
 WORDS = re.compile(r"[A-Za-z][A-Za-z' -]+")
 ASSIGNED = re.compile(r"(?:\\?[A-Za-z]+(?:_\w+)?|[A-Za-z]\([A-Za-z]\)) ?=(?P<value>[^=<>]+)")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
+FIGURES = re.compile(r"(?:(?<![\w)}])-)?[0-9]+(?:\.[0-9]+)?")
 PUNCTUATION = re.compile(r"[\s,.;:!?'\"“”‘’()（）\[\]{}\\]+|(?<=[^\W\d_])-(?=[^\W\d_])")
 
 
@@ -79,7 +81,7 @@ def rounded(gold: str, answer: str) -> Decision:
 
 def choice(gold: str, answer: str) -> Decision:
     """Compare choice letters; a gold such as `C. 3` is also met by its text."""
-    letters = option_letters(gold)
+    letters = option_letters(gold) or chosen_letter(gold)
     given = option_letters(answer) or chosen_letter(answer) or (_only_letter(answer) if " " in answer else "")
     if letters and given:
         return Decision(letters == given, "choice")
@@ -113,10 +115,15 @@ def _only_letter(text: str) -> str:
 def words(gold: str, answer: str) -> Decision:
     """Compare texts, blind to case, spaces and punctuation; different texts may still mean the same."""
     left, right = (PUNCTUATION.sub("", text.casefold()) for text in (gold, answer))
-    if left == right:
+    if left == right and figures(gold) == figures(answer):
         return Decision(bool(left), "text")
     one_sign_each = len(left) == len(right) == 1 and CHINESE.match(left) and CHINESE.match(right)
     return Decision(False, "text") if one_sign_each else UNDECIDED
+
+
+def figures(text: str) -> list[str]:
+    """The numbers in a text: without its punctuation `1:11` would be `11:1`, and -3 be 3."""
+    return FIGURES.findall(GROUPED.sub(lambda number: number[0].replace(",", ""), text))
 
 
 def _numbers(gold: str, answer: str) -> Decision:
@@ -151,7 +158,8 @@ def _based(gold: str, answer: str) -> Decision:
         if all(same) or same[1]:
             return Decision(all(same), "base")
         values = in_base(left), in_base(right)
-        return Decision(False, "base") if None not in values and values[0] != values[1] else UNDECIDED
+        # What is no number in its base is the name of a variable.
+        return Decision(False, "base") if None in values or values[0] != values[1] else UNDECIDED
     if answer == left["digits"]:
         return Decision(True, "base")
     plain, value = read_number(answer), in_base(left)
@@ -164,7 +172,7 @@ def _options(gold: str, answer: str) -> Decision:
         return choice(gold, answer)
     if BARE_OPTION.fullmatch(gold) and WORDED_OPTION.fullmatch(answer):
         return choice(gold, answer)
-    left, right = BARE_OPTION.fullmatch(gold), BARE_OPTION.fullmatch(answer)
+    left, right = (BARE_OPTION.fullmatch(NAMED_OPTION.sub("", text)) for text in (gold, answer))
     if left is None or right is None:
         return UNDECIDED
     return Decision((left[1] or left[2]) == (right[1] or right[2]), "choice")

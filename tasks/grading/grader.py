@@ -84,7 +84,7 @@ def grade_many(pairs: Sequence[Pair], limits: Limits = DEFAULT_LIMITS, kept: Kep
     """
     found = [final_answer(pair) for pair in pairs]
     keys = [
-        Key(pair.gold, got.answer, pair.rules) if got.answer is not None else None
+        Key(_unboxed(pair.gold), got.answer, pair.rules) if got.answer is not None else None
         for pair, got in zip(pairs, found, strict=True)
     ]
     graded = _grade_keys(list(dict.fromkeys(key for key in keys if key is not None)), limits, kept)
@@ -109,6 +109,11 @@ def final_answer(pair: Pair) -> Extracted:
     if "\\boxed" in answer or "\\fbox" in answer:
         return extract(answer, read_rules(pair.rules))
     return Extracted(answer) if answer else Extracted(None, "no_answer")
+
+
+def _unboxed(gold: str) -> str:
+    r"""The final answer of a gold that is a whole solution, or `\boxed{5}`."""
+    return (extract(gold).answer or gold) if "\\boxed" in gold or "\\fbox" in gold else gold
 
 
 def answer_key(answer: str, rules: str = "auto") -> str:
@@ -165,10 +170,10 @@ def in_process(key: Key) -> Verdict | Question:
         return _verdict(key, Decision(True, "string"))
     if not key.gold.strip():
         return Verdict("ungraded", key.answer, "none", "no_gold")
-    if len(key.answer) > MAX_ANSWER or len(_unboxed(key.gold)) > MAX_ANSWER:
+    if len(key.answer) > MAX_ANSWER or len(key.gold) > MAX_ANSWER:
         return _overlong(key)
     rules = read_rules(key.rules)
-    gold, answer = unnamed(numeral(tidy(_unboxed(key.gold))), numeral(tidy(key.answer)))
+    gold, answer = unnamed(numeral(tidy(key.gold)), numeral(tidy(key.answer)))
     if "." in key.gold and "\\" in key.gold and key.answer.strip("$ ") == without_bar(key.gold) != key.gold.strip("$ "):
         return Verdict("incorrect", key.answer, "number", None)
     if rules.required and (lacking := lacks(key.gold, key.answer, rules.required)):
@@ -182,11 +187,6 @@ def in_process(key: Key) -> Verdict | Question:
     if reason is not None:
         return Verdict("ungraded", key.answer, "none", reason)
     return Question(split_unit(gold).body, split_unit(answer).body)
-
-
-def _unboxed(gold: str) -> str:
-    r"""The final answer of a gold that is a whole solution, or `\boxed{5}`."""
-    return (extract(gold).answer or gold) if "\\boxed" in gold else gold
 
 
 def _overlong(key: Key) -> Verdict:

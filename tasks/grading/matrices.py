@@ -6,7 +6,10 @@ from tasks.grading.listing import listed
 from tasks.grading.relations import all_of
 from tasks.grading.scalars import scalars
 
-MATRIX = re.compile(r"\\begin ?\{([pbvBV]?matrix)\}(?P<body>.*)\\end ?\{\1\}", re.DOTALL)
+MATRIX = re.compile(
+    r"[(\[]? ?\\begin ?\{([pbvBV]?matrix|smallmatrix|array)\}(?: ?\{[lcr| ]+\})?(?P<body>.*)\\end ?\{\1\} ?[)\]]?",
+    re.DOTALL,
+)
 
 
 def matrices(gold: str, answer: str) -> bool | None:

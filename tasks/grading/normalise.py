@@ -8,7 +8,9 @@ case, brackets and signs stay. Callers cap the length first, so the regular expr
 import re
 from typing import NamedTuple
 
+from tasks.grading.characters import spelled_out
 from tasks.grading.extract import closing_brace
+from tasks.grading.listing import split
 from tasks.grading.units import SHORT, one_name
 
 CHARACTERS = str.maketrans(
@@ -24,10 +26,6 @@ CHARACTERS = str.maketrans(
     # What an unescaped "\\frac" and "\\begin" become in a string of JSON or Python.
     | {"\x0c": "\\f", "\x08": "\\b"}
 )
-SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
-SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉ₙ", "0123456789n")
-RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
-LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉ₙ]+")
 
 REPLACED = {
     "\\\\": "\\\\",
@@ -37,10 +35,15 @@ REPLACED = {
     "\\!": "",
     "\\,": "",
     "\\;": " ",
+    "\\>": " ",
+    "\\not=": "\\ne",
+    "\\not =": "\\ne",
     "\\:": " ",
     "\\ ": " ",
     "\\(": "",
     "\\)": "",
+    "\\[": "",
+    "\\]": "",
     "~": " ",
 }
 REPLACED_WORDS = {
@@ -55,12 +58,21 @@ REPLACED_WORDS = {
     "lbrace": "\\{",
     "rbrace": "\\}",
     "degree": "^\\circ",
-    **dict.fromkeys(("quad", "qquad"), " "),
-    **dict.fromkeys(("displaystyle", "textstyle", "limits", "left", "right", "middle"), ""),
-    **dict.fromkeys(("big", "Big", "bigl", "bigr", "Bigl", "Bigr"), ""),
+    "cr": "\\\\",
+    "colon": ":",
+    "ast": "*",
+    **dict.fromkeys(("quad", "qquad", "enspace", "medspace", "thickspace"), " "),
+    **dict.fromkeys(
+        ("displaystyle", "textstyle", "scriptstyle", "bf", "rm", "it", "limits", "left", "right", "middle"), ""
+    ),
+    **dict.fromkeys((f"{size}{side}" for size in ("big", "Big", "bigg", "Bigg") for side in ("", "l", "r", "m")), ""),
     **dict.fromkeys(("textbf", "textit", "textrm", "textnormal", "mbox", "mathbf", "mathit", "operatorname"), "\\text"),
+    **dict.fromkeys(("boldsymbol", "bm", "pmb", "mathsf", "textsf", "textup", "underline", "emph"), "\\text"),
 }
-COMMAND = re.compile(r"\\(?:left|right)\s*\.|\\q?quad|\\[a-zA-Z]+|\\[\\$%!,;: ()]|[$~]")
+COMMAND = re.compile(
+    r"\\(?:left|right)\s*\.|\\h?space\*? ?\{[^{}]*\}|\\not ?=|\\q?quad|\\[a-zA-Z]+|\\\\\[-?[0-9.]+ ?[a-z]{2}\]"
+    r"|\\[\\$%!,;:> ()\[\]]|[$~]"
+)
 THOUSANDS = re.compile(r",\\! *| ?\{ ?, ?\}")
 QUANTITY = re.compile(r"\\text ?\{ ?([0-9][^{}]*)\}")
 ORDINAL = re.compile(r"(?<=[A-Za-z] )([0-9]+)(?:st|nd|rd|th)\b")
@@ -84,7 +96,12 @@ SIGNS = {
     "million": "\\times 10^{6}",
     "billion": "\\times 10^{9}",
 }
+MAX_WRAPS = 5
+WRAP = re.compile(r"(?P<font>\\text ?)?\{")
+FORMULA = re.compile(r"[\\0-9=<>+^_]")
+SUCH_THAT = re.compile(r"\\mid|[|:]")
 APPROXIMATELY = re.compile(r"^\\approx ?")
+CHINESE_GAP = re.compile(r"(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])")
 ROMAN_LETTER = re.compile(r"\\mathrm\s*\{\s*([A-Za-z])\s*\}")
 ROMAN = re.compile(r"\\mathrm\b")
 SHORT_FRACTION = re.compile(r"\\frac\s*(\d|\{[^{}]*\})\s*(\d|\{[^{}]*\})")
@@ -122,15 +139,14 @@ class Quantity(NamedTuple):
 
 def tidy(text: str) -> str:
     r"""Typesetting commands gone, one spelling per operator; `\text{...}` kept."""
+    text = spelled_out(text)
     if not (text.isascii() and text.isprintable()):
-        text = RAISED.sub(lambda found: f"^{{{found[0].translate(SUPERSCRIPTS)}}}", text)
-        text = LOWERED.sub(lambda found: f"_{{{found[0].translate(SUBSCRIPTS)}}}", text)
         text = text.translate(CHARACTERS)
     text = COMMAND.sub(_replace, _from_elsewhere(text))
-    text = ROMAN_LETTER.sub(r"\1", " ".join(text.split()))
+    text = ROMAN_LETTER.sub(r"\1", CHINESE_GAP.sub("", " ".join(text.split())))
     text = LOST_BACKSLASH.sub(r"\\\1", ROMAN.sub(r"\\text", text))
     text = SHORT_ROOT.sub(r"\\sqrt\1{\2}", SHORT_FRACTION.sub(_full_fraction, text))
-    text = CONJUNCTION.sub(",", text)
+    text = CONJUNCTION.sub(",", _unwrapped(_strip_ends(text)))
     if text.startswith("\\text{") and (quantity := QUANTITY.fullmatch(text)):
         text = quantity[1]
     return _strip_ends(APPROXIMATELY.sub("", _unusual(text) if UNUSUAL.search(text) else text))
@@ -197,10 +213,26 @@ def power_of(match: re.Match[str]) -> str:
     return (match["power"] or "").translate({ord(character): None for character in " {}"})
 
 
+def _unwrapped(text: str) -> str:
+    r"""Without braces or a font around the whole; but `{1, 2}` is a set, and `\text{even}` a word."""
+    for _ in range(MAX_WRAPS):
+        match = WRAP.match(text)
+        if match is None or closing_brace(text, match.end() - 1) != len(text) - 1:
+            break
+        inner = text[match.end() : -1].strip()
+        bare = len(split(inner)) == 1 and (inner.startswith(("{", "\\{")) or not SUCH_THAT.search(inner))
+        if not (FORMULA.search(inner) if match["font"] else bare):
+            break
+        text = inner
+    return text
+
+
 def _replace(match: re.Match[str]) -> str:
     command = match[0]
-    if command.endswith("."):
-        return ""
+    if command.endswith((".", "}")) and command not in REPLACED:
+        return " "
+    if command.startswith("\\\\"):
+        return "\\\\"
     return REPLACED[command] if command in REPLACED else REPLACED_WORDS.get(command[1:], command)
 
 

@@ -93,7 +93,7 @@ def _lists(left: Listed, right: Listed, gold: str, answer: str, ordered: bool | 
     if not left.brackets and not right.brackets and (GROUPED.search(gold) or GROUPED.search(answer)):
         # 1,234 may be one number.
         return None
-    if (condition(gold) and interval(answer)) or (interval(gold) and condition(answer)):
+    if (condition(gold) and (interval(answer) or condition(answer))) or (interval(gold) and condition(answer)):
         return as_intervals(gold, answer)
     if len(left.parts) > MAX_PARTS or len(right.parts) > MAX_PARTS or not all(left.parts + right.parts):
         return None

@@ -18,16 +18,15 @@ import pyarrow.parquet as pq
 
 from tasks.errors import LimoError
 from tasks.files import full_disk, one_line
+from tasks.grading.columns import ADDED, FIELDS, READ, cell, check_columns
 from tasks.grading.grader import Pair, Verdict, grade_many
+from tasks.grading.lines import Row, as_json, read_lines, schema_of, typed
 from tasks.grading.rules import KINDS, Rules, plain_kind
 from tasks.grading.symbolic import Limits
-from tasks.pool.answers import as_text
 
-ADDED = ("verdict", "extracted", "rule", "reason", "grader")
 BATCH = 5_000
 FORMS = (".jsonl", ".parquet")
-READ = ("gold", "response", "answer", "kind")
-FIELDS = tuple(pa.field(name, pa.string()) for name in ADDED)
+READ_BYTES = 1 << 20
 
 
 class Summary(NamedTuple):
@@ -38,9 +37,6 @@ class Summary(NamedTuple):
     reasons: Counter[str]
     unknown_kinds: Counter[str]
     """Words in the column `kind` that are none of the kinds, whose rows were graded as `auto`."""
-
-
-Row = dict[str, Any]
 
 
 def grade_file(source: Path, out: Path, *, rules: Rules, limits: Limits, replace: bool = False) -> Summary:
@@ -57,7 +53,9 @@ def grade_file(source: Path, out: Path, *, rules: Rules, limits: Limits, replace
         if path.suffix not in FORMS:
             raise LimoError(f"{path}: the name must end in .jsonl or .parquet")
     if not source.is_file():
-        raise LimoError(f"{source}: no such file")
+        raise LimoError(f"{source}: {'is a folder' if source.is_dir() else 'no such file'}")
+    if out.is_dir():
+        raise LimoError(f"{out}: is a folder")
     if not out.parent.is_dir():
         raise LimoError(f"{out}: the folder {out.parent} does not exist")
     if source.resolve() == out.resolve():
@@ -87,33 +85,54 @@ class _Job(NamedTuple):
 
 
 def _parquet(job: _Job) -> None:
-    try:
-        file = pq.ParquetFile(job.source)
-    except (pa.ArrowException, OSError) as error:
-        raise LimoError(f"{job.source}: not a readable Parquet file ({one_line(error)})") from None
+    with _readable(job.source):
+        # Read through a buffer: a row group may hold the whole file.
+        file = pq.ParquetFile(job.source, buffer_size=READ_BYTES)
     names = file.schema_arrow.names
-    _check_columns(names, str(job.source), job.replace)
+    check_columns(names, str(job.source), job.replace)
+    if not file.metadata.num_rows:
+        raise LimoError(f"{job.source}: holds no rows")
     kept = [name for name in names if name not in ADDED]
     if len(set(kept)) != len(kept):
         raise LimoError(f"{job.source}: two columns of one name; rename one")
     schema = pa.schema([*(file.schema_arrow.field(name) for name in kept), *FIELDS])
     with _sink(job, schema) as write:
-        for batch in file.iter_batches(BATCH):
+        for start, batch in zip(itertools.count(0, BATCH), _batches(job.source, file), strict=False):
             rows = batch.select([name for name in READ if name in kept]).to_pylist()
-            verdicts = _graded(rows, job)
+            verdicts = _graded(rows, [f"{job.source}: row {start + place}" for place in range(1, len(rows) + 1)], job)
             arrays = [batch.column(names.index(name)) for name in kept]
             arrays += [pa.array([getattr(one, name) for one in verdicts], pa.string()) for name in ADDED]
             write(pa.Table.from_arrays(arrays, schema=schema))
 
 
+@contextmanager
+def _readable(source: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise LimoError(f"{source}: not a readable Parquet file ({one_line(error)})") from None
+
+
+def _batches(source: Path, file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+    """The file in batches; it may turn out to be torn at any of them."""
+    batches = file.iter_batches(BATCH)
+    while True:
+        with _readable(source):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
+
+
 def _lines(job: _Job) -> None:
-    schema = _schema(job.source, job.replace) if job.form == ".parquet" else None
+    schema = schema_of(job.source, job.replace) if job.form == ".parquet" else None
     with _sink(job, schema) as write:
-        rows = _read_lines(job.source, job.replace)
-        while batch := list(itertools.islice(rows, BATCH)):
-            verdicts = _graded(batch, job)
-            done = [_with_verdict(row, verdict) for row, verdict in zip(batch, verdicts, strict=True)]
-            write(done if schema is None else pa.Table.from_pylist([_typed(row, schema) for row in done], schema))
+        lines = read_lines(job.source, job.replace)
+        while batch := list(itertools.islice(lines, BATCH)):
+            rows = [line.row for line in batch]
+            verdicts = _graded(rows, [line.where for line in batch], job)
+            done = [_with_verdict(row, verdict) for row, verdict in zip(rows, verdicts, strict=True)]
+            write(done if schema is None else pa.Table.from_pylist([typed(row, schema) for row in done], schema))
 
 
 def _with_verdict(row: Row, verdict: Verdict) -> Row:
@@ -129,82 +148,13 @@ def _sink(job: _Job, schema: pa.Schema | None) -> Iterator[Callable[[Any], None]
             yield writer.write_table
     else:
         with job.part.open("w", encoding="utf-8") as lines:
-            yield lambda rows: lines.writelines(map(_json, rows if isinstance(rows, list) else rows.to_pylist()))
+            yield lambda rows: lines.writelines(map(as_json, rows if isinstance(rows, list) else rows.to_pylist()))
 
 
-def _schema(source: Path, replace: bool) -> pa.Schema:
-    """The columns of JSON lines as Parquet has them: one type a column; text where rows disagree, or hold nothing."""
-    types: dict[str, pa.DataType | None] = {}
-    for row in _read_lines(source, replace):
-        for name, value in row.items():
-            if name in ADDED or value is None:
-                types.setdefault(name, None)
-                continue
-            found, known = _type(value), types.get(name)
-            types[name] = found if known in (None, found) else _wider(known, found)
-    fields = [pa.field(name, kind or pa.string()) for name, kind in types.items() if name not in ADDED]
-    return pa.schema([*fields, *FIELDS])
-
-
-def _type(value: Any) -> pa.DataType:
-    """The Parquet type of a value; integers past 64 bits, lists and objects are kept as JSON text."""
-    if isinstance(value, bool):
-        return pa.bool_()
-    if isinstance(value, int) and abs(value) < 2**63:
-        return pa.int64()
-    return pa.float64() if isinstance(value, float) else pa.string()
-
-
-def _wider(known: pa.DataType | None, found: pa.DataType) -> pa.DataType:
-    numbers = (pa.int64(), pa.float64())
-    return pa.float64() if known in numbers and found in numbers else pa.string()
-
-
-def _typed(row: Row, schema: pa.Schema) -> Row:
-    return {
-        name: _utf8(value) if value is not None and schema.field(name).type == pa.string() else value
-        for name, value in row.items()
-    }
-
-
-def _utf8(value: Any) -> str:
-    """A value as text that can be stored: a lone surrogate becomes a question mark."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text.encode(errors="replace").decode()
-
-
-def _read_lines(source: Path, replace: bool) -> Iterator[Row]:
-    seen = False
-    with source.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise LimoError(f"{source}:{number}: not a line of JSON ({one_line(error)})") from None
-            if not isinstance(row, dict):
-                raise LimoError(f'{source}:{number}: must be an object such as {{"gold": ..., "answer": ...}}')
-            _check_columns(list(row), f"{source}:{number}", replace)
-            seen = True
-            yield row
-    if not seen:
-        raise LimoError(f"{source}: holds no rows")
-
-
-def _check_columns(names: list[str], where: str, replace: bool) -> None:
-    if "gold" not in names:
-        raise LimoError(f"{where}: no column `gold`; it has {', '.join(names) or 'none'}")
-    if "response" not in names and "answer" not in names:
-        raise LimoError(f"{where}: no column `response` (a whole response) or `answer` (a bare final answer)")
-    taken = [name for name in ADDED if name in names]
-    if taken and not replace:
-        raise LimoError(f"{where}: has {', '.join(taken)} already; rename, or replace by --replace")
-
-
-def _graded(rows: list[Row], job: _Job) -> list[Verdict]:
+def _graded(rows: list[Row], places: list[str], job: _Job) -> list[Verdict]:
     summary = job.summary
-    verdicts = grade_many([_pair(row, job.rules, summary) for row in rows], job.limits)
+    pairs = [_pair(row, where, job.rules, summary) for row, where in zip(rows, places, strict=True)]
+    verdicts = grade_many(pairs, job.limits)
     for verdict in verdicts:
         summary.verdicts[verdict.verdict] += 1
         summary.rules[verdict.rule] += 1
@@ -213,20 +163,15 @@ def _graded(rows: list[Row], job: _Job) -> list[Verdict]:
     return verdicts
 
 
-def _pair(row: Row, rules: Rules, summary: Summary) -> Pair:
+def _pair(row: Row, where: str, rules: Rules, summary: Summary) -> Pair:
     """A row as a pair: its bare answer where it has one, else its response."""
-    kind = plain_kind(row.get("kind") or rules.kind)
+    word = row.get("kind") or rules.kind
+    kind = plain_kind(word if isinstance(word, str) else json.dumps(word, default=str))
     if kind not in KINDS:
         summary.unknown_kinds[str(kind)] += 1
         kind = "auto"
     stated = rules.model_copy(update={"kind": kind}).text() if kind != "auto" else rules.text()
     bare = row.get("answer") is not None or "response" not in row
     given = row.get("answer") if bare else row["response"]
-    # A file's cells mean what a benchmark's do: 27.0 is the integer 27, a list its elements.
-    return Pair(as_text(row["gold"]) or "", given if isinstance(given, str) else as_text(given) or "", stated, bare)
-
-
-def _json(row: Row) -> str:
-    # A lone surrogate cannot be written as UTF-8, but can be escaped.
-    text = json.dumps(row, ensure_ascii=False, default=str)
-    return (text if text.isprintable() else json.dumps(row, default=str)) + "\n"
+    answer = given if isinstance(given, str) else cell(given, where, "answer" if bare else "response")
+    return Pair(cell(row["gold"], where, "gold"), answer, stated, bare)

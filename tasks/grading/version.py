@@ -4,7 +4,7 @@ import hashlib
 from importlib.metadata import version
 from pathlib import Path
 
-BESIDE = ("golds", "judge", "majority", "scores", "statistics", "table")
+BESIDE = ("columns", "golds", "judge", "lines", "majority", "scores", "statistics", "table")
 """Modules here that decide no verdict: they prepare, keep, count or write."""
 LIBRARIES = ("latex2sympy2_extended", "math-verify", "sympy")
 
