@@ -7,6 +7,8 @@ or another gold of the same kind (a wrong answer). First no answer to a gold is 
 different responses, as samples of an item do. The golds are made in the proportions of MATH: mostly integers, then
 fractions, decimals, lists, intervals and expressions; with --golds, those in the field `answer` of files come next.
 
+Each gold of files is also graded against itself, in the four typesettings of TYPESETTINGS; all should be correct.
+
 Accuracy: on the cases of tests/grading/cases.json, and on the labelled pairs of each --suite: a row has `gold`,
 `answer` or `response`, `correct` (true or false) and maybe `kind`. An ungraded pair is counted apart, and is not right.
 
@@ -19,6 +21,7 @@ import platform
 import random
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,6 +65,27 @@ def made_golds(generator: random.Random) -> list[str]:
 def read_golds(paths: list[Path]) -> list[str]:
     rows = [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
     return list(dict.fromkeys(str(row["answer"]) for row in rows))
+
+
+TYPESETTINGS: tuple[Callable[[str], str], ...] = (
+    lambda gold: f"${gold.strip('$ ')}$",
+    lambda gold: gold.replace("\\frac", "\\dfrac").replace("(", "\\left(").replace(")", "\\right)"),
+    lambda gold: f" {gold.replace(', ', ',').replace(',', ', ')}.",
+    lambda gold: f"\\boxed{{{gold}}}",
+)
+"""Of a gold, as models write it: in dollars, in tall fractions and brackets, spaced and with a full stop, boxed."""
+
+
+def itself(paths: list[Path]) -> dict[str, Any]:
+    """How many golds of the files are correct in every typesetting, and those that are not."""
+    rows = [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+    golds = [str(row.get("choice_answer") or row["answer"]) for row in rows]
+    verdicts = grade_many([Pair(gold, typeset(gold), bare=True) for gold in golds for typeset in TYPESETTINGS])
+    each = len(TYPESETTINGS)
+    right = [all(one.verdict == "correct" for one in verdicts[at : at + each]) for at in range(0, len(verdicts), each)]
+    missed = [gold for gold, whole in zip(golds, right, strict=True) if not whole]
+    print(f"golds against themselves in {each} typesettings: {sum(right)} of {len(golds)} correct {missed[:10]}")
+    return {"golds": len(golds), "correct": sum(right)}
 
 
 class Case(NamedTuple):
@@ -158,11 +182,14 @@ def main() -> None:
         forget()
         speeds[f"{name}, repeated"] = speed(f"{name}, each answer {REPEATS} times", repeated(work, generator))
         forget()
+    golds_right = itself(given.golds) if given.golds else None
+    forget()
     with tempfile.TemporaryDirectory() as folder:
         suites = [measured(path, show=given.misses) for path in (own_cases(Path(folder)), *given.suite)]
     print(table(suites))
     accuracy = {suite.name: told(suite) for suite in suites}
-    found = {"grader": GRADER, "machine": platform.processor(), "speed": speeds, "accuracy": accuracy}
+    found = {"grader": GRADER, "machine": platform.processor(), "speed": speeds}
+    found |= {"golds_against_themselves": golds_right, "accuracy": accuracy}
     RESULT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 

@@ -27,6 +27,8 @@ def compare(
 
     if out is not None and out.suffix not in (".jsonl", ".parquet"):
         raise LimoError(f"{out}: the name must end in .jsonl or .parquet")
+    if out is not None and not out.parent.is_dir():
+        raise LimoError(f"{out}: there is no folder {out.parent}; make it, or name another")
     left, right = side(run_a), side(run_b)
     found = flips(left, right)
     tests = {name: test for name, test in found.tests.items() if benchmark in (None, name)}

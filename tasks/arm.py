@@ -25,6 +25,7 @@ from tasks.records.benchmark import ITEM
 from tasks.records.chain import SAMPLE, SCORED
 from tasks.records.model import Model, load_models, require_model
 from tasks.records.question import BANDED
+from tasks.records.response import CUT_OFF
 from tasks.sampling.draw import draw
 from tasks.sampling.groups import Group
 from tasks.sampling.sampled import with_texts
@@ -87,7 +88,11 @@ def answers(
     drawn = with_texts(sampled.table, sampled.ledger).rename({"key": "item_id"})
     drawn = drawn.join(items, on="item_id", how="left", maintain_order="left")
     verdicts = grade_many(
-        [Pair(*row) for row in drawn.select("gold", "text", "kind").iter_rows()], kept=kept_beside(ledger)
+        [
+            Pair(gold, text, kind, cut_off=finish in CUT_OFF)
+            for gold, text, kind, finish in drawn.select("gold", "text", "kind", "finish_reason").iter_rows()
+        ],
+        kept=kept_beside(ledger),
     )
     graded = drawn.with_columns(
         model_id=pl.lit(model.model_id), verdict=pl.Series([verdict.verdict for verdict in verdicts], dtype=pl.String)

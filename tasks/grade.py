@@ -73,7 +73,8 @@ def verdicts_of(items: pl.DataFrame, answers: pl.DataFrame, params: GradeParams,
             f"grade: {orphans.height} answers are to no known item, such as {first}; rerun `dvc repro answer`"
         )
     limits = Limits(params.seconds, params.memory_mb, params.workers)
-    pairs = [Pair(*row) for row in joined.select("gold", "text", "kind").iter_rows()]
+    cut_off = joined.select(bare=pl.lit(value=False), cut_off=pl.col("finish_reason").is_in(CUT_OFF))
+    pairs = [Pair(*row) for row in joined.select("gold", "text", "kind").hstack(cut_off).iter_rows()]
     unsent = Verdict("ungraded", None, "none", "prompt_too_long")
     verdicts = [
         unsent if finish == TOO_LONG else verdict

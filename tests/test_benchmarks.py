@@ -151,6 +151,11 @@ def test_a_path_replaces_the_hub_of_a_preset():
     assert len(given.fields.distractors) == 3
 
 
+def test_rules_given_beside_a_preset_are_added_to_its_own():
+    found = BenchmarkParams(preset="Minerva", path="m.jsonl", rules={"required": ["unit"]}).rules
+    assert (found.tolerance, found.required) == (0.01, ("unit",))
+
+
 def test_an_unknown_preset_lists_the_known():
     with pytest.raises(ValidationError, match="no preset `AIME23`; there are AIME24, MATH500"):
         BenchmarkParams(preset="AIME23")

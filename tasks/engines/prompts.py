@@ -38,6 +38,12 @@ class Renderer:
         """The prompt of a question; `system` takes the place of the system message of params."""
         return self.render(question, system, **self._options)
 
+    def disarmed(self, text: str) -> str:
+        """A text of others in which no token of the template's own stands: a space breaks it after its first sign."""
+        tokens = [*self._tokenizer.all_special_tokens, *self._tokenizer.get_added_vocab()]
+        pattern = "|".join(re.escape(token) for token in sorted(tokens, key=len, reverse=True) if len(token) > 1)
+        return re.sub(pattern, lambda found: f"{found[0][0]} {found[0][1:]}", text) if pattern else text
+
     def render(self, question: str, system: str | None = None, **options: Any) -> str:
         """The prompt of a question with these options of the template."""
         first = [{"role": "system", "content": system}] if system else self._system

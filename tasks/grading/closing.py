@@ -22,7 +22,12 @@ COURTESY = re.compile(r"I hope it is correct\W*$|<\|[a-z_]+\|>\w*\s*$|Let me kno
 SENTENCE = re.compile(r"(?<=[.。!！?？])\s+|。")
 NUMBER = r"(?<![A-Za-z0-9_.])[-−+]?[£€¥]?[0-9][0-9,]*(?:\.[0-9]+)?(?:/[0-9]+)?(?:\\?%)?"
 VALUE = re.compile(rf"\$\$(.+?)\$\$|\$(.+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]|({NUMBER})")
-ANNOUNCED = re.compile(r"final answer(?: is|:)[: *]*(?=[-$\\(\d])", re.IGNORECASE)
+ANNOUNCED = re.compile(
+    r"(?:^|[.。!?\n])[\s*]*(?:(?:so|thus|hence|therefore),? )?(?:(?:the|my|our) )?final answer(?: is|:)[: *]*"
+    r"(?=[-$\\(\d])",
+    re.IGNORECASE,
+)
+"""A sentence that begins so and nothing else: not "a common wrong final answer is"."""
 MORE = re.compile(r"\s*(?:,|and|or)\s*[$\\0-9]")
 TERM_BEFORE = re.compile(r"[-+*/^_×·(\[{<>]\s*$")
 NUMBER_ENDS = re.compile(r"\s*(?:$|[.。,;!*°€£¥)]|m[²³]|[a-z]{2}|[\u4e00-\u9fff]|\^?\\circ|\\?%|\\text)")
@@ -33,10 +38,11 @@ CHOSEN_LETTER = re.compile(r"(?:is|it's|choose|pick|select|option|choice|选|ans
 
 def announced(after: str) -> str:
     """The value of a "final answer is" in what follows the box; empty where there is none."""
-    found = list(ANNOUNCED.finditer(after[-LAST_CHARS:]))
-    if not found or "\\boxed" in after:
+    last = after[-LAST_CHARS:]
+    found = list(ANNOUNCED.finditer(last))
+    if not found or "\\boxed" in after or DOUBTFUL.search(SENTENCE.split(last[found[-1].end() :])[0]):
         return ""
-    value = VALUE.match(after[-LAST_CHARS:], found[-1].end())
+    value = VALUE.match(last, found[-1].end())
     return _content(value) if value and _is_whole(value) else ""
 
 

@@ -1,9 +1,9 @@
 """Whether a tidied answer equals a tidied gold, by a benchmark's rules: everything that is decided in this process."""
 
 import re
-from fractions import Fraction
 from typing import NamedTuple
 
+from tasks.grading.expression import evaluate
 from tasks.grading.fast import CHINESE, UNDECIDED, Decision, choice, decide, figures, rounded, words
 from tasks.grading.listing import listed
 from tasks.grading.normalise import Quantity, plain, split_short_unit, split_unit, squeeze
@@ -41,7 +41,7 @@ def equal(rules: Rules, gold: str, answer: str) -> Open:
         plain_answer = squeeze(answer)
     decision = _exactly(rules, plain_gold, plain_answer)
     if rules.tolerance is not None and not decision.correct:
-        near = _near(plain_gold, plain_answer, rules.tolerance)
+        near = _near(gold, answer, rules.tolerance)
         decision = near if near.correct is not None else decision
     if decision.correct is None:
         decision = rounded(plain_gold, plain_answer)
@@ -64,10 +64,36 @@ def _order(rules: Rules) -> bool | None:
 
 
 def _near(gold: str, answer: str, tolerance: float) -> Decision:
-    left, right = read_number(split_unit(gold).body), read_number(split_unit(answer).body)
-    if left is None or right is None:
-        return Decision(None, "none")
-    return Decision(abs(left.value - right.value) <= Fraction(tolerance) * abs(left.value), "tolerance")
+    """Whether two quantities, or the parts of two lists, agree within the tolerance; open where one has no value."""
+    left, right = listed(gold), listed(answer)
+    if len(left.parts) > 1 and len(left.parts) == len(right.parts) and left.brackets == right.brackets:
+        found = [_near(*pair, tolerance).correct for pair in zip(left.parts, right.parts, strict=True)]
+        return Decision(None if None in found else all(found), "tolerance")
+    sides = _quantities(gold, answer)
+    units = [measure(side.unit) for side in sides]
+    if sides[0].unit and sides[1].unit and sides[0].unit != sides[1].unit and None not in units:
+        scales = [unit.size if unit else 1.0 for unit in units]
+        if units[0] and units[1] and units[0].dimension != units[1].dimension:
+            return Decision(False, "unit")
+    elif sides[0].unit and sides[1].unit and sides[0].unit != sides[1].unit:
+        return UNDECIDED
+    else:
+        scales = [1.0, 1.0]
+    values = [_constant(side.body) for side in sides]
+    if values[0] is None or values[1] is None or (sides[0].body.endswith("%") != sides[1].body.endswith("%")):
+        return UNDECIDED
+    expected, given = (value * scale for value, scale in zip(values, scales, strict=True) if value is not None)
+    return Decision(abs(expected - given) <= tolerance * abs(expected), "tolerance")
+
+
+def _constant(text: str) -> float | None:
+    """The value of a number or an expression without variables, where it is real."""
+    number = read_number(squeeze(text))
+    if number is not None:
+        return float(number.value)
+    parsed = read(text)
+    value = evaluate(parsed) if parsed is not None and not parsed.names else None
+    return None if value is None or abs(complex(value).imag) > 0 else complex(value).real
 
 
 def _without_units(rules: Rules, gold: str, answer: str) -> Open:

@@ -7,14 +7,15 @@ phrases are looked for in the last few thousand characters only, so the time is 
 import re
 from typing import NamedTuple
 
-from tasks.grading.closing import announced, concluded, opening_letter, stated
+from tasks.grading.closing import VALUE, announced, concluded, opening_letter, stated
 from tasks.grading.rules import Rules
 
 CLOSING_CHARS = 4_000
 """How much of the end of a response is searched for an answer that is not in a box."""
 
 ANSWER_PHRASE = re.compile(
-    r"answer is|answer:|answer\*\*:|correct (?:option|choice) is|答案是|答案为|答案[:：]|故选|应选|因此选|所以选|选择",
+    r"answer is|answer:|answer\*\*:|correct (?:option|choice) is|答案是|答案为|答案[:：]"
+    r"|故选择|应选择|因此选|所以选|选择|故选|应选",
     re.IGNORECASE,
 )
 SENTENCE_END = re.compile(r"[.。!！?？;；](?=\s|$)|\n|。")
@@ -39,9 +40,9 @@ def extract(response: str, rules: Rules = DEFAULT) -> Extracted:
     r"""The final answer of a response.
 
     In this order, as far as `rules.extraction` allows: the last `\boxed{}` or `\fbox{}` and those beside it,
-    unless a "final answer is" comes after it; the rest of the last line that begins with `####`; the sentence after the
-    last "the answer is"; a last line that is nothing but an option's letter; the last bold words of the last line; the
-    last formula or number of a closing sentence. Only what follows the last `</think>` counts. When the last box is
+    unless a "final answer is" comes after it; what follows the last `####`, at the end or a value; the sentence after
+    the last "the answer is"; a last line that is nothing but an option's letter; the last bold words of the last line;
+    the last formula or number of a closing sentence. Only what follows the last `</think>` counts. When the last box is
     unterminated there is no answer: an earlier box held something else.
     """
     final = after_reasoning(response)
@@ -55,10 +56,8 @@ def extract(response: str, rules: Rules = DEFAULT) -> Extracted:
 
 def after_reasoning(response: str) -> str | None:
     """What follows the last `</think>`; None when a reasoning part was opened and never closed."""
-    _, closed, final = response.rpartition("</think>")
-    if closed:
-        return final
-    return None if response.lstrip().startswith("<think>") else response
+    final = response.rpartition("</think>")[2]
+    return None if "<think>" in final else final
 
 
 def _boxed(text: str, start: int) -> Extracted:
@@ -85,7 +84,7 @@ def _joined(text: str, start: int, content: str) -> str:
             break
         boxes.insert(0, before[opening + len("\\boxed{") : end].strip())
         start -= len(before) - opening
-    return ", ".join(dict.fromkeys(boxes))
+    return ", ".join(dict.fromkeys(filter(None, boxes)))
 
 
 def _unbraced(rest: str) -> Extracted:
@@ -114,9 +113,11 @@ def closing_brace(text: str, opening: int) -> int | None:
 
 def _unboxed(closing: str, rules: Rules) -> Extracted:
     ways = rules.extraction
-    marker = closing.rfind("####")
-    if marker >= 0 and "hash" in ways:
-        return _found(closing[marker:].lstrip("#").split("\n", 1)[0])
+    _, marker, rest = closing.rpartition("####")
+    line, _, after = rest.partition("\n")
+    # Else it is a heading, with the answer further down.
+    if marker and "hash" in ways and (not after.strip() or VALUE.fullmatch(line.strip())):
+        return _found(line)
     phrases = list(ANSWER_PHRASE.finditer(closing)) if "phrase" in ways else []
     if phrases:
         return _found(_sentence(closing[phrases[-1].end() :]))

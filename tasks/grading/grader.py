@@ -58,6 +58,8 @@ class Pair(NamedTuple):
     """The text of `Rules`: a kind, or JSON."""
     bare: bool = False
     """Whether `response` is the final answer itself."""
+    cut_off: bool = False
+    """Whether it never came to its end: then only a box counts, since its last words conclude nothing."""
 
 
 _cache: dict[Key, Verdict] = {}
@@ -89,9 +91,15 @@ def grade_many(pairs: Sequence[Pair], limits: Limits = DEFAULT_LIMITS, kept: Kep
     ]
     graded = _grade_keys(list(dict.fromkeys(key for key in keys if key is not None)), limits, kept)
     return [
-        graded[key] if key is not None else Verdict("incorrect", None, "none", got.reason)
-        for key, got in zip(keys, found, strict=True)
+        graded[key] if key is not None else _unanswered(pair, got)
+        for pair, key, got in zip(pairs, keys, found, strict=True)
     ]
+
+
+def _unanswered(pair: Pair, got: Extracted) -> Verdict:
+    if not pair.gold.strip():
+        return Verdict("ungraded", None, "none", "no_gold")
+    return Verdict("incorrect", None, "none", got.reason)
 
 
 def kept_beside(ledger: Path) -> Kept:
@@ -102,7 +110,8 @@ def kept_beside(ledger: Path) -> Kept:
 def final_answer(pair: Pair) -> Extracted:
     """What the response of a pair answers, or why it has no answer."""
     if not pair.bare:
-        return extract(pair.response, read_rules(pair.rules))
+        rules = read_rules(pair.rules)
+        return extract(pair.response, rules.model_copy(update={"extraction": ("box",)}) if pair.cut_off else rules)
     answer = PREFIX.sub("", pair.response.strip(), count=1)
     if answer.startswith("**") and answer.endswith("**"):
         answer = answer.strip("* ")

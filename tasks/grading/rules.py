@@ -45,7 +45,9 @@ Carried = Literal["unit", "percent", "degrees", "base", "currency"]
 
 def plain_kind(word: Any) -> Any:
     """The kind that `word` means, or the word as it is."""
-    name = word.strip().lower().replace(" ", "_") if isinstance(word, str) else word
+    if not isinstance(word, str):
+        return word
+    name = word.strip().lower().replace(" ", "_")
     return ALIASES.get(name, name)
 
 
@@ -60,7 +62,7 @@ class Rules(Params):
     """Relative difference at which two numbers still agree; null: only where one is the other, rounded."""
     required: tuple[Carried, ...] = ()
     """What an answer must carry where the gold does; all else may be left out. A wrong unit is never right."""
-    extraction: tuple[Way, ...] = WAYS
+    extraction: tuple[Way, ...] = Field(default=WAYS, min_length=1)
     r"""Where a final answer is looked for: `\boxed{}`, after `####`, "the answer is", a lone letter, a last bold, and
     the last formula or number of a closing sentence."""
 

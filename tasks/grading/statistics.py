@@ -53,7 +53,7 @@ def pass_at_k(correct: int, samples: int, k: int) -> float:
 
 
 def rate(matrix: Matrix, k: int, *, confidence: float, resamples: int, seed: int) -> Estimate:
-    """Mean pass@k over items; a Wilson interval for one sample an item, else a bootstrap over items."""
+    """Mean pass@k over items; a Wilson interval for one sample an item, else a Bayesian bootstrap over items."""
     items, samples = matrix.shape
     if samples == 1:
         return wilson(int(matrix.sum()), items, confidence)
@@ -61,12 +61,8 @@ def rate(matrix: Matrix, k: int, *, confidence: float, resamples: int, seed: int
 
 
 def mean(values: NDArray[np.float64], *, confidence: float, resamples: int, seed: int) -> Estimate:
-    """The mean of one value in [0, 1] an item, with a bootstrap over items."""
-    if values.min() == values.max():
-        # Items that are all alike resample to an interval of no width: every item as one trial is the cautious choice.
-        return wilson(float(values[0]) * len(values), len(values), confidence)
-    low, high = _percentiles(_resampled_means(values, resamples, seed), confidence)
-    return Estimate(float(values.mean()), low, high)
+    """The mean of one value in [0, 1] an item, with a Bayesian bootstrap over items."""
+    return _estimate([values], confidence, resamples, seed)
 
 
 def item_values(matrix: Matrix, k: int) -> NDArray[np.float64]:
@@ -87,15 +83,15 @@ def wilson(correct: float, items: int, confidence: float) -> Estimate:
 
 
 def macro(matrices: Sequence[Matrix], *, confidence: float, resamples: int, seed: int) -> Estimate:
-    """The mean of the benchmarks' pass@1, each weighing the same; a bootstrap over the items within each."""
-    values = [item_values(matrix, 1) for matrix in matrices]
-    if all(each.min() == each.max() for each in values):
-        # No width to resample. The mean of means varies as one over so many items would.
-        items = int(len(values) ** 2 / sum(1 / len(each) for each in values))
-        return wilson(float(np.mean([each[0] for each in values])) * items, items, confidence)
-    means = np.mean([_resampled_means(v, resamples, seed + n) for n, v in enumerate(values)], axis=0)
-    low, high = _percentiles(means, confidence)
-    return Estimate(float(np.mean([v.mean() for v in values])), low, high)
+    """The mean of the benchmarks' pass@1, each weighing the same; a Bayesian bootstrap over the items within each."""
+    return _estimate([item_values(matrix, 1) for matrix in matrices], confidence, resamples, seed)
+
+
+def _estimate(benchmarks: Sequence[NDArray[np.float64]], confidence: float, resamples: int, seed: int) -> Estimate:
+    value = float(np.mean([values.mean() for values in benchmarks]))
+    draws = [_mean_draws(values, 0.0, resamples, seed + number) for number, values in enumerate(benchmarks)]
+    low, high = _percentiles(np.mean(draws, axis=0), confidence)
+    return Estimate(value, min(low, value), max(high, value))
 
 
 def compare(base: Matrix, trained: Matrix, *, confidence: float, resamples: int, seed: int) -> Comparison:
@@ -104,20 +100,20 @@ def compare(base: Matrix, trained: Matrix, *, confidence: float, resamples: int,
     One sample an item: McNemar's exact test, which is the binomial test that items gained are half of those that
     changed (Q. McNemar, Psychometrika 12, 1947; exact form in A. Agresti, "Categorical Data Analysis", section 11.1).
     Several: a permutation test on the items' differences, whose signs are exchangeable if the arms are equal
-    (R. A. Fisher, "The Design of Experiments", 1935, section 21). The interval is a bootstrap over items.
+    (R. A. Fisher, "The Design of Experiments", 1935, section 21). The interval is a Bayesian bootstrap over items.
     """
     assert base.shape[0] == trained.shape[0], "both arms must have answered the same items"
     left, right = item_values(base, 1), item_values(trained, 1)
     differences = right - left
     gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
-    low, high = _percentiles(_resampled_means(differences, resamples, seed), confidence)
+    low, high = _percentiles(_mean_draws(differences, -1.0, resamples, seed), confidence)
     single = base.shape[1] == trained.shape[1] == 1
     return Comparison(
         base=float(left.mean()),
         trained=float(right.mean()),
         difference=float(differences.mean()),
-        low=low,
-        high=high,
+        low=min(low, float(differences.mean())),
+        high=max(high, float(differences.mean())),
         p_value=mcnemar(gained, lost) if single else sign_permutation(differences, resamples, seed),
         test="mcnemar_exact" if single else "paired_permutation",
         gained=gained,
@@ -152,11 +148,15 @@ def sign_permutation(differences: NDArray[np.float64], resamples: int, seed: int
     return float((as_far.sum() + extra) / (len(signs) + extra))
 
 
-def _resampled_means(values: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np.float64]:
-    generator = np.random.default_rng(seed)
-    # Weights rather than indices: a resample of n items is a multinomial draw of how often each is taken.
-    weights = generator.multinomial(len(values), np.full(len(values), 1 / len(values)), size=resamples)
-    return np.asarray(weights @ values / len(values), dtype=np.float64)
+def _mean_draws(values: NDArray[np.float64], least: float, resamples: int, seed: int) -> NDArray[np.float64]:
+    """Draws of the mean: each item weighs at random (D. B. Rubin, "The Bayesian Bootstrap", Annals of Statistics 9,
+    1981), beside half an item at either end, `least` and 1. Of zeros and ones that is the posterior under Jeffreys'
+    prior, so items that are all alike keep a width, as they do in Wilson's interval.
+    """
+    ends = np.concatenate([values, [least, 1.0]])
+    shape = np.concatenate([np.ones(len(values)), [0.5, 0.5]])
+    weights = np.random.default_rng(seed).standard_gamma(shape, size=(resamples, len(ends)))
+    return np.asarray(weights @ ends / weights.sum(axis=1), dtype=np.float64)
 
 
 def _percentiles(means: NDArray[np.float64], confidence: float) -> tuple[float, float]:

@@ -188,7 +188,7 @@ def fill_in(given: Any, presets: Mapping[str, Mapping[str, Any]], forms: Sequenc
     if any(form in here for form in forms if form != "hub"):
         preset.pop("hub", None)
     filled = {"name": name, **preset, **here}
-    for key in ("hub", "fields"):
+    for key in ("hub", "fields", "rules"):
         if isinstance(here.get(key), dict) and "repo" not in here[key]:
             filled[key] = {**preset.get(key, {}), **here[key]}
     _check_hub(name, filled, forms)

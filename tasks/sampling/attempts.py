@@ -13,7 +13,7 @@ from tasks.grading.grader import Pair, Verdict, grade_many, kept_beside
 from tasks.grading.kept import Kept
 from tasks.ledger.ledger import Ledger
 from tasks.records.model import Model
-from tasks.records.response import ATTEMPT, TOO_LONG
+from tasks.records.response import ATTEMPT, CUT_OFF, TOO_LONG
 from tasks.sampling.draw import draw
 from tasks.sampling.groups import Drawn, Group
 from tasks.sampling.outcomes import Rule
@@ -92,7 +92,10 @@ class _Verdicts:
 
     def judge(self, drawn: Sequence[Drawn]) -> list[bool]:
         graded = [one for one in drawn if one.finish_reason != TOO_LONG]
-        verdicts = grade_many([Pair(one.group.gold, one.text, one.group.kind) for one in graded], kept=self._kept)
+        verdicts = grade_many(
+            [Pair(one.group.gold, one.text, one.group.kind, cut_off=one.finish_reason in CUT_OFF) for one in graded],
+            kept=self._kept,
+        )
         places = [one.place for one in graded]
         self._rows += zip(places, verdicts, strict=True)
         if len(self._rows) >= ROWS_A_FRAME:

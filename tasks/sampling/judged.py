@@ -52,7 +52,9 @@ def judge_open(
     # The judge has an instruction of its own: the system message for solving would have it solve.
     render = prompt_renderer(Path(model.path), chat.model_copy(update={"system": None}))
     groups = [
-        Group(str(place), render(prompt(Case(*row))), "", "auto", 1, params.sampling, render.opened)
+        Group(
+            str(place), render(prompt(Case(*map(render.disarmed, row)))), "", "auto", 1, params.sampling, render.opened
+        )
         for place, row in enumerate(cases.select("question", "gold", "extracted").iter_rows())
     ]
     sampled = draw(groups, name="grade (judge)", model=model, engine=engine, ledger=ledger)
@@ -84,7 +86,9 @@ def settle(verdicts: pl.DataFrame, judgements: pl.DataFrame, grader: str) -> pl.
     return joined.with_columns(
         verdict=pl.when(decided).then("judged").otherwise("verdict"),
         rule=pl.when(decided).then(pl.lit("judge")).otherwise("rule"),
-        verdict_reason=pl.when(asked & ~decided).then(pl.lit("judge_undecided")).otherwise("verdict_reason"),
+        verdict_reason=pl.when(asked)
+        .then(pl.when(~decided).then(pl.lit("judge_undecided")))
+        .otherwise("verdict_reason"),
         grader=pl.when(asked).then(pl.lit(grader)).otherwise("grader"),
         judge_response_id=pl.when(asked).then("judged_by").otherwise("judge_response_id"),
     ).select(verdicts.columns)

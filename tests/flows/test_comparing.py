@@ -43,7 +43,7 @@ def test_a_run_does_not_differ_from_itself(root, capsys):
     compare(str(root), str(root), None, 20, False, None)
     shown = capsys.readouterr().out
     assert "0 questions flipped" in shown
-    assert "difference +0.0 [+0.0, +0.0], 0 gained, 0 lost, p 1 " in shown
+    assert "difference +0.0 [, 0 lost, p 1 " in shown
 
 
 def test_no_flips_are_written_as_an_empty_table(root, tmp_path):
@@ -108,3 +108,8 @@ def test_a_run_that_is_none_is_one_line(text, message, tmp_path, monkeypatch):
 def test_an_unknown_benchmark_lists_the_known(root):
     with pytest.raises(LimoError, match="no benchmark `x`; there are"):
         compare(str(root), str(root), "x", 20, False, None)
+
+
+def test_a_folder_that_is_not_there_is_told_before_anything_is_compared(root, tmp_path):
+    with pytest.raises(LimoError, match="there is no folder .*nowhere; make it"):
+        compare(f"{root}:base", str(root), out=tmp_path / "nowhere/x.jsonl")

@@ -63,6 +63,30 @@ def test_says_why_there_is_no_answer(response, reason):
     assert extract(response) == (None, reason)
 
 
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        ("\\boxed{6}. A common wrong final answer is 5.", "6"),
+        ("\\boxed{6}. But if the final answer is 5 then it fails.", "6"),
+        ("\\boxed{6}. Correcting a slip: 5+2. The final answer is 7.", "7"),
+        ("#### Step 2: solve\nx = 5.\n\nThe answer is 5.", "5"),
+        ("#### 72\nThat is all.", "72"),
+        ("so 3 + 4\n#### 7", "7"),
+        ("故选择C", "C"),
+        ("\\boxed{}\\boxed{5}", "5"),
+    ],
+)
+def test_headings_afterthoughts_and_empty_boxes_are_no_answers(response, answer):
+    assert extract(response).answer == answer
+
+
+@pytest.mark.parametrize(
+    "response", ["well <think>maybe \\boxed{5}", "<think>a</think> \\boxed{6} <think>perhaps \\boxed{5}"]
+)
+def test_reasoning_that_was_begun_again_is_unfinished(response):
+    assert extract(response).reason == "unfinished_reasoning"
+
+
 def test_a_bare_letter_or_bold_words_on_the_last_line_count_where_the_rules_allow_it():
     for text in ("It must be so.\n**(C)**\n", "It must be so.\nOption C.", "So\n选C"):
         assert extract(text).answer == "C"

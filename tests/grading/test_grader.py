@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.hostile_data import answers
+from tasks.errors import LimoError
 from tasks.grading import version
-from tasks.grading.grader import Pair, Verdict, grade, grade_many
+from tasks.grading.grader import Pair, Verdict, grade, grade_answer, grade_many
+from tasks.grading.rules import Rules
 from tasks.grading.version import GRADER
 
 IMPORT = re.compile(r"^from tasks\.grading\.(\w+) import", re.MULTILINE)
@@ -69,3 +71,40 @@ def test_a_module_that_decides_is_in_the_version():
         imported = {name for source in sources for name in IMPORT.findall(source)}
         new = imported - found
     assert not found & set(version.BESIDE)
+
+
+def test_the_last_words_of_a_response_that_was_cut_off_are_no_answer():
+    cut = "We still have to multiply, so the partial sum is 12"
+    assert grade_many([Pair("12", cut)])[0].verdict == "correct"
+    assert grade_many([Pair("12", cut, cut_off=True)])[0][:4] == ("incorrect", None, "none", "no_answer")
+    assert grade_many([Pair("12", "\\boxed{12} and then", cut_off=True)])[0].verdict == "correct"
+
+
+@pytest.mark.parametrize("response", ["", "no idea", "\\boxed{5}"])
+def test_without_a_gold_nothing_is_graded(response):
+    assert grade(" ", response)[::3] == ("ungraded", "no_gold")
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "verdict"),
+    [
+        ("4.5", "4.52 \\text{ erg}", "correct"),
+        ("4.5e33", "4.52 \\times 10^{33} \\mathrm{~erg}", "correct"),
+        ("1.414", "\\sqrt{2.01}", "correct"),
+        ("1.414", "\\sqrt{2.1}", "incorrect"),
+        ("(1,2)", "(1.001,2.001)", "correct"),
+        ("(1,2)", "(1.001,2.1)", "incorrect"),
+        ("0.5", "0.5\\%", "incorrect"),
+        ("2 \\text{ m}", "2.01 \\text{ m}", "correct"),
+        ("2 \\text{ m}", "201 \\text{ cm}", "correct"),
+        ("2 \\text{ m}", "2 \\text{ s}", "incorrect"),
+    ],
+)
+def test_a_tolerance_is_of_the_value_whatever_it_is_written_in(gold, answer, verdict):
+    assert grade_answer(gold, answer, Rules(tolerance=0.01)).verdict == verdict
+
+
+@pytest.mark.parametrize("rules", ['{"kind":["a"]}', '{"kind":{"a":1}}', '{"extraction":[]}'])
+def test_rules_that_are_none_are_one_line(rules):
+    with pytest.raises(LimoError, match="^grading rules"):
+        grade("5", "5", rules)
