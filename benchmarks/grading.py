@@ -188,7 +188,7 @@ def main() -> None:
         suites = [measured(path, show=given.misses) for path in (own_cases(Path(folder)), *given.suite)]
     print(table(suites))
     accuracy = {suite.name: told(suite) for suite in suites}
-    found = {"grader": GRADER, "machine": platform.processor(), "speed": speeds}
+    found: dict[str, Any] = {"grader": GRADER, "machine": platform.processor(), "speed": speeds}
     found |= {"golds_against_themselves": golds_right, "accuracy": accuracy}
     RESULT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 

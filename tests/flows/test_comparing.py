@@ -43,7 +43,8 @@ def test_a_run_does_not_differ_from_itself(root, capsys):
     compare(str(root), str(root), None, 20, False, None)
     shown = capsys.readouterr().out
     assert "0 questions flipped" in shown
-    assert "difference +0.0 [, 0 lost, p 1 " in shown
+    assert "difference +0.0 [" in shown
+    assert "0 gained, 0 lost, p 1 " in shown
 
 
 def test_no_flips_are_written_as_an_empty_table(root, tmp_path):
