@@ -1,6 +1,7 @@
 import json
 import re
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,10 @@ def test_hostile_answers_do_not_run_hang_or_raise(tmp_path, monkeypatch):
     right = {pair.response for pair, verdict in zip(pairs, found, strict=False) if verdict.verdict == "correct"}
     assert right == set()
     assert all(verdict.reason or verdict.rule != "none" for verdict in found)
+    told = Counter(verdict.reason for verdict in found if verdict.verdict == "ungraded")
+    assert told["refused_hostile"] > 50, "what may take for ever is not even tried"
+    assert not told["grader_failed"], "our own reader must not stumble either"
+    assert sum(verdict.verdict == "incorrect" for verdict in found) > 100, "most of it is plainly no 7"
     assert found[-1].verdict == "correct", "the batch must go on after a killed check"
 
 
