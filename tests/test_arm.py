@@ -30,7 +30,7 @@ ARMS = ArmsParams(few={"questions": "all", "chain": "best", "rank": "best", "cou
 RECIPE = Recipe(
     steps=3,
     batch_tokens=300,
-    micro_batch=4,
+    pack_tokens=1024,
     lr=1e-3,
     max_length=1024,
     processes=1,

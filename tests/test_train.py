@@ -25,7 +25,7 @@ from tests.training.tiny import make_folder, make_samples
 PARAMS = {
     "epochs": 6,
     "global_batch": 8,
-    "micro_batch": 2,
+    "pack_tokens": 400,
     "lr": 3e-3,
     "max_length": 200,
     "precision": "fp32",

@@ -1,5 +1,7 @@
 """Samples as token ids, their order, and the batches made of them: pure functions, so a resumed run repeats them."""
 
+import heapq
+import itertools
 import math
 import random
 from collections.abc import Sequence
@@ -25,22 +27,28 @@ class Encoded(NamedTuple):
         return len(self.ids) - self.prompt
 
 
-class Micro(NamedTuple):
-    """What a rank takes through the model at once.
+class Pack(NamedTuple):
+    """Samples end to end in one row of T tokens, which a rank takes through the model at once.
 
-    `ids` is samples by tokens. The others have an entry for each token in the loss: `target` is the token, predicted
-    from the one at (`row`, `column`) of `ids`, and `weight` its part in the loss.
+    The last four have an entry for each token in the loss: `target` is the token, predicted from the one at `place`,
+    `weight` its part in the loss, `sample` the number of its sample in the pack.
     """
 
     ids: "torch.Tensor"
-    row: "torch.Tensor"
-    column: "torch.Tensor"
+    """1 by T."""
+    positions: "torch.Tensor"
+    """1 by T: each token's place in its sample, from 0."""
+    lengths: tuple[int, ...]
+    """Tokens of each sample."""
+    place: "torch.Tensor"
     target: "torch.Tensor"
     weight: "torch.Tensor"
+    sample: "torch.Tensor"
 
-    def to(self, device: "torch.device") -> "Micro":
+    def to(self, device: "torch.device") -> "Pack":
         """The same on `device`."""
-        return Micro(*(tensor.to(device) for tensor in self))
+        tensors = {name: part.to(device) for name, part in self._asdict().items() if name != "lengths"}
+        return Pack(lengths=self.lengths, **tensors)
 
 
 def encode(tokenizer: Any, chain_id: str, system: str | None, question: str, response: str) -> Encoded:
@@ -113,17 +121,33 @@ def steps_per_epoch(count: int, global_batch: int) -> int:
     return -(-count // global_batch)
 
 
-def deal(rows: Sequence[int], lengths: Sequence[int], ranks: int, micro_batch: int) -> list[list[list[int]]]:
-    """The samples of each micro batch of each rank: `dealt[rank][k]`.
+def deal(rows: Sequence[int], lengths: Sequence[int], ranks: int, tokens: int) -> list[list[list[int]]]:
+    """The samples of each pack of each rank: `dealt[rank][k]`; a pack holds at most `tokens`, or one longer sample.
 
-    Neighbours in length share a micro batch, and all ranks have their longest at the same time: little padding, little
-    waiting. Every rank gets the same number of micro batches, as its collective calls must match; some may be empty.
+    Packs are as few and as even as can be found: the longest samples go first, each into the emptiest pack (LPT; R. L.
+    Graham, "Bounds on Multiprocessing Timing Anomalies", SIAM J. Appl. Math. 17, 1969). Every rank gets the same number
+    of packs, as its collective calls must match, and the k-th of all ranks are alike in length; some may be empty.
     """
     ordered = sorted(rows, key=lambda row: (-lengths[row], row))
-    size = min(micro_batch, -(-len(rows) // ranks))
-    chunks = [ordered[start : start + size] for start in range(0, len(ordered), size)]
-    chunks += [[]] * (-len(chunks) % ranks)
-    return [chunks[rank::ranks] for rank in range(ranks)]
+    total = sum(lengths[row] for row in rows)
+    passes = max(1, -(-total // (tokens * ranks)))
+    while (packs := _spread(ordered, lengths, passes * ranks, tokens)) is None:
+        passes += 1
+    packs.sort(key=lambda pack: -sum(lengths[row] for row in pack))
+    return [packs[rank::ranks] for rank in range(ranks)]
+
+
+def _spread(ordered: Sequence[int], lengths: Sequence[int], count: int, tokens: int) -> list[list[int]] | None:
+    """The samples over `count` packs, each into the emptiest; None where one would overflow."""
+    heap: list[tuple[int, int]] = [(0, number) for number in range(count)]
+    packs: list[list[int]] = [[] for _ in range(count)]
+    for row in ordered:
+        held, number = heapq.heappop(heap)
+        if held and held + lengths[row] > tokens:
+            return None
+        packs[number].append(row)
+        heapq.heappush(heap, (held + lengths[row], number))
+    return packs
 
 
 def sample_weights(learnt: Sequence[int], weighting: str) -> list[float]:
@@ -133,24 +157,26 @@ def sample_weights(learnt: Sequence[int], weighting: str) -> list[float]:
     return [1 / sum(learnt)] * len(learnt)
 
 
-def collate(samples: Sequence[Encoded], weights: Sequence[float]) -> Micro:
-    """A micro batch, padded on the right.
-
-    No attention mask is needed: attention is causal, so no token of a sample sees the padding after it, and the loss is
-    taken at places known from the lengths. An empty micro batch becomes two tokens without weight.
-    """
+def collate(samples: Sequence[Encoded], weights: Sequence[float]) -> Pack:
+    """The samples as one pack; an empty one becomes two tokens of which one is in the loss, without weight."""
     import torch
 
-    width = max((len(sample.ids) for sample in samples), default=2)
-    ids = torch.zeros((max(len(samples), 1), width), dtype=torch.long)
-    places: list[tuple[int, int, int]] = [] if samples else [(0, 0, 0)]
-    spread: list[float] = [] if samples else [0.0]
-    for row, (sample, weight) in enumerate(zip(samples, weights, strict=True)):
-        ids[row, : len(sample.ids)] = torch.tensor(sample.ids)
-        places += [(row, at - 1, sample.ids[at]) for at in range(sample.prompt, len(sample.ids))]
-        spread += [weight] * sample.learnt
-    row_of, column_of, target = torch.tensor(places).unbind(1)
-    return Micro(ids, row_of, column_of, target, torch.tensor(spread))
+    chosen = samples or [Encoded("", [0, 0], 1)]
+    lengths = tuple(len(sample.ids) for sample in chosen)
+    starts = [0, *itertools.accumulate(lengths)]
+    learnt = torch.tensor([sample.learnt for sample in chosen])
+    places = [
+        torch.arange(start + s.prompt - 1, start + len(s.ids) - 1) for start, s in zip(starts, chosen, strict=False)
+    ]
+    return Pack(
+        torch.tensor([[token for sample in chosen for token in sample.ids]]),
+        torch.cat([torch.arange(length) for length in lengths])[None],
+        lengths,
+        torch.cat(places),
+        torch.tensor([token for sample in chosen for token in sample.ids[sample.prompt :]]),
+        torch.repeat_interleave(torch.tensor(list(weights) or [0.0]), learnt),
+        torch.repeat_interleave(torch.arange(len(chosen)), learnt),
+    )
 
 
 def learning_rate(step: int, total: int, peak: float, scheduler: str, warmup: int) -> float:

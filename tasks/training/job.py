@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from tasks.records.model import Model
 from tasks.training.recipe import Recipe
 
-FORMAT = 1
+FORMAT = 2
 """Raised when a change of the trainer makes older checkpoints wrong to go on from."""
 
 OUTCOME = "outcome.json"

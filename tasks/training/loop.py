@@ -9,10 +9,11 @@ import polars as pl
 from tasks.errors import LimoError
 from tasks.files import write_json
 from tasks.records.chain import SAMPLE
+from tasks.training.attention import PACKED, pack_arguments, register
 from tasks.training.checkpoint import resume, save
 from tasks.training.data import (
     Encoded,
-    Micro,
+    Pack,
     batch_rows,
     collate,
     deal,
@@ -24,6 +25,7 @@ from tasks.training.data import (
 )
 from tasks.training.export import export
 from tasks.training.fsdp import prove, start
+from tasks.training.head import Asked, FusedHead
 from tasks.training.job import OUTCOME, Job
 from tasks.training.log import Log, SampleRow, StepRow
 from tasks.training.recipe import Recipe
@@ -68,6 +70,7 @@ class Session(NamedTuple):
     job: Job
     accelerator: "Accelerator"
     model: Any
+    head: FusedHead
     optimizer: Any
     samples: list[Encoded]
     schedule: Schedule
@@ -124,16 +127,18 @@ def _prepare(job: Job, accelerator: "Accelerator", samples: list[Encoded]) -> Se
     import torch
     from transformers import AutoModelForCausalLM
 
+    register()
     model = AutoModelForCausalLM.from_pretrained(
-        job.model.path, dtype=torch.float32, attn_implementation=job.recipe.attention, use_safetensors=True
+        job.model.path, dtype=torch.float32, attn_implementation=attention(job.recipe), use_safetensors=True
     )
     model.train()
+    head = FusedHead(model)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=job.recipe.lr, betas=job.recipe.betas, weight_decay=job.recipe.weight_decay
     )
     model, optimizer = accelerator.prepare(model, optimizer)
     prove(accelerator, model, job.recipe.processes)
-    return Session(job, accelerator, model, optimizer, samples, schedule_of(samples, job.recipe), Log())
+    return Session(job, accelerator, model, head, optimizer, samples, schedule_of(samples, job.recipe), Log())
 
 
 def _step(session: Session, step: int) -> None:
@@ -162,27 +167,34 @@ def _forward_backward(session: Session, rows: list[int]) -> Pass:
     accelerator, recipe, samples = session.accelerator, session.job.recipe, session.samples
     weight = dict(zip(rows, sample_weights([samples[row].learnt for row in rows], recipe.weighting), strict=True))
     lengths = [len(sample.ids) for sample in samples]
-    dealt = deal(rows, lengths, accelerator.num_processes, recipe.micro_batch)[accelerator.process_index]
+    tokens = recipe.pack_tokens or recipe.max_length
+    dealt = deal(rows, lengths, accelerator.num_processes, tokens)[accelerator.process_index]
     loss, done = torch.zeros((), device=accelerator.device), []
-    for micro_rows in dealt:
-        chosen = [samples[row] for row in micro_rows]
-        micro = collate(chosen, [weight[row] for row in micro_rows]).to(accelerator.device)
-        losses = token_losses(session.model, micro)
-        weighted = (losses * micro.weight).sum()
+    for packed in dealt:
+        chosen = [samples[row] for row in packed]
+        pack = collate(chosen, [weight[row] for row in packed]).to(accelerator.device)
+        weighted, losses = losses_of(session.model, session.head, pack, attention(recipe))
         # FSDP averages gradients over the ranks, where the sum is wanted.
         accelerator.backward(weighted * accelerator.num_processes)
-        sums = torch.zeros(max(len(chosen), 1), device=losses.device).index_add(0, micro.row, losses.detach())
+        sums = torch.zeros(max(len(chosen), 1), device=losses.device).index_add(0, pack.sample, losses)
         loss += weighted.detach()
         done += list(zip(chosen, sums, strict=False))
     return Pass(loss, done)
 
 
-def token_losses(model: Any, micro: Micro) -> "torch.Tensor":
-    """The cross-entropy of each token in the loss, in fp32."""
-    import torch.nn.functional as F  # noqa: N812
+def attention(recipe: Recipe) -> str:
+    """The attention, by its name in transformers."""
+    return PACKED if recipe.attention == "sdpa" else recipe.attention
 
-    logits = model(input_ids=micro.ids, use_cache=False).logits
-    return F.cross_entropy(logits[micro.row, micro.column].float(), micro.target, reduction="none")
+
+def losses_of(model: Any, head: FusedHead, pack: Pack, attention: str) -> tuple["torch.Tensor", "torch.Tensor"]:
+    """The pack's weighted loss, and the cross-entropy of each token in the loss, both in fp32."""
+    head.asked = Asked(pack.target, pack.weight)
+    arguments = pack_arguments(pack, attention)
+    found: tuple[torch.Tensor, torch.Tensor] = model(
+        input_ids=pack.ids, position_ids=pack.positions, logits_to_keep=pack.place, use_cache=False, **arguments
+    ).logits
+    return found
 
 
 def _record(session: Session, step: int, rows: list[int], ours: Pass, row: StepRow) -> None:

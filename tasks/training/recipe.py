@@ -25,8 +25,10 @@ class Recipe(Params):
     met within one sample."""
     global_batch: Positive = 64
     """Samples in an optimizer step, over all ranks. Paper: 64 (v3 text), 32 (v1 release)."""
-    micro_batch: Positive = 1
-    """Samples in one forward pass of a rank, at most; gradients of several are summed up to the global batch."""
+    pack_tokens: Positive | None = None
+    """Tokens in one forward pass of a rank, at most; null: `max_length`. Whole samples are packed end to end up to it,
+    none sees another, and gradients of several passes are summed up to the global batch. A longer sample has a pass of
+    its own."""
     lr: Annotated[float, Field(gt=0)] = 5e-6
     """Peak learning rate. Paper: 5e-6."""
     scheduler: Literal["cosine", "linear", "constant"] = "cosine"
@@ -48,7 +50,7 @@ class Recipe(Params):
     """Decides the order of the samples in each epoch."""
     precision: Literal["bf16", "fp32"] = "bf16"
     """bf16: computes in bfloat16, with master weights, gradient sums and optimizer in fp32. Paper: bf16."""
-    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    attention: Literal["sdpa", "flash_attention_2"] = "sdpa"
     """flash_attention_2 needs a GPU and the package flash-attn. Paper: FlashAttention-2."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass: about a third more time, a fraction of the memory."""

@@ -49,7 +49,7 @@ def explain(error: Exception, job: Job) -> tuple[str, bool]:
 def _relief(job: Job) -> str:
     recipe = job.recipe
     ways = [
-        ("lower train.micro_batch", recipe.micro_batch > 1),
+        ("lower train.pack_tokens", recipe.pack_tokens is None or recipe.pack_tokens > 1),
         ("set train.activation_checkpointing: true", not recipe.activation_checkpointing),
         ("set train.precision: bf16", recipe.precision == "fp32"),
         ("raise train.processes, over more GPUs", True),

@@ -15,7 +15,7 @@ from tasks.training.data import (
     steps_per_epoch,
     token_batches,
 )
-from tests.training.tiny import TEMPLATE, make_model, make_tokenizer
+from tests.training.tiny import TEMPLATE, make_tokenizer
 
 
 def test_response_and_end_token_are_learnt_and_nothing_else():
@@ -24,14 +24,14 @@ def test_response_and_end_token_are_learnt_and_nothing_else():
     prompt = "<|im_start|>system\nThink.<|im_end|>\n<|im_start|>user\nWhat is 1 + 1?<|im_end|>\n<|im_start|>assistant\n"
     assert tokenizer.decode(sample.ids[: sample.prompt]) == prompt
     assert tokenizer.decode(sample.ids[sample.prompt :]) == "It is \\boxed{2}.<|im_end|>"
-    micro = collate([sample, Encoded("c_2", [5, 6, 7], 2)], [0.5, 0.25])
-    learnt = [int(t) for t, row in zip(micro.target, micro.row, strict=True) if row == 0]
+    pack = collate([sample, Encoded("c_2", [5, 6, 7], 2)], [0.5, 0.25])
+    assert pack.ids.tolist() == [[*sample.ids, 5, 6, 7]]
+    assert pack.positions.tolist() == [[*range(len(sample.ids)), 0, 1, 2]]
+    assert pack.lengths == (len(sample.ids), 3)
+    learnt = pack.target[pack.sample == 0].tolist()
     assert tokenizer.decode(learnt) == "It is \\boxed{2}.<|im_end|>"
-    assert all(
-        micro.ids[row, column + 1] == target
-        for row, column, target in zip(micro.row, micro.column, micro.target, strict=True)
-    )
-    assert micro.weight.tolist() == [0.5] * sample.learnt + [0.25]
+    assert pack.ids[0, pack.place + 1].tolist() == pack.target.tolist()
+    assert pack.weight.tolist() == [0.5] * sample.learnt + [0.25]
 
 
 @pytest.mark.parametrize(
@@ -62,17 +62,25 @@ def test_every_epoch_sees_every_sample_once():
         assert sorted(row for batch in batches for row in batch) == list(range(10))
 
 
-@pytest.mark.parametrize(("rows", "ranks", "micro"), [(8, 2, 2), (7, 2, 4), (3, 2, 8), (5, 4, 1), (1, 1, 1)])
-def test_ranks_get_equally_many_micro_batches(rows, ranks, micro):
+@pytest.mark.parametrize(
+    ("rows", "ranks", "tokens"), [(8, 2, 90), (7, 2, 400), (3, 2, 60), (5, 4, 1), (1, 1, 9), (0, 2, 9)]
+)
+def test_ranks_get_equally_many_packs_that_hold_what_they_may(rows, ranks, tokens):
     lengths = [10 * row + 1 for row in range(rows)]
-    dealt = deal(range(rows), lengths, ranks, micro)
+    dealt = deal(range(rows), lengths, ranks, tokens)
     assert len({len(share) for share in dealt}) == 1
-    assert sorted(row for share in dealt for chunk in share for row in chunk) == list(range(rows))
-    assert max(len(chunk) for share in dealt for chunk in share) <= micro
+    packs = [pack for share in dealt for pack in share]
+    assert sorted(row for pack in packs for row in pack) == list(range(rows))
+    assert all(len(pack) == 1 or sum(lengths[row] for row in pack) <= tokens for pack in packs if pack)
 
 
-def test_neighbours_in_length_share_a_micro_batch():
-    assert deal([0, 1, 2, 3], [9, 1, 8, 2], ranks=2, micro_batch=2) == [[[0, 2]], [[3, 1]]]
+def test_packs_are_even_and_alike_over_ranks():
+    assert deal([0, 1, 2, 3], [9, 1, 8, 2], ranks=2, tokens=10) == [[[0, 1]], [[2, 3]]]
+    lengths = [(place * 37) % 90 + 10 for place in range(64)]
+    dealt = deal(range(64), lengths, ranks=2, tokens=512)
+    sums = [[sum(lengths[row] for row in pack) for pack in share] for share in dealt]
+    assert all(abs(a - b) < 60 for a, b in zip(*sums, strict=True))
+    assert len(sums[0]) == -(-sum(lengths) // 1024)
 
 
 def test_weights_of_a_batch_sum_to_one():
@@ -83,23 +91,10 @@ def test_weights_of_a_batch_sum_to_one():
     assert sample_weights(learnt, "example") == [1 / 3, 1 / 9, 1 / 36]
 
 
-def test_padding_changes_no_loss():
-    import torch
-
-    from tasks.training.loop import token_losses
-
-    model = make_model().eval()
-    samples = [Encoded("a", list(range(10, 40)), 5), Encoded("b", list(range(50, 60)), 3)]
-    with torch.no_grad():
-        together = token_losses(model, collate(samples, [1.0, 1.0]))
-        apart = torch.cat([token_losses(model, collate([sample], [1.0])) for sample in samples])
-    torch.testing.assert_close(together, apart)
-
-
-def test_an_empty_micro_batch_weighs_nothing():
-    micro = collate([], [])
-    assert micro.ids.shape == (1, 2)
-    assert micro.weight.tolist() == [0.0]
+def test_an_empty_pack_weighs_nothing():
+    pack = collate([], [])
+    assert pack.ids.shape == (1, 2)
+    assert pack.weight.tolist() == [0.0]
 
 
 @pytest.mark.parametrize(

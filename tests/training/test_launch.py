@@ -47,6 +47,6 @@ def test_explain(tmp_path, error, line, cause):
 
 def test_out_of_memory_says_what_to_lower(tmp_path):
     error = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes.")
-    line, cause = explain(error, make_job(tmp_path, micro_batch=2, activation_checkpointing=True))
+    line, cause = explain(error, make_job(tmp_path, pack_tokens=2, activation_checkpointing=True))
     assert cause
-    assert line.endswith("; lower train.micro_batch, or raise train.processes, over more GPUs")
+    assert line.endswith("; lower train.pack_tokens, or raise train.processes, over more GPUs")
