@@ -96,7 +96,7 @@ def test_two_teachers_from_the_ledger_alone(stage):
     out = stage(
         {
             "one?": {"m_strong": [RIGHT, WRONG], "m_other": [RIGHT, RIGHT]},
-            "two?": {"m_strong": [WRONG, WRONG], "m_other": [WRONG, "7"]},
+            "two?": {"m_strong": [WRONG, WRONG], "m_other": [WRONG, "no idea"]},
         }
     )
     kept = pl.read_parquet(out / "kept.parquet", schema=CHAIN)

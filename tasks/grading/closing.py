@@ -23,7 +23,7 @@ SENTENCE = re.compile(r"(?<=[.。!！?？])\s+|。")
 NUMBER = r"(?<![A-Za-z0-9_.])[-−+]?[£€¥]?[0-9][0-9,]*(?:\.[0-9]+)?(?:/[0-9]+)?(?:\\?%)?"
 VALUE = re.compile(rf"\$\$(.+?)\$\$|\$(.+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]|({NUMBER})")
 ANNOUNCED = re.compile(
-    r"(?:^|[.。!?\n])[\s*]*(?:(?:so|thus|hence|therefore),? )?(?:(?:the|my|our) )?final answer(?: is|:)[: *]*"
+    r"(?:^|[.。!?,\n])[\s*]*(?:(?:so|thus|hence|therefore|but|and),? )?(?:(?:the|my|our) )?final answer(?: is|:)[: *]*"
     r"(?=[-$\\(\d])",
     re.IGNORECASE,
 )

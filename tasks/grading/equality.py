@@ -53,6 +53,8 @@ def equal(rules: Rules, gold: str, answer: str) -> Open:
 def _exactly(rules: Rules, gold: str, answer: str) -> Decision:
     if rules.kind == "text":
         return words(gold, answer)
+    if rules.kind == "integer" and ("%" in gold) != ("%" in answer):
+        return Decision(False, "percent")
     order = _order(rules)
     if order is not None and max(len(listed(text).parts) for text in (gold, answer)) > 1:
         return Decision(compare(gold, answer, ordered=order), "list")

@@ -16,12 +16,17 @@ MAX_BITS = 8_192
 """Longest exact power, in bits."""
 MAX_FACTORIAL = 170
 MAX_CHOICE = 1_000
-EQUAL = 1e-9
+EQUAL = 1e-11
 APART = 1e-6
 """Relative differences below `EQUAL` are rounding, above `APART` real; between them nothing is decided."""
 POINTS = 3
 NEGATIVE = 2
 """The point at which variables are negative."""
+FAR_POINTS = 7
+FAR = {3: 11, 4: 37, 5: -11, 6: 97}
+"""Further points, many times as large: for what is stepped or folded, and may look alike near 0."""
+STEPPED = ("abs", "lfloor", "lceil", "root")
+LARGE = 1e6
 
 FUNCTIONS: dict[str, Callable[[complex], complex]] = {
     "sin": cmath.sin,
@@ -61,11 +66,17 @@ def same(left: Parsed, right: Parsed) -> bool | None:
         # log may be meant as ln, or to any other base.
         return None
     found = 0
-    for point in range(POINTS if left.names or right.names else 1):
+    points = POINTS if left.names or right.names else 1
+    if points > 1 and (_stepped(left.node) or _stepped(right.node)):
+        points = FAR_POINTS
+    for point in range(points):
         a, b = evaluate(left, point), evaluate(right, point)
         if a is None or b is None:
             continue
         equal = equal_values(a, b)
+        if equal and not isinstance(a, Fraction) and abs(complex(a)) > LARGE:
+            # What differs by little beside so much is lost in floats.
+            return None
         if not equal:
             # At negative values roots take other branches: sqrt(x^3) and x sqrt(x) are the same to a reader.
             return None if point == NEGATIVE and found else equal
@@ -95,7 +106,11 @@ def variable(name: str, point: int) -> float:
     for character in name:
         seed = (seed * 131 + ord(character)) % 100_003
     size = 0.3 + ((seed + 1) * (7_919 + 104_729 * point) % 100_003) / 50_001.5
-    return -size if point == NEGATIVE else size
+    return FAR.get(point, 1) * (-size if point == NEGATIVE else size)
+
+
+def _stepped(node: Node) -> bool:
+    return node[0] in STEPPED or any(isinstance(part, tuple) and _stepped(part) for part in node[1:])
 
 
 def _value(node: Node, point: int) -> Value:
@@ -130,6 +145,9 @@ def _power(a: Value, b: Value) -> Value:
                 raise UnreadableError
             return Fraction(a) ** b.numerator
         return _root(_power(a, Fraction(b.numerator)), Fraction(b.denominator))
+    if not isinstance(b, Fraction) and complex(a).real < 0 and not complex(a).imag:
+        # (-1)^{2n} is 1 for whole n, and who knows what for others.
+        raise UnreadableError
     return complex(a) ** complex(b)
 
 

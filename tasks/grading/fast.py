@@ -25,7 +25,15 @@ COMMA_DECIMAL = re.compile(r"-?[0-9]+,(?:[0-9]{1,2}|[0-9]{4,})")
 """A decimal as continental Europe writes it, where the gold has a point."""
 LONE_LETTER = re.compile(r"(?<![A-Za-z\\'])([B-HJ]|A(?! [a-z]))(?![A-Za-z'(^_=+*/-])")
 NEGATED = re.compile(r"\bnot?\b|n't|不|非|[0-9=+\\]", re.IGNORECASE)
-OPTIONS = re.compile(rf"\(?[{LETTERS}](?:(?:,|\)\(| )?[{LETTERS}])*\)?\.?")
+SEVERAL = re.compile(
+    rf"(?i:\b(?:except|neither)\b|除了)"
+    rf"|^\W*(?i:option |choice )?\(?(?P<one>[{LETTERS}])\)?"
+    rf"(?: ?(?i:is|are|was|不)(?i:n't| not| wrong| incorrect| false|对|正确)\b"
+    rf"|(?: or |[;/] ?)(?i:option |choice )?\(?(?!(?P=one))[{LETTERS}](?![A-Za-z]))"
+    rf"|^\(?(?P<first>[{LETTERS}])\).*(?<![A-Za-z(])(?!(?P=first))[{LETTERS}]\)"
+)
+"""An answer that says something else of its letter, or names another one too."""
+OPTIONS = re.compile(rf"\(?[{LETTERS}](?:(?:,|\),?\(| )?[{LETTERS}])*\)?\.?")
 BARE_OPTION = re.compile(rf"\(([{LETTERS}])\)|([{LETTERS}])\.?")
 NAMED_OPTION = re.compile(r"^(?:[Oo]ption|[Cc]hoice|选项?) ?")
 WORDED_OPTION = re.compile(rf"[{LETTERS}]\..+")
@@ -81,6 +89,8 @@ def rounded(gold: str, answer: str) -> Decision:
 
 def choice(gold: str, answer: str) -> Decision:
     """Compare choice letters; a gold such as `C. 3` is also met by its text."""
+    if SEVERAL.search(answer) and not OPTIONS.fullmatch(answer):
+        return UNDECIDED
     letters = option_letters(gold) or chosen_letter(gold)
     given = option_letters(answer) or chosen_letter(answer) or (_only_letter(answer) if " " in answer else "")
     if letters and given:
@@ -115,10 +125,16 @@ def _only_letter(text: str) -> str:
 def words(gold: str, answer: str) -> Decision:
     """Compare texts, blind to case, spaces and punctuation; different texts may still mean the same."""
     left, right = (PUNCTUATION.sub("", text.casefold()) for text in (gold, answer))
-    if left == right and figures(gold) == figures(answer):
+    if left == right and figures(gold) == figures(answer) and _same_ends(gold, answer):
         return Decision(bool(left), "text")
     one_sign_each = len(left) == len(right) == 1 and CHINESE.match(left) and CHINESE.match(right)
     return Decision(False, "text") if one_sign_each else UNDECIDED
+
+
+def _same_ends(gold: str, answer: str) -> bool:
+    """Whether two texts have the same brackets, where both have some beside figures: `(0,1]` is not `[0,1)`."""
+    ends = ["".join(re.findall(r"[\[\]()（）]", text)) for text in (gold, answer)]
+    return ends[0] == ends[1] or "" in ends or not figures(gold)
 
 
 def figures(text: str) -> list[str]:
@@ -162,9 +178,8 @@ def _based(gold: str, answer: str) -> Decision:
         return Decision(False, "base") if None in values or values[0] != values[1] else UNDECIDED
     if answer == left["digits"]:
         return Decision(True, "base")
-    plain, value = read_number(answer), in_base(left)
-    # The value in base ten is right in value and not in form: for a judge.
-    return Decision(False, "base") if plain is not None and value is not None and plain.value != value else UNDECIDED
+    # In base ten it may be right in value, and is not what was asked for.
+    return Decision(False, "base") if read_number(answer) is not None else UNDECIDED
 
 
 def _options(gold: str, answer: str) -> Decision:

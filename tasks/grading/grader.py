@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tasks.grading.carried import lacks
+from tasks.grading.elsewhere import without_bar
 from tasks.grading.equality import WORD, equal
 from tasks.grading.extract import Extracted, extract
 from tasks.grading.fast import Decision, option_letters, unnamed
 from tasks.grading.hostile import is_code, refusal
 from tasks.grading.kept import Kept, Key
-from tasks.grading.normalise import split_unit, squeeze, tidy, without_bar
+from tasks.grading.normalise import split_unit, squeeze, tidy
 from tasks.grading.reader import read
 from tasks.grading.rules import Rules, read_rules
 from tasks.grading.symbolic import Limits, Question, check_many

@@ -17,6 +17,9 @@ def matrices(gold: str, answer: str) -> bool | None:
     left, right = MATRIX.fullmatch(gold), MATRIX.fullmatch(answer)
     if left is None or right is None:
         return _vector(left or right, answer if left else gold)
+    if ("v" in left[1]) != ("v" in right[1]):
+        # A determinant is a number.
+        return False
     rows = [[row.split("&") for row in re.split(r"\\\\", side["body"]) if row.strip()] for side in (left, right)]
     if [len(row) for row in rows[0]] != [len(row) for row in rows[1]]:
         return False

@@ -9,6 +9,7 @@ import re
 from typing import NamedTuple
 
 from tasks.grading.characters import spelled_out
+from tasks.grading.elsewhere import UNUSUAL, from_elsewhere, unusual
 from tasks.grading.extract import closing_brace
 from tasks.grading.listing import split
 from tasks.grading.units import SHORT, one_name
@@ -73,29 +74,7 @@ COMMAND = re.compile(
     r"\\(?:left|right)\s*\.|\\h?space\*? ?\{[^{}]*\}|\\not ?=|\\q?quad|\\[a-zA-Z]+|\\\\\[-?[0-9.]+ ?[a-z]{2}\]"
     r"|\\[\\$%!,;:> ()\[\]]|[$~]"
 )
-THOUSANDS = re.compile(r",\\! *| ?\{ ?, ?\}")
 QUANTITY = re.compile(r"\\text ?\{ ?([0-9][^{}]*)\}")
-ORDINAL = re.compile(r"(?<=[A-Za-z] )([0-9]+)(?:st|nd|rd|th)\b")
-RATIO = re.compile(r"[0-9]+(?: to [0-9]+)+")
-ANY_INTEGER = re.compile(r"(?<=.), ?\(? ?[a-z] ?\\in ?(?:\\mathbb ?\{ ?[ZN] ?\}|[ZN])(?:_?\^?[+*])?\)?$")
-UNUSUAL = re.compile(
-    r"[0-9] ?(?:\\text ?\{ ?)?[tmbpdeE]|[0-9](?:st|nd|rd)|\\in ?(?:\\math|[ZN])|[0-9] [0-9]|\.[0-9]*\\|\\begin"
-)
-DOUBLED = re.compile(r"\\\\(?=[a-zA-Z])")
-PROGRAMMED = re.compile(r"(?<=[\w)}\]])\*\*(?=[\w({-])|<=|>=|(?<= )!=")
-FROM_PROGRAMS = {"**": "^", "<=": "\\le ", ">=": "\\ge ", "!=": "\\ne "}
-SPACED = re.compile(r"(?<![0-9.,/])[0-9]{1,3}(?: [0-9]{3})+(?![0-9/])")
-MONEY = re.compile(r"(-?)(\\\$|(?:US)?\$(?!.*\$)|[£€¥]) ?([0-9][0-9,.]*)|(-?[0-9][0-9,.]*) ?([£€¥])")
-CURRENCIES = {"£": "gbp", "€": "euro", "¥": "yuan"}
-WORDED = re.compile(r"(?<=[0-9]) ?(?:\\text ?\{ ?)?(dozen|thousand|million|billion|percent|pct)\b(?: ?\})?")
-SIGNS = {
-    "percent": "%",
-    "pct": "%",
-    "dozen": "\\times 12",
-    "thousand": "\\times 10^{3}",
-    "million": "\\times 10^{6}",
-    "billion": "\\times 10^{9}",
-}
 MAX_WRAPS = 5
 WRAP = re.compile(r"(?P<font>\\text ?)?\{")
 FORMULA = re.compile(r"[\\0-9=<>+^_]")
@@ -108,14 +87,12 @@ SHORT_FRACTION = re.compile(r"\\frac\s*(\d|\{[^{}]*\})\s*(\d|\{[^{}]*\})")
 SHORT_ROOT = re.compile(r"\\sqrt\s*(\[\w+\])?\s*([A-Za-z0-9])")
 LOST_BACKSLASH = re.compile(r"(?<![A-Za-z\\])(frac|sqrt)(?=\{)")
 CONJUNCTION = re.compile(r",? ?(?:\\text ?\{ ?(?:and|or) ?\}|\b(?:and|or)\b|或者|或|以及|和) ?")
+BOTH = re.compile(r",? ?(?:\\text ?\{ ?and ?\}|\band\b|且|并且) ?")
+ORDERED = re.compile(r"[<>]|\\[lg]e(?![a-z])")
 LONE_BRACES = re.compile(r"([\^_]) ?\{ ?(\w|\\circ) ?\}")
 TEXT = re.compile(r"\\(?:text|mathrm) ?\{([^{}]*)\}")
 LISTED = re.compile(r"(?<=[0-9]), (?=[0-9]{3}(?![0-9]))")
 """A comma and a space part a list, `12, 345`; without the space it may be of thousands."""
-E_NOTATION = re.compile(r"(?<=[0-9])[eE]\+?(-?[0-9]{1,3})(?![\w.])")
-REPEATING = re.compile(r"([0-9]*)\.([0-9]*)\\(?:overline|bar|dot) ?\{ ?([0-9]{1,9}) ?\}")
-SYSTEM = re.compile(r"(?:\\begin ?\{cases\}|\\\{ ?\\begin ?\{array\} ?\{[lcr]+\})([^&]*?)\\end ?\{(?:cases|array)\}")
-"""Equations under each other."""
 SPACE_AROUND = re.compile(r"(?<!\d) | (?!\d)")
 UNIT = re.compile(
     r"^(?P<body>.*[\d}%)π]|.*\\pi) ?(?:\\(?:text|mathrm) ?\{(?P<text>[^{}]+)\}"
@@ -130,6 +107,14 @@ UNIT = re.compile(
 )
 
 
+NO_UNIT = re.compile(
+    r"\b(?:not?|wrong|incorrect|false|plus|minus|times|over|squared|cubed|less|more|fewer|decrease|increase|hundred|dozen"
+    r"|hal(?:f|ves)|thirds?|quarters?|[a-z]+ths?|except|or|if|is|was|of)\b|[不错非无减加乘除百万亿]|千(?![米克瓦])|分之|n't",
+    re.IGNORECASE,
+)
+"""Words after a number that change it, or say something of it."""
+
+
 class Quantity(NamedTuple):
     """An answer without its unit; the unit is empty when it has none."""
 
@@ -142,38 +127,17 @@ def tidy(text: str) -> str:
     text = spelled_out(text)
     if not (text.isascii() and text.isprintable()):
         text = text.translate(CHARACTERS)
-    text = COMMAND.sub(_replace, _from_elsewhere(text))
+    text = COMMAND.sub(_replace, from_elsewhere(text))
     text = ROMAN_LETTER.sub(r"\1", CHINESE_GAP.sub("", " ".join(text.split())))
     text = LOST_BACKSLASH.sub(r"\\\1", ROMAN.sub(r"\\text", text))
     text = SHORT_ROOT.sub(r"\\sqrt\1{\2}", SHORT_FRACTION.sub(_full_fraction, text))
-    text = CONJUNCTION.sub(",", _unwrapped(_strip_ends(text)))
+    text = _unwrapped(_strip_ends(text))
+    # Between conditions `and` is not `or`; between values either makes a list.
+    text = BOTH.sub(" \\\\land ", text) if ORDERED.search(text) else text
+    text = CONJUNCTION.sub(",", text).replace("\\text{^\\circ}", "^\\circ")
     if text.startswith("\\text{") and (quantity := QUANTITY.fullmatch(text)):
         text = quantity[1]
-    return _strip_ends(APPROXIMATELY.sub("", _unusual(text) if UNUSUAL.search(text) else text))
-
-
-def _from_elsewhere(text: str) -> str:
-    """What is no LaTeX, or escaped twice: `x**2 >= 4`, `$5`, `1{,}000`."""
-    if (text.count("$") == 1 or not text.isascii()) and (money := MONEY.fullmatch(text.strip())):
-        sign, amount = (money[2], money[1] + money[3]) if money[2] else (money[5], money[4])
-        text = f"{amount}\\text{{ {CURRENCIES.get(sign, 'dollar')}}}"
-    if "\\\\" in text and "\\begin" not in text:
-        text = DOUBLED.sub(r"\\", text)
-    if "," in text:
-        text = THOUSANDS.sub(",", text)
-    if "**" in text or "=" in text:
-        text = PROGRAMMED.sub(lambda found: FROM_PROGRAMS[found[0]], text)
-    return text
-
-
-def _unusual(text: str) -> str:
-    """Numbers with words, exponents, spaces or repeating digits in them; equations under each other."""
-    text = WORDED.sub(lambda found: SIGNS[found[1]], ORDINAL.sub(r"\1", text))
-    text = text.replace(" to ", ":") if RATIO.fullmatch(text) else text
-    text = REPEATING.sub(_fraction_of_repeating, E_NOTATION.sub(r"\\times 10^{\1}", text))
-    text = ANY_INTEGER.sub("", text)
-    text = SYSTEM.sub(lambda found: ", ".join(filter(str.strip, found[1].split("\\\\"))), text)
-    return SPACED.sub(lambda found: found[0].replace(" ", ""), text)
+    return _strip_ends(APPROXIMATELY.sub("", unusual(text) if UNUSUAL.search(text) else text))
 
 
 def squeeze(tidied: str) -> str:
@@ -196,7 +160,10 @@ def split_unit(tidied: str) -> Quantity:
     match = UNIT.match(tidied)
     if match is None:
         return Quantity(tidied, "")
-    name = one_name((match["text"] or match["word"]) + power_of(match))
+    word = match["text"] or match["word"]
+    if NO_UNIT.search(word):
+        return Quantity(tidied, "")
+    name = one_name(word + power_of(match))
     return Quantity(match["body"].strip(), name)
 
 
@@ -234,20 +201,6 @@ def _replace(match: re.Match[str]) -> str:
     if command.startswith("\\\\"):
         return "\\\\"
     return REPLACED[command] if command in REPLACED else REPLACED_WORDS.get(command[1:], command)
-
-
-def without_bar(text: str) -> str:
-    r"""`0.13` of `0.\overline{13}`, which is another number."""
-    return REPEATING.sub(r"\1.\2\3", text).strip("$ ")
-
-
-def _fraction_of_repeating(match: re.Match[str]) -> str:
-    r"""`\frac{7}{30}` of `0.2\overline{3}`."""
-    whole, first, again = match.groups()
-    ending = 10 ** len(first)
-    repeated = ending * (10 ** len(again) - 1)
-    top = int(whole + first or "0") * (10 ** len(again) - 1) + int(again)
-    return f"\\frac{{{top}}}{{{repeated}}}"
 
 
 def _full_fraction(match: re.Match[str]) -> str:

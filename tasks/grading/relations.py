@@ -12,6 +12,10 @@ from tasks.grading.scalars import is_constant, scalars
 RELATION = re.compile(r"\\le(?![a-z])|\\ge(?![a-z])|\\ne(?![a-z])|\\in(?![a-z])|[<>=]")
 FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
 NAME = re.compile(r"(?:\\?[A-Za-z]+(?:_(?:\w|\{\w+\}))?'?|[A-Za-z](?:\^\{-1\}|'{1,2})?\([A-Za-z](?:,[A-Za-z])*\))")
+BARE_TERMS = re.compile(r"[a-z](?:_\w)?(?: ?[-+]? ?[a-z](?:_\w)?)+")
+"""`a+b` or `xy`, which a question may have asked for."""
+FUNCTION = re.compile(r"\\[a-z]+|[A-Za-z]'?\(|\\?\|")
+"""What a side begins with that is a value and no term: `f(2)`, `\\sin A`, `|AB|`."""
 VALUE_OF_SET = re.compile(r"\\?\{ ?[A-Za-z] ?(?:\\mid|\||:) ?(?P<condition>.*)\}")
 
 
@@ -74,12 +78,15 @@ def relations(gold: str, answer: str) -> bool | None:
 def _has_result(named: Chain) -> bool:
     """Whether its last side is what was asked for; `2x+z=1` is an equation, `\\frac{NO}{BO}=1` and `2+2=4` are not."""
     first, last = read(named.sides[0]), read(named.sides[-1])
-    if len(named.signs) > 1 or first is None or last is None:
+    if NAME.fullmatch(named.sides[0]) or FUNCTION.match(named.sides[0]) or first is None or last is None:
         return True
+    if not first.names and not last.names:
+        # `2+3=5` is a step to 5, `10=5` is none.
+        return all(scalars(side, named.sides[-1]) for side in named.sides)
     if last.names > first.names:
         return False
     variables = [name for name in first.names if len(name) == 1 and name.islower()]
-    return len(variables) < 2 and not (variables and named.sides[-1] == "0")
+    return not variables
 
 
 def _unnamed(named: Chain, other: str, *, of_gold: bool) -> bool | None:
@@ -88,9 +95,8 @@ def _unnamed(named: Chain, other: str, *, of_gold: bool) -> bool | None:
         return None
     found = [scalars(side, other) for side in named.sides]
     # A chain of steps ends in its result; any other equation is no value.
-    if (found[-1] and (not of_gold or _has_result(named))) or (
-        len(named.signs) == 1 and NAME.fullmatch(named.sides[0])
-    ):
+    asked = not of_gold and BARE_TERMS.fullmatch(named.sides[0])
+    if (found[-1] and (asked or _has_result(named))) or (len(named.signs) == 1 and NAME.fullmatch(named.sides[0])):
         return found[-1]
     if found[-1]:
         return False
@@ -160,8 +166,18 @@ def as_intervals(gold: str, answer: str) -> bool | None:
         if one[0] and other[1]:
             return same_interval(one[0], other[1])
     if sides[0][1] and sides[1][1]:
-        return same_interval(sides[0][1], sides[1][1])
+        names = [_variable(text) for text in (gold, answer)]
+        return False if names[0] != names[1] else same_interval(sides[0][1], sides[1][1])
     return None
+
+
+def _variable(text: str) -> str:
+    """The first name in a condition, which is the one that it is of; empty in `|x| < 2`."""
+    match = VALUE_OF_SET.fullmatch(text)
+    sides = chain(match["condition"].rstrip("\\") if match else text).sides
+    if len(sides) == 3:
+        return sides[1]
+    return next((side for side in sides if NAME.fullmatch(side) and side not in ("\\infty", "\\pi", "e")), "")
 
 
 def same_interval(left: Interval, right: Interval) -> bool | None:

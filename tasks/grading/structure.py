@@ -18,6 +18,7 @@ from tasks.grading.relations import (
     FLIPPED,
     NAME,
     RELATION,
+    all_of,
     as_intervals,
     chain,
     condition,
@@ -31,6 +32,8 @@ MAX_PARTS = 40
 MAX_NESTED = 8
 """Brackets inside brackets, past which nothing is decided here."""
 UNEQUAL = re.compile(r"[A-Za-z] ?\\ne(?![a-z]) ?(?P<value>[^,;<>=]+)")
+HALF_OPEN = {"(]", "[)"}
+PART_LABEL = re.compile(r"\((i{1,3}|iv|v|[a-d])\) ?(?=\S)")
 MEMBER = re.compile(r"^[A-Za-z]\s*\\in(?![a-z])\s*")
 
 
@@ -42,6 +45,11 @@ def compare(gold: str, answer: str, *, ordered: bool | None = None) -> bool | No
     """
     if max(depth(gold), depth(answer)) > MAX_NESTED:
         return None
+    labels = [PART_LABEL.findall(text) for text in (gold, answer)]
+    if len(labels[0]) > 1 and labels[0] == labels[1]:
+        # `(i) 2 (ii) 3` is no product.
+        parts = zip(*(PART_LABEL.split(text)[2::2] for text in (gold, answer)), strict=True)
+        return all_of(_compare(one.strip(" ,;"), other.strip(" ,;"), ordered) for one, other in parts)
     return _compare(gold.strip(), answer.strip(), ordered)
 
 
@@ -98,6 +106,8 @@ def _lists(left: Listed, right: Listed, gold: str, answer: str, ordered: bool | 
     if len(left.parts) > MAX_PARTS or len(right.parts) > MAX_PARTS or not all(left.parts + right.parts):
         return None
     left, right = _named(left, right)
+    if {left.brackets, right.brackets} <= HALF_OPEN:
+        ordered = None
     loose = {left.brackets, right.brackets} <= {"", "{}"}
     if ordered is False or (ordered is None and loose):
         return _as_sets(_plus_minus(left.parts), _plus_minus(right.parts))
@@ -114,7 +124,7 @@ def _lists(left: Listed, right: Listed, gold: str, answer: str, ordered: bool | 
 def _other_brackets(left: Listed, right: Listed) -> bool | None:
     """The same parts in other brackets: another interval, or a tuple that lost them."""
     if left.brackets and right.brackets:
-        return False if "{}" not in (left.brackets, right.brackets) else None
+        return False
     return True if "()" in (left.brackets, right.brackets) else None
 
 
@@ -128,10 +138,18 @@ def _named(left: Listed, right: Listed) -> tuple[Listed, Listed]:
     plain = [[part.rpartition("=")[2].strip() for part in side.parts] for side in (left, right)]
     full = [all(side) for side in names]
     if full[0] and not any(names[1]):
-        return Listed(right.brackets, plain[0]), right
+        return _in_order(Listed(right.brackets, plain[0]), names[0], right)
     if full[1] and not any(names[0]):
-        return left, Listed(left.brackets, plain[1])
+        by_name = [value for _, value in sorted(zip(names[1], plain[1], strict=True), key=lambda pair: pair[0])]
+        return _in_order(left, names[1], Listed(left.brackets, by_name if len(set(names[1])) > 1 else plain[1]))
     return left, right
+
+
+def _in_order(left: Listed, names: list[str], right: Listed) -> tuple[Listed, Listed]:
+    """Values of different names are a tuple, in whatever brackets: which is which would be lost in a set."""
+    if len(set(names)) < 2 or right.brackets not in ("", "()"):
+        return left, right
+    return Listed("()", left.parts), Listed("()", right.parts)
 
 
 def _name_of(part: str) -> str:
@@ -179,7 +197,7 @@ def _unions(gold: str, answer: str) -> bool | None:
         return None
     if len(left) != len(right):
         several = [len(listed(text).parts) > 1 and not listed(text).brackets for text in (gold, answer)]
-        return False if any(several) else None
+        return False if any(several) or any(met) else None
     remaining = [part.strip() for part in right]
     for part in left:
         verdicts = [_pieces(part.strip(), other) for other in remaining]
@@ -194,7 +212,8 @@ def _conditions(text: str) -> list[str]:
     unequal = UNEQUAL.fullmatch(text)
     if unequal:
         return [f"(-\\infty,{unequal['value']})", f"({unequal['value']},\\infty)"]
-    parts = split(text)
+    together = "\\land" in text
+    parts = [part.strip() for part in text.split("\\land")] if together else split(text)
     found = [condition(part) for part in parts]
     if len(parts) != 2 or not all(found):
         return []
@@ -206,9 +225,9 @@ def _conditions(text: str) -> list[str]:
     if not all(isinstance(value, Fraction) for value in values) or ends[0].names or ends[1].names:
         return []
     written = [f"{'[' if i.low_closed else '('}{i.low},{i.high}{']' if i.high_closed else ')'}" for i in (low, high)]
-    if complex(values[0] or 0).real <= complex(values[1] or 0).real:
+    if not together and complex(values[0] or 0).real <= complex(values[1] or 0).real:
         return written
-    # Two that overlap are meant together.
+    # Meant together, as two that overlap are with nothing but a comma between them.
     return [f"{written[1].partition(',')[0]},{written[0].partition(',')[2]}"]
 
 

@@ -1,0 +1,76 @@
+r"""What is no LaTeX, or half of it, as LaTeX: money, powers and signs of programs, numbers with words in them."""
+
+import re
+
+THOUSANDS = re.compile(r",\\! *| ?\{ ?, ?\}")
+ORDINAL = re.compile(r"(?<=[A-Za-z] )([0-9]+)(?:st|nd|rd|th)\b")
+RATIO = re.compile(r"[0-9]+(?: to [0-9]+)+")
+ANY_INTEGER = re.compile(r"(?<=.), ?\(? ?[a-z] ?\\in ?(?:\\mathbb ?\{ ?[ZN] ?\}|[ZN])(?:_?\^?[+*])?\)?$")
+UNUSUAL = re.compile(
+    r"[0-9] ?(?:\\text ?\{ ?)?[htmbpdeE百千万亿]|[0-9](?:st|nd|rd)|\\in ?(?:\\math|[ZN])|[0-9] [0-9]|\.[0-9]*\\|\\begin"
+)
+DOUBLED = re.compile(r"\\\\(?=[a-zA-Z])")
+PROGRAMMED = re.compile(r"(?<=[\w)}\]])\*\*(?=[\w({-])|<=|>=|(?<= )!=")
+FROM_PROGRAMS = {"**": "^", "<=": "\\le ", ">=": "\\ge ", "!=": "\\ne "}
+SPACED = re.compile(r"(?<![0-9.,/])[0-9]{1,3}(?: [0-9]{3})+(?![0-9/])")
+MONEY = re.compile(r"(-?)(\\\$|(?:US)?\$(?!.*\$)|[£€¥]) ?([0-9][0-9,.]*)|(-?[0-9][0-9,.]*) ?([£€¥])")
+CURRENCIES = {"£": "gbp", "€": "euro", "¥": "yuan"}
+WORDED = re.compile(
+    r"(?<=[0-9]) ?(?:\\text ?\{ ?)?"
+    r"(?:(dozen|hundred|thousand|million|billion|percent|pct)\b|(百(?!分)|千(?![米克瓦])|万|亿))(?: ?\})?"
+)
+SIGNS = {
+    "percent": "%",
+    "pct": "%",
+    "dozen": "\\times 12",
+    "hundred": "\\times 10^{2}",
+    "百": "\\times 10^{2}",
+    "千": "\\times 10^{3}",
+    "万": "\\times 10^{4}",
+    "亿": "\\times 10^{8}",
+    "thousand": "\\times 10^{3}",
+    "million": "\\times 10^{6}",
+    "billion": "\\times 10^{9}",
+}
+E_NOTATION = re.compile(r"(?<=[0-9])[eE]\+?(-?[0-9]{1,3})(?![\w.])")
+REPEATING = re.compile(r"([0-9]*)\.([0-9]*)\\(?:overline|bar|dot) ?\{ ?([0-9]{1,9}) ?\}")
+SYSTEM = re.compile(r"(?:\\begin ?\{cases\}|\\\{ ?\\begin ?\{array\} ?\{[lcr]+\})([^&]*?)\\end ?\{(?:cases|array)\}")
+"""Equations under each other."""
+
+
+def from_elsewhere(text: str) -> str:
+    """What is no LaTeX, or escaped twice: `x**2 >= 4`, `$5`, `1{,}000`."""
+    if (text.count("$") == 1 or not text.isascii()) and (money := MONEY.fullmatch(text.strip())):
+        sign, amount = (money[2], money[1] + money[3]) if money[2] else (money[5], money[4])
+        text = f"{amount.rstrip('.,')}\\text{{ {CURRENCIES.get(sign, 'dollar')}}}"
+    if "\\\\" in text and "\\begin" not in text:
+        text = DOUBLED.sub(r"\\", text)
+    if "," in text:
+        text = THOUSANDS.sub(",", text)
+    if "**" in text or "=" in text:
+        text = PROGRAMMED.sub(lambda found: FROM_PROGRAMS[found[0]], text)
+    return text
+
+
+def unusual(text: str) -> str:
+    """Numbers with words, exponents, spaces or repeating digits in them; equations under each other."""
+    text = WORDED.sub(lambda found: SIGNS[found[1] or found[2]], ORDINAL.sub(r"\1", text))
+    text = text.replace(" to ", ":") if RATIO.fullmatch(text) else text
+    text = REPEATING.sub(_fraction_of_repeating, E_NOTATION.sub(r"\\times 10^{\1}", text))
+    text = ANY_INTEGER.sub("", text)
+    text = SYSTEM.sub(lambda found: ", ".join(filter(str.strip, found[1].split("\\\\"))), text)
+    return SPACED.sub(lambda found: found[0].replace(" ", ""), text)
+
+
+def without_bar(text: str) -> str:
+    r"""`0.13` of `0.\overline{13}`, which is another number."""
+    return REPEATING.sub(r"\1.\2\3", text).strip("$ ")
+
+
+def _fraction_of_repeating(match: re.Match[str]) -> str:
+    r"""`\frac{7}{30}` of `0.2\overline{3}`."""
+    whole, first, again = match.groups()
+    ending = 10 ** len(first)
+    repeated = ending * (10 ** len(again) - 1)
+    top = int(whole + first or "0") * (10 ** len(again) - 1) + int(again)
+    return f"\\frac{{{top}}}{{{repeated}}}"
