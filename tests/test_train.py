@@ -1,5 +1,6 @@
 """Real training: two ranks, killed and gone on, one rank; and what the stage makes of it."""
 
+import re
 import subprocess
 import sys
 import time
@@ -156,6 +157,28 @@ def test_killed_and_gone_on_gives_the_same_weights(project, trained):
     tables = [read_table(folder / "steps.parquet", STEP).select(same) for folder in (trained, paths["out"])]
     assert tables[0].equals(tables[1])
     assert pl.read_parquet(trained / "samples.parquet").equals(pl.read_parquet(paths["out"] / "samples.parquet"))
+
+
+def test_told_to_end_it_saves_the_step_and_goes_on_from_there(project, trained):
+    params = project.root / "params-told.yaml"
+    params.write_text(yaml.safe_dump({"train": PARAMS | {"checkpoint_every": 6}, "chat": {"system": "Think."}}))
+    paths = project.paths("told")
+    options = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
+    command = [sys.executable, "-m", "tasks.train", "--params", str(params), *options]
+    stage = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # The first epoch is over: the line of it is there, and no checkpoint.
+    assert stage.stdout.readline().startswith("train: epoch 1/6")
+    stage.terminate()
+    _, error = stage.communicate(timeout=120)
+    assert stage.returncode == 2
+    told = re.search(r"limo: train: told to end after step (\d+) of 18, which is saved; rerun to go on", error)
+    assert told, error
+    (work,) = paths["work"].iterdir()
+    assert [folder.name for folder in checkpoints(work)] == [f"step-{int(told[1]):08d}"]
+
+    out = project.run("told", checkpoint_every=6)
+    assert read_json(out / "manifest.json")["facts"]["resumed_at"] == int(told[1])
+    assert weights(out) == weights(trained)
 
 
 def test_one_rank_gives_the_same_curve(project, trained):

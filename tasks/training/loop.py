@@ -29,6 +29,7 @@ from tasks.training.head import Asked, FusedHead
 from tasks.training.job import OUTCOME, Job
 from tasks.training.log import Log, SampleRow, StepRow
 from tasks.training.recipe import Recipe
+from tasks.training.stopping import asked, hold
 
 if TYPE_CHECKING:
     import torch
@@ -88,6 +89,9 @@ def train(job: Job) -> None:
     """Run the job: rank 0 writes `outcome.json` into its work folder, model and tables into its output folder."""
     started = time.monotonic()
     accelerator = start(job.recipe)
+    # Kept open to the end of this process, so that the lock is.
+    lock = hold(job.work) if accelerator.is_main_process else None
+    accelerator.wait_for_everyone()
     samples, too_long = read_samples(job)
     if not samples:
         raise LimoError(
@@ -97,15 +101,20 @@ def train(job: Job) -> None:
     last, per_epoch = session.schedule.last, session.schedule.per_epoch
     first = resume(accelerator, session.log, job.work, last)
     for step in range(first, last):
-        _step(session, step)
+        stop = _step(session, step)
         if (step + 1) % per_epoch == 0 or step + 1 == last:
             _end_epoch(session, step + 1)
+        if stop and step + 1 < last:
+            save(accelerator, session.log, job.work, step + 1, job.recipe.keep_checkpoints)
+            raise LimoError(f"train: told to end after step {step + 1} of {last}, which is saved; rerun to go on")
     session.log.gather()
     export(accelerator, session.model, job, last, len(samples))
     if accelerator.is_main_process:
         session.log.write(job.out)
         facts = {"resumed_at": first, "too_long": too_long, "seconds": round(time.monotonic() - started, 2)}
         write_json(job.work / OUTCOME, facts | _facts(session))
+        assert lock is not None, "rank 0 holds the lock"
+        lock.close()
     accelerator.end_training()
 
 
@@ -141,7 +150,10 @@ def _prepare(job: Job, accelerator: "Accelerator", samples: list[Encoded]) -> Se
     return Session(job, accelerator, model, head, optimizer, samples, schedule_of(samples, job.recipe), Log())
 
 
-def _step(session: Session, step: int) -> None:
+def _step(session: Session, step: int) -> bool:
+    """Take a step; whether some rank was told to end."""
+    import torch
+
     started = time.monotonic()
     recipe, schedule = session.job.recipe, session.schedule
     rows = schedule.rows(step, len(session.samples), recipe)
@@ -149,7 +161,8 @@ def _step(session: Session, step: int) -> None:
     for group in session.optimizer.param_groups:
         group["lr"] = lr
     ours = _forward_backward(session, rows)
-    loss = float(session.accelerator.reduce(ours.loss, "sum"))
+    told = session.accelerator.gather(torch.stack([ours.loss, torch.full_like(ours.loss, float(asked()))]))
+    loss, stop = float(told[0::2].sum()), bool(told[1::2].any())
     norm = float(session.accelerator.clip_grad_norm_(session.model.parameters(), recipe.max_grad_norm))
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise LimoError(
@@ -159,6 +172,7 @@ def _step(session: Session, step: int) -> None:
     session.optimizer.step()
     session.optimizer.zero_grad()
     _record(session, step, rows, ours, StepRow(step + 1, 0, loss, lr, norm, 0, 0, 0.0, time.monotonic() - started))
+    return stop
 
 
 def _forward_backward(session: Session, rows: list[int]) -> Pass:

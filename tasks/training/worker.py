@@ -12,12 +12,14 @@ from tasks.errors import LimoError
 from tasks.files import write_json
 from tasks.stage import die_with_parent
 from tasks.training.job import Job
+from tasks.training.stopping import listen
 
 FAILURE = "failure-{rank}.json"
 
 
 def main() -> None:
     """Train; exits with 1 after a failure."""
+    listen()
     die_with_parent()
     # Transformers imports these whenever they are installed, for parts that training never uses: five seconds a rank.
     sys.modules["sklearn"] = sys.modules["scipy"] = None  # type: ignore[assignment]
