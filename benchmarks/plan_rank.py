@@ -27,7 +27,7 @@ def main() -> None:
     job = Job.model_validate_json(Path(sys.argv[1]).read_bytes())
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
-    import tasks.training.loop as loop
+    from tasks.training import loop
 
     told: dict[str, Any] = {"before_gib": current_gib()}
     watch = Watch(told)

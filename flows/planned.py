@@ -8,6 +8,7 @@ from tasks.band import BandParams
 from tasks.base import BaseParams
 from tasks.benchmarks import BenchmarksParams
 from tasks.engines.params import EngineParams
+from tasks.errors import LimoError
 from tasks.grade import GradeParams
 from tasks.planning.estimate import Draw, Estimate, Setting, estimate_draw, estimate_train
 from tasks.planning.given import Given, Numbers
@@ -58,18 +59,14 @@ def read(tree: Mapping[str, Any]) -> Asked:
     return Asked(*(kind.model_validate(tree.get(name) or {}) for name, kind in kinds), shapes=shapes)
 
 
-def estimates(
-    asked: Asked, numbers: Numbers, setting: Setting, speeds: Mapping[str, Given]
-) -> Iterator[tuple[str, Estimate]]:
-    """Every stage that samples or trains, with each of its models."""
-    for draw in [*_filters(asked, numbers), *_chains(asked, numbers)]:
-        yield "sample", _estimate(draw, asked, setting, speeds)
+def estimates(asked: Asked, numbers: Numbers, setting: Setting, speeds: Mapping[str, Given]) -> list[Estimate]:
+    """Every stage that samples or trains, with each of its models, in the order in which they run."""
+    before = [_estimate(draw, asked, setting, speeds) for draw in (*_filters(asked, numbers), *_chains(asked, numbers))]
     samples, length = _training(asked, numbers, setting.prompt)
     shape = asked.shapes[asked.train.base]
     trained = estimate_train(shape, asked.train, samples, length, setting, speeds.get("train"))
-    yield "train", trained._replace(model=asked.train.base)
-    for draw in _evaluation(asked, numbers):
-        yield "sample", _estimate(draw, asked, setting, speeds)
+    after = [_estimate(draw, asked, setting, speeds) for draw in _evaluation(asked, numbers)]
+    return [*before, trained._replace(model=asked.train.base), *after]
 
 
 def _estimate(draw: Draw, asked: Asked, setting: Setting, speeds: Mapping[str, Given]) -> Estimate:
@@ -82,19 +79,17 @@ def _filters(asked: Asked, numbers: Numbers) -> Iterator[Draw]:
     screen, band = asked.screen, asked.band
     expected = screened(screen.attempts)
     questions = numbers.of("screen.questions", _pool(asked.pull))
+    if not questions:
+        raise LimoError("limo plan: no source says how many rows it has; give --assume screen.questions=NUMBER")
     drawn = numbers.of("screen.drawn", Given(expected.drawn / screen.attempts, SPREAD))
     yield _draw("screen", screen.model, questions, screen.attempts, drawn, screen.sampling.max_tokens, asked, numbers)
-    kept = numbers.of("screen.kept", Given(expected.kept, SPREAD)) if _open(numbers, "band.questions") else 1
+    kept = 1.0 if numbers.has("band.questions") else numbers.of("screen.kept", Given(expected.kept, SPREAD))
     questions = numbers.of("band.questions", Given(questions * kept, "screen.questions x screen.kept"))
     spread = banded(Band(band.samples, band.min_solved, band.max_solved, band.adaptive), min(1, expected.kept))
     drawn = numbers.of("band.drawn", Given(spread.drawn / band.samples, f"{SPREAD}, its hardest part"))
     yield _draw("band", band.model, questions, band.samples, drawn, band.sampling.max_tokens, asked, numbers)
-    kept = numbers.of("band.kept", Given(spread.kept, SPREAD)) if _open(numbers, "reason.questions") else 1
+    kept = 1.0 if numbers.has("reason.questions") else numbers.of("band.kept", Given(spread.kept, SPREAD))
     numbers.of("reason.questions", Given(questions * kept, "band.questions x band.kept; the paper's band kept 2,125"))
-
-
-def _open(numbers: Numbers, key: str) -> bool:
-    return not numbers.has(key)
 
 
 def _chains(asked: Asked, numbers: Numbers) -> Iterator[Draw]:

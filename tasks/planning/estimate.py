@@ -60,6 +60,8 @@ class Estimate(NamedTuple):
     notes: list[str]
     memory: dict[str, float]
     """GiB a GPU, by what for."""
+    otherwise: dict[str, float]
+    """The same of training, with `activation_checkpointing` the other way."""
 
 
 def estimate_draw(draw: Draw, shape: Shape, engine: EngineParams, setting: Setting, speed: Given | None) -> Estimate:
@@ -85,6 +87,7 @@ def estimate_draw(draw: Draw, shape: Shape, engine: EngineParams, setting: Setti
         ways=[],
         notes=[],
         memory={},
+        otherwise={},
     )
     if engine.kind == "openai":
         made = made._replace(gpus=0, notes=["on servers of yours: their GPUs are not planned"])
@@ -128,7 +131,7 @@ def estimate_train(
     shape: Shape, recipe: Recipe, samples: float, length: float, setting: Setting, speed: Given | None
 ) -> Estimate:
     """Training on `samples` of `length` tokens on average."""
-    machine = setting.machine
+    machine, checkpointing = setting.machine, recipe.activation_checkpointing
     tokens = train_tokens(recipe, samples, length)
     made = Estimate(
         name="train",
@@ -144,7 +147,8 @@ def estimate_train(
         misfits=[],
         ways=[],
         notes=[],
-        memory=_parts(shape, recipe),
+        memory=_parts(shape, recipe, machine),
+        otherwise=_parts(shape, recipe.model_copy(update={"activation_checkpointing": not checkpointing}), machine),
     )
     if machine is not None:
         misfits = fitting.misfits(shape, recipe, machine)
@@ -166,8 +170,10 @@ def train_tokens(recipe: Recipe, samples: float, length: float) -> float:
     return samples * length * (recipe.select_epoch or recipe.epochs)
 
 
-def _parts(shape: Shape, recipe: Recipe) -> dict[str, float]:
+def _parts(shape: Shape, recipe: Recipe, machine: Machine | None) -> dict[str, float]:
     memory = fitting.on_gpu(shape, recipe)
+    if machine is None:
+        memory = memory._replace(settled=0)
     return {name: value / GIB for name, value in (memory._asdict() | {"peak": memory.peak}).items()}
 
 

@@ -48,15 +48,21 @@ def misfits(shape: Shape, recipe: Recipe, machine: Machine) -> list[str]:
 def ways_to_fit(shape: Shape, recipe: Recipe, machine: Machine) -> list[Way]:
     """Single changes with which it fits, the cheapest first; where none does, settings changed one after another."""
     here = recipe.model_copy(update={"processes": min(recipe.processes, machine.count)})
-    changes = _settings(here, machine)
-    found = [Way(said, peak_gib(shape, changed)) for said, changed in changes]
+    fewer = "" if here.processes == recipe.processes else f"processes {here.processes} and "
+    found = [Way(said, peak_gib(shape, changed)) for said, changed in _settings(shape, here, machine)]
+    if fewer:
+        found = [Way(f"processes {here.processes}", peak_gib(shape, here)), *_after(fewer, found)]
     found = [way for way in found if way.gib <= machine.gpu.gib]
-    if not found:
-        found = _together(shape, here, machine)
-    return found + _ranks(shape, recipe, machine) + _length(shape, here, machine) + _kinds(shape, here, machine)
+    found = found or _after(fewer, _together(shape, here, machine))
+    shorter = _after(fewer, _length(shape, here, machine)) if peak_gib(shape, here) > machine.gpu.gib else []
+    return found + _ranks(shape, recipe, machine) + shorter + _kinds(shape, recipe, machine)
 
 
-def _settings(recipe: Recipe, machine: Machine) -> list[tuple[str, Recipe]]:
+def _after(first: str, ways: list[Way]) -> list[Way]:
+    return [Way(first + way.change, way.gib) for way in ways]
+
+
+def _settings(shape: Shape, recipe: Recipe, machine: Machine) -> list[tuple[str, Recipe]]:
     """Single changes of the recipe that save memory on this machine."""
     found = []
     if machine.count > recipe.processes:
@@ -65,16 +71,18 @@ def _settings(recipe: Recipe, machine: Machine) -> list[tuple[str, Recipe]]:
     for name, now, better in (
         ("precision", recipe.precision, "bf16"),
         ("activation_checkpointing", recipe.activation_checkpointing, True),
-        ("cpu_offload", recipe.cpu_offload, True),
     ):
         if now != better:
             found.append((f"{name} {str(better).lower()}", recipe.model_copy(update={name: better})))
+    if not recipe.cpu_offload:
+        other = recipe.model_copy(update={"cpu_offload": True})
+        found.append((f"cpu_offload true, with {on_gpu(shape, other).host / GIB:.0f} GiB of main memory", other))
     return found
 
 
 def _together(shape: Shape, recipe: Recipe, machine: Machine) -> list[Way]:
     said: list[str] = []
-    while changes := _settings(recipe, machine):
+    while changes := _settings(shape, recipe, machine):
         words, recipe = changes[0]
         said.append(words)
         if (need := peak_gib(shape, recipe)) <= machine.gpu.gib:
@@ -86,6 +94,8 @@ def _ranks(shape: Shape, recipe: Recipe, machine: Machine) -> list[Way]:
     """The fewest GPUs of this kind on which the recipe fits as it is."""
     count = max(machine.count, recipe.processes) + 1
     while count <= MOST_RANKS:
+        # Past one machine, whole ones.
+        count = count if count <= NODE else -(-count // NODE) * NODE
         need = peak_gib(shape, recipe.model_copy(update={"processes": count}))
         if need <= machine.gpu.gib:
             nodes = f" on {-(-count // NODE)} machines" if count > NODE else ""
@@ -106,6 +116,8 @@ def _length(shape: Shape, recipe: Recipe, machine: Machine) -> list[Way]:
 def _kinds(shape: Shape, recipe: Recipe, machine: Machine) -> list[Way]:
     """As many GPUs of the smallest other kind that is large enough."""
     need = peak_gib(shape, recipe)
+    if recipe.processes > machine.count:
+        return []
     enough = [gpu for gpu in KINDS.values() if need <= gpu.gib and gpu != machine.gpu]
     if not enough:
         return []

@@ -26,15 +26,22 @@ class Numbers:
         """Take what the command line and an earlier run say, by keys such as `band.tokens` and `reason.r1.tokens`."""
         self._said, self._measured = said, measured
         self.used: dict[str, Given] = {}
+        self._asked: set[str] = set()
 
     def has(self, key: str) -> bool:
         """Whether it is said or measured."""
         return key in self._said or key in self._measured
 
+    def check(self) -> None:
+        """Raise a LimoError for what was said and nothing asked for; call it when all is planned."""
+        if unused := [key for key in self._said if key not in self._asked]:
+            raise LimoError(f"--assume {unused[0]}: nothing in this plan depends on it; {', '.join(self.used)} do")
+
     def of(self, key: str, otherwise: Given) -> float:
         """The number called `key`, as `STAGE.WHAT` or `STAGE.MODEL.WHAT`; the latter falls back on the former."""
         stage, *_, what = key.split(".")
         names = list(dict.fromkeys((key, f"{stage}.{what}")))
+        self._asked.update(names)
         found = next((Given(self._said[name], SAID) for name in names if name in self._said), None)
         found = found or next((self._measured[name] for name in names if name in self._measured), None)
         self.used[key] = found or otherwise

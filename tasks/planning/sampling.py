@@ -9,11 +9,20 @@ from typing import NamedTuple
 
 from tasks.engines.params import EngineParams
 from tasks.planning.hardware import NODE, Machine
-from tasks.planning.shapes import Shape, cache_bytes, forward_flops, mlp_parameters, multiplied, parameters, weight_bytes
+from tasks.planning.shapes import (
+    Shape,
+    cache_bytes,
+    forward_flops,
+    mlp_parameters,
+    multiplied,
+    parameters,
+    weight_bytes,
+)
 
 GIB = 2**30
 RUNTIME_GIB = 4.0
 """What vLLM takes of its share beside weights and cache: activations, CUDA graphs, work space. Assumed."""
+MOST_GPUS = 64
 WIDTHS = {"bfloat16": 2.0, "float16": 2.0, "float32": 4.0}
 
 
@@ -77,20 +86,19 @@ def ways_to_fit(shape: Shape, engine: EngineParams, machine: Machine) -> list[st
     """Single changes after which it could be served, the least first."""
     found = []
     for parts in range(1, min(NODE, machine.count) + 1):
-        copies = min(engine.data_parallel, machine.count // parts)
+        copies = machine.count // parts
         other = engine.model_copy(update={"tensor_parallel": parts, "data_parallel": copies})
         if not misfits(shape, other, machine):
-            also = "" if copies == engine.data_parallel else f" with data_parallel {copies}"
-            found.append(f"tensor_parallel {parts}{also}")
+            found.append(f"tensor_parallel {parts} with data_parallel {copies}")
             break
     tokens = serve(shape, engine, machine).cache_tokens // 1024 * 1024
     if tokens and not misfits(shape, engine.model_copy(update={"max_model_len": tokens}), machine):
         found.append(f"max_model_len {tokens}")
     if shape.width > 1 and machine.gpu.fp8 and not misfits(shape._replace(width=1), engine, machine):
         found.append("a checkpoint in fp8")
-    least = next((count for count in range(machine.count, 65) if _fits_split(shape, engine, machine, count)), None)
+    least = next((count for count in range(1, MOST_GPUS + 1) if _fits_split(shape, engine, machine, count)), None)
     if not found and least:
-        found.append(f"{least} GPUs of this kind")
+        found.append(f"{least}x{machine.gpu.name} with tensor_parallel {least}, over {-(-least // NODE)} machines")
     return found
 
 
