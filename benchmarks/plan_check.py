@@ -1,7 +1,7 @@
-"""What `limo plan` says of training, against small runs: `python -m benchmarks.plan_check`, three minutes on two cores.
+"""What `limo plan` says of training, against small runs: `python -m benchmarks.plan_check`, two minutes on two cores.
 
-Trains by tasks.training with a shipped model, and with a made one whose vocabulary is large for its size, as that of the
-models on the hub: with and without activation checkpointing, on one and two CPU ranks. Compares
+Trains by tasks.training with a shipped model, and with a made one whose vocabulary is large for its size, as that of
+the models on the hub: with and without activation checkpointing, on one and two CPU ranks. Compares
 
 - the peak of a rank's memory in a step, as torch's profiler counts it, with `tasks.planning.training.train_memory`; the
   growth of the process (RSS) is printed beside it, and also holds what libraries load and the allocator keeps;

@@ -34,7 +34,7 @@ def plan(
     mbu: Annotated[float, typer.Option(min=0.01, max=1, help="share of peak memory bandwidth in decoding")] = MBU,
     as_text: Annotated[bool, typer.Option("--json", help="print all of it as JSON")] = False,
 ) -> None:
-    """Say what a profile takes on a machine before anything is spent: memory, tokens, hours, cost, and what would fit."""
+    """What a profile takes on a machine, before anything is spent: memory, tokens, hours, cost; and what would fit."""
     machine = read_machine(gpus) if gpus is not None else None
     if price is not None and machine is None:
         raise LimoError("limo plan: --price is of a GPU: give --gpus too")
@@ -104,7 +104,7 @@ def _served_row(one: Estimate, machine: Machine) -> dict[str, Any]:
     return {
         "stage": one.name,
         "model": one.model,
-        "GPUs": f"{one.gpus} of {machine.count}",
+        "GPUs": f"{one.gpus} of {machine.number}",
         "weights": f"{one.memory['weights']:.1f}",
         "KV cache": f"{max(one.memory['kv_cache'], 0):.1f}",
         "cache tokens": f"{one.memory['cache_tokens']:,.0f}",
@@ -119,7 +119,7 @@ def _cost_rows(made: Sequence[Estimate], machine: Machine | None, price: float |
     whole = len(known) == len(made)
     total |= {"stage": "all" if whole else "all that is known", "hours": _round(sum(known)) if known else "?"}
     if price is not None and machine is not None:
-        total["cost"] = f"{sum(known) * machine.count * price:,.0f}"
+        total["cost"] = f"{sum(known) * machine.number * price:,.0f}"
     return [*rows, total]
 
 
@@ -135,7 +135,7 @@ def _cost_row(one: Estimate, machine: Machine | None, price: float | None) -> di
         "hours": "does not fit" if one.misfits else "?" if one.hours is None else _round(one.hours),
     }
     if price is not None and machine is not None:
-        row["cost"] = "" if one.hours is None else f"{one.hours * machine.count * price:,.0f}"
+        row["cost"] = "" if one.hours is None else f"{one.hours * machine.number * price:,.0f}"
     return row
 
 
@@ -163,7 +163,8 @@ def _lines(made: Sequence[Estimate], setting: Setting) -> list[str]:
     if setting.machine is not None:
         said[
             f"Speeds that are not measured: {setting.rates.mfu:.0%} of peak FLOP/s (recomputing comes on top), "
-            f"{setting.rates.mbu:.0%} of peak bandwidth, prompts of {setting.prompt:.0f} tokens; memory of CUDA and NCCL: "
-            f"{SETTLED_GIB:.0f} GiB. Downloads, CPU stages, checkpoints and the slow end of each stage are not in the hours."
+            f"{setting.rates.mbu:.0%} of peak bandwidth, prompts of {setting.prompt:.0f} tokens; CUDA and NCCL are "
+            f"taken to hold {SETTLED_GIB:.0f} GiB. Left out of the hours: downloads, CPU stages, checkpoints, talk "
+            "between GPUs, and the slow end of each stage."
         ] = None
     return list(said)

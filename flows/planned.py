@@ -55,8 +55,20 @@ def read(tree: Mapping[str, Any]) -> Asked:
     """
     models = BaseParams.model_validate(tree["base"]).models
     shapes = {name: shape_of(name, source) for name, source in models.items()}
-    kinds = list(Asked.__annotations__.items())[:-1]
-    return Asked(*(kind.model_validate(tree.get(name) or {}) for name, kind in kinds), shapes=shapes)
+    sections = {name: tree.get(name) or {} for name in Asked._fields}
+    return Asked(
+        pull=PullParams.model_validate(sections["pull"]),
+        benchmarks=BenchmarksParams.model_validate(sections["benchmarks"]),
+        engine=EngineParams.model_validate(sections["engine"]),
+        screen=ScreenParams.model_validate(sections["screen"]),
+        band=BandParams.model_validate(sections["band"]),
+        reason=ReasonParams.model_validate(sections["reason"]),
+        select=SelectParams.model_validate(sections["select"]),
+        train=TrainParams.model_validate(sections["train"]),
+        answer=AnswerParams.model_validate(sections["answer"]),
+        grade=GradeParams.model_validate(sections["grade"]),
+        shapes=shapes,
+    )
 
 
 def estimates(asked: Asked, numbers: Numbers, setting: Setting, speeds: Mapping[str, Given]) -> list[Estimate]:

@@ -118,9 +118,9 @@ def _on_gpus(made: Estimate, draw: Draw, shape: Shape, engine: EngineParams, set
 
 def _notes(shape: Shape, engine: EngineParams, machine: Machine) -> list[str]:
     notes = []
-    copies = machine.count // engine.tensor_parallel
+    copies = machine.number // engine.tensor_parallel
     if copies > engine.data_parallel:
-        idle = machine.count - engine.tensor_parallel * engine.data_parallel
+        idle = machine.number - engine.tensor_parallel * engine.data_parallel
         notes.append(f"{idle} GPUs idle: data_parallel {copies} would use {copies * engine.tensor_parallel}")
     if shape.width < 2 and not machine.gpu.fp8:
         notes.append(f"its weights are fp8, which {machine.gpu.name} does not multiply: vLLM may refuse them")
@@ -155,10 +155,10 @@ def estimate_train(
         if misfits:
             ways = [str(way) for way in fitting.ways_to_fit(shape, recipe, machine)]
             return made._replace(misfits=misfits, ways=ways, rate=None)
-        ranks = machine._replace(count=recipe.processes)
+        ranks = machine._replace(number=recipe.processes)
         rate = tokens_a_second(shape, recipe, ranks, length=length, mfu=setting.rates.mfu)
-        idle = machine.count - recipe.processes
-        notes = [f"{idle} GPUs idle: processes {machine.count} would use all"] if idle else []
+        idle = machine.number - recipe.processes
+        notes = [f"{idle} GPUs idle: processes {machine.number} would use all"] if idle else []
         made = made._replace(rate=made.rate or rate, notes=notes)
     return made._replace(hours=tokens / made.rate / HOUR if made.rate else None)
 
@@ -180,6 +180,6 @@ def _parts(shape: Shape, recipe: Recipe, machine: Machine | None) -> dict[str, f
 def as_json(made: Estimate, machine: Machine | None, price: float | None) -> dict[str, Any]:
     """All of it, with the GPU-hours of the whole machine, and their cost where a price is given."""
     told: dict[str, Any] = made._asdict()
-    told["gpu_hours"] = made.hours * machine.count if made.hours is not None and machine is not None else None
+    told["gpu_hours"] = made.hours * machine.number if made.hours is not None and machine is not None else None
     told["cost"] = told["gpu_hours"] * price if told["gpu_hours"] is not None and price is not None else None
     return told

@@ -37,8 +37,8 @@ def peak_gib(shape: Shape, recipe: Recipe) -> float:
 def misfits(shape: Shape, recipe: Recipe, machine: Machine) -> list[str]:
     """Why training cannot run so, one line each; empty when it can."""
     found = []
-    if recipe.processes > machine.count:
-        found.append(f"processes {recipe.processes} takes {recipe.processes} GPUs, {machine.count} are there")
+    if recipe.processes > machine.number:
+        found.append(f"processes {recipe.processes} takes {recipe.processes} GPUs, {machine.number} are there")
     need = peak_gib(shape, recipe)
     if need > machine.gpu.gib:
         found.append(f"a rank takes {need:.1f} GiB, {machine.gpu.name} has {machine.gpu.gib}")
@@ -47,7 +47,7 @@ def misfits(shape: Shape, recipe: Recipe, machine: Machine) -> list[str]:
 
 def ways_to_fit(shape: Shape, recipe: Recipe, machine: Machine) -> list[Way]:
     """Single changes with which it fits, the cheapest first; where none does, settings changed one after another."""
-    here = recipe.model_copy(update={"processes": min(recipe.processes, machine.count)})
+    here = recipe.model_copy(update={"processes": min(recipe.processes, machine.number)})
     fewer = "" if here.processes == recipe.processes else f"processes {here.processes} and "
     found = [Way(said, peak_gib(shape, changed)) for said, changed in _settings(shape, here, machine)]
     if fewer:
@@ -65,8 +65,8 @@ def _after(first: str, ways: list[Way]) -> list[Way]:
 def _settings(shape: Shape, recipe: Recipe, machine: Machine) -> list[tuple[str, Recipe]]:
     """Single changes of the recipe that save memory on this machine."""
     found = []
-    if machine.count > recipe.processes:
-        found.append((f"processes {machine.count}", recipe.model_copy(update={"processes": machine.count})))
+    if machine.number > recipe.processes:
+        found.append((f"processes {machine.number}", recipe.model_copy(update={"processes": machine.number})))
     found += smaller_passes(recipe)
     for name, now, better in (
         ("precision", recipe.precision, "bf16"),
@@ -92,7 +92,7 @@ def _together(shape: Shape, recipe: Recipe, machine: Machine) -> list[Way]:
 
 def _ranks(shape: Shape, recipe: Recipe, machine: Machine) -> list[Way]:
     """The fewest GPUs of this kind on which the recipe fits as it is."""
-    count = max(machine.count, recipe.processes) + 1
+    count = max(machine.number, recipe.processes) + 1
     while count <= MOST_RANKS:
         # Past one machine, whole ones.
         count = count if count <= NODE else -(-count // NODE) * NODE
@@ -116,7 +116,7 @@ def _length(shape: Shape, recipe: Recipe, machine: Machine) -> list[Way]:
 def _kinds(shape: Shape, recipe: Recipe, machine: Machine) -> list[Way]:
     """As many GPUs of the smallest other kind that is large enough."""
     need = peak_gib(shape, recipe)
-    if recipe.processes > machine.count:
+    if recipe.processes > machine.number:
         return []
     enough = [gpu for gpu in KINDS.values() if need <= gpu.gib and gpu != machine.gpu]
     if not enough:

@@ -42,11 +42,11 @@ class Machine(NamedTuple):
     """So many GPUs of one kind."""
 
     gpu: Gpu
-    count: int
+    number: int
 
     def __str__(self) -> str:
         """As `--gpus` takes it."""
-        return f"{self.count}x{self.gpu.name}"
+        return f"{self.number}x{self.gpu.name}"
 
 
 def read_machine(text: str) -> Machine:

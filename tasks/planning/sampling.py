@@ -14,7 +14,6 @@ from tasks.planning.shapes import (
     cache_bytes,
     forward_flops,
     mlp_parameters,
-    multiplied,
     parameters,
     weight_bytes,
 )
@@ -66,10 +65,10 @@ def misfits(shape: Shape, engine: EngineParams, machine: Machine) -> list[str]:
     """Why the model cannot be served so, one line each; empty when it can."""
     parts, served = engine.tensor_parallel, serve(shape, engine, machine)
     found = []
-    if parts * engine.data_parallel > machine.count:
+    if parts * engine.data_parallel > machine.number:
         found.append(
             f"tensor_parallel {parts} x data_parallel {engine.data_parallel} takes {parts * engine.data_parallel} GPUs,"
-            f" {machine.count} are there"
+            f" {machine.number} are there"
         )
     if shape.heads % parts:
         found.append(f"tensor_parallel {parts} does not divide its {shape.heads} heads")
@@ -85,8 +84,8 @@ def misfits(shape: Shape, engine: EngineParams, machine: Machine) -> list[str]:
 def ways_to_fit(shape: Shape, engine: EngineParams, machine: Machine) -> list[str]:
     """Single changes after which it could be served, the least first."""
     found = []
-    for parts in range(1, min(NODE, machine.count) + 1):
-        copies = machine.count // parts
+    for parts in range(1, min(NODE, machine.number) + 1):
+        copies = machine.number // parts
         other = engine.model_copy(update={"tensor_parallel": parts, "data_parallel": copies})
         if not misfits(shape, other, machine):
             found.append(f"tensor_parallel {parts} with data_parallel {copies}")
@@ -104,7 +103,7 @@ def ways_to_fit(shape: Shape, engine: EngineParams, machine: Machine) -> list[st
 
 def _fits_split(shape: Shape, engine: EngineParams, machine: Machine, count: int) -> bool:
     split = engine.model_copy(update={"tensor_parallel": count, "data_parallel": 1})
-    return not misfits(shape, split, machine._replace(count=count))
+    return not misfits(shape, split, machine._replace(number=count))
 
 
 def batch_size(served: Served, engine: EngineParams, context: float) -> float:
@@ -118,9 +117,8 @@ def read_bytes(shape: Shape, weights: float, batch: float) -> float:
         return weights
     layers = shape.layers - shape.experts.dense_layers
     idle = layers * (mlp_parameters(shape) - mlp_parameters(shape, active=True))
-    missed = (1 - shape.experts.chosen / shape.experts.count) ** batch
-    share = idle / parameters(shape) * missed * shape.experts.count / (shape.experts.count - shape.experts.chosen)
-    return weights * max(1 - share, multiplied(shape) / parameters(shape))
+    missed = float((1 - shape.experts.chosen / shape.experts.total) ** (batch - 1))
+    return weights * (1 - idle / parameters(shape) * missed)
 
 
 def decoded_a_second(

@@ -32,10 +32,10 @@ class Latent(NamedTuple):
 class Experts(NamedTuple):
     """A mixture of experts in all layers but the first few."""
 
-    count: int
+    total: int
     shared: int
     chosen: int
-    """Experts of `count` that a token goes through."""
+    """Experts of `total` that a token goes through."""
     size: int
     """Width of one."""
     dense_layers: int
@@ -151,9 +151,9 @@ def mlp_parameters(shape: Shape, *, active: bool = False) -> int:
     """
     if shape.experts is None:
         return 3 * shape.hidden * shape.intermediate
-    used = shape.experts.chosen if active else shape.experts.count
+    used = shape.experts.chosen if active else shape.experts.total
     # The router has a correction a expert beside its matrix.
-    router = shape.experts.count * (shape.hidden + 1)
+    router = shape.experts.total * (shape.hidden + 1)
     return router + 3 * shape.hidden * shape.experts.size * (used + shape.experts.shared)
 
 
@@ -172,7 +172,7 @@ def embedding_parameters(shape: Shape) -> int:
 
 
 def multiplied(shape: Shape) -> int:
-    """Weights that a token is multiplied with: without the embedding, which is looked up, but with the output matrix."""
+    """Weights that a token is multiplied with: not the embedding, which is looked up, but the output matrix."""
     untied = 0 if shape.tied else embedding_parameters(shape)
     return parameters(shape, active=True) - untied
 

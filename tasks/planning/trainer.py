@@ -1,5 +1,7 @@
-"""What a plan must know of tasks.training's own ways: how long a pass is, and what its loss takes. All of it is here, so
-that a change of the trainer changes this module and no formula."""
+"""What a plan must know of tasks.training's own ways: how long a pass is, and what its loss takes.
+
+All of it is here, so that a change of the trainer changes this module and no formula.
+"""
 
 from tasks.planning.shapes import Shape
 from tasks.training.recipe import Recipe

@@ -1,15 +1,15 @@
 """Memory and time of training, as tasks.training does it: FSDP2 over all ranks, fp32 master weights, AdamW.
 
-A rank holds for good its share of the weights, their gradients and AdamW's two states, in fp32: 16 bytes a weight, as in
-ZeRO stage 3 (Rajbhandari et al., arXiv:1910.02054). To that comes the most of two moments of a micro batch:
+A rank holds for good its share of the weights, their gradients and AdamW's two states, in fp32: 16 bytes a weight, as
+in ZeRO stage 3 (Rajbhandari et al., arXiv:1910.02054). To that comes the most of two moments of a pass:
 
 - at the loss: what the layers have kept, and the logits;
 - in a layer's backward pass: what the layers have kept, one layer's own activations once more where they are
   recomputed, and that layer's weights and gradients, gathered.
 
-What a layer keeps is counted tensor by tensor in the manner of Korthikanti et al. ("Reducing Activation Recomputation in
-Large Transformer Models", arXiv:2205.05198), for the layers that are trained here (RMSNorm in fp32, grouped keys, gated
-MLP, no dropout). `python -m benchmarks.plan_check` compares all of it with small runs.
+What a layer keeps is counted tensor by tensor in the manner of Korthikanti et al. ("Reducing Activation Recomputation
+in Large Transformer Models", arXiv:2205.05198), for the layers that are trained here (RMSNorm in fp32, grouped keys,
+gated MLP, no dropout). `python -m benchmarks.plan_check` compares all of it with small runs.
 """
 
 from typing import NamedTuple
@@ -122,4 +122,4 @@ def tokens_a_second(shape: Shape, recipe: Recipe, machine: Machine, *, length: f
         mfu: model FLOPs utilisation (PaLM, arXiv:2204.02311), reached without recomputing.
     """
     work = train_flops(shape, length) * (RECOMPUTED if recipe.activation_checkpointing else 1)
-    return machine.gpu.flops * machine.count * mfu / work
+    return machine.gpu.flops * machine.number * mfu / work
