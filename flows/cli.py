@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flows import check as checks
-from flows import comparing, dag, grading, ledger, profiles, running, summary
+from flows import comparing, dag, grading, ledger, plan, profiles, running, summary
 from flows.needs import NeedsParams, lacks
 from tasks.errors import LimoError
 from tasks.params import read_tree
@@ -18,6 +18,7 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pret
 app.add_typer(ledger.app, name="ledger")
 app.command()(grading.grade)
 app.command()(comparing.compare)
+app.command()(plan.plan)
 PARAMS = Path("params.yaml")
 PREFECT = {
     "PREFECT_HOME": str(Path("artifacts/prefect").absolute()),
