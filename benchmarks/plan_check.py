@@ -52,6 +52,8 @@ MADE = {
 }
 WORDS, STEPS, LEFT_OUT = 200, 6, 3
 """Words of a sample; steps of a run; those at its start that are not timed: one to warm up, one counted, one after."""
+LONGEST, ROOM = 1024, 450
+"""Tokens a sample may have; and those kept for each in a pack, a little more than it has."""
 MIB = 2**20
 
 
@@ -60,7 +62,8 @@ class Run(NamedTuple):
 
     model: str
     ranks: int
-    micro_batch: int
+    packed: int
+    """Samples in a pass."""
     checkpointing: bool
     samples: int
     """Of a step."""
@@ -131,11 +134,11 @@ def row(run: Run, model: Path, flops: float) -> dict[str, Any]:
     recipe = Recipe(
         device="cpu",
         processes=run.ranks,
-        micro_batch=run.micro_batch,
+        pack_tokens=run.packed * ROOM,
         activation_checkpointing=run.checkpointing,
         global_batch=run.samples,
         epochs=STEPS,
-        max_length=1024,
+        max_length=LONGEST,
         checkpoint_every=STEPS,
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -154,7 +157,7 @@ def row(run: Run, model: Path, flops: float) -> dict[str, Any]:
 
 def told(run: Run, shape: Shape, recipe: Recipe, memory: Mapping[str, Any], length: float) -> dict[str, Any]:
     """Predicted and measured memory; all samples have the same length."""
-    predicted = train_memory(shape, recipe, ranks=run.ranks, tokens=round(run.micro_batch * length))
+    predicted = train_memory(shape, recipe, ranks=run.ranks, tokens=round(run.packed * length))
     measured = memory["resident_bytes"] + memory["peak_bytes"]
     return run._asdict() | {
         "parameters": parameters(shape),

@@ -6,33 +6,29 @@ All of it is here, so that a change of the trainer changes this module and no fo
 from tasks.planning.shapes import Shape
 from tasks.training.recipe import Recipe
 
-LOGIT_COPIES = 3
-"""Of the fp32 logits of a pass, at once: log-probabilities, their gradient, and the gradient of the logits."""
+LOGITS_AT_ONCE = 2**26
+"""`tasks.training.head.LOGITS`, which is not imported since it needs torch; a test compares."""
+LOGIT_BYTES = 12
+"""Of a logit held: itself and its gradient in fp32, and what either is made of."""
 
 
 def pass_tokens(recipe: Recipe) -> int:
-    """Tokens of the longest forward pass there can be: `micro_batch` samples, padded to the longest."""
-    return recipe.micro_batch * recipe.max_length
+    """Tokens of the longest forward pass there can be: a full pack, or one longer sample."""
+    return max(recipe.pack_tokens or 0, recipe.max_length)
 
 
-def sequence_tokens(recipe: Recipe, tokens: float) -> float:
-    """Tokens that see each other, of a pass of so many."""
-    return tokens / recipe.micro_batch
+def loss_bytes(shape: Shape, tokens: float, width: int) -> float:
+    """What the loss of a pass takes: some logits at a time, and the gradient of the last layer in fp32 and once more.
 
-
-def loss_bytes(shape: Shape, tokens: float) -> float:
-    """What the loss of a pass takes: it is computed from all logits at once, in fp32."""
-    return LOGIT_COPIES * 4 * shape.vocabulary * tokens
-
-
-def keeps_scores(recipe: Recipe) -> bool:
-    """Whether the attention's scores are held for the backward pass; SDPA and FlashAttention compute them again."""
-    return recipe.attention == "eager"
+    Args:
+        width: bytes of a number in the forward pass.
+    """
+    at_once = min(tokens, max(1, LOGITS_AT_ONCE // shape.vocabulary))
+    return LOGIT_BYTES * shape.vocabulary * at_once + (4 + width) * shape.vocabulary * shape.hidden
 
 
 def smaller_passes(recipe: Recipe) -> list[tuple[str, Recipe]]:
     """Changes that make a pass shorter, the least first, each in words."""
-    found = []
-    if recipe.micro_batch > 1:
-        found.append(("micro_batch 1", recipe.model_copy(update={"micro_batch": 1})))
-    return found
+    if (recipe.pack_tokens or 0) <= recipe.max_length:
+        return []
+    return [("pack_tokens null", recipe.model_copy(update={"pack_tokens": None}))]

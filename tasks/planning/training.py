@@ -3,7 +3,7 @@
 A rank holds for good its share of the weights, their gradients and AdamW's two states, in fp32: 16 bytes a weight, as
 in ZeRO stage 3 (Rajbhandari et al., arXiv:1910.02054). To that comes the most of two moments of a pass:
 
-- at the loss: what the layers have kept, and the logits;
+- at the loss: what the layers have kept, some of the logits, and the last layer's gradient;
 - in a layer's backward pass: what the layers have kept, one layer's own activations once more where they are
   recomputed, and that layer's weights and gradients, gathered.
 
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from tasks.planning.hardware import Machine
 from tasks.planning.shapes import Shape, embedding_parameters, forward_flops, layer_parameters, parameters
-from tasks.planning.trainer import keeps_scores, loss_bytes, sequence_tokens
+from tasks.planning.trainer import loss_bytes
 from tasks.training.recipe import Recipe
 
 FP32 = 4
@@ -57,7 +57,7 @@ def train_memory(shape: Shape, recipe: Recipe, *, ranks: int, tokens: int, settl
 
     Args:
         ranks: over which the model is sharded.
-        tokens: of one micro batch, padding included.
+        tokens: of one pack.
         settled: bytes beside tensors.
     """
     count, width = parameters(shape), compute_width(recipe)
@@ -69,7 +69,7 @@ def train_memory(shape: Shape, recipe: Recipe, *, ranks: int, tokens: int, settl
         gradients=sharded,
         optimizer=2 * sharded,
         activations=kept + norm_bytes(shape, recipe, tokens),
-        logits=loss_bytes(shape, tokens),
+        logits=loss_bytes(shape, tokens, width),
         gathered=gathered_bytes(shape, recipe),
         layer=width * 2 * shape.intermediate * tokens + (layer if recipe.activation_checkpointing else 0),
         settled=settled,
@@ -91,14 +91,8 @@ def layer_bytes(shape: Shape, recipe: Recipe, tokens: int) -> float:
     """What one layer keeps for its backward pass: of both norms; queries, keys, values and the attention's output with
     the fp32 sum of each row; the MLP's gate before and after its activation, up, and their product."""
     width = compute_width(recipe)
-    eager = keeps_scores(recipe)
-    keys = shape.query if eager else shape.key
-    attention = width * (2 * shape.query + 2 * keys) + (0 if eager else FP32 * shape.heads)
-    held = tokens * (attention + width * 4 * shape.intermediate) + 2 * norm_bytes(shape, recipe, tokens)
-    if eager:
-        # The scores themselves: the softmax in fp32, and in the type that multiplies the values.
-        held += (FP32 + (0 if width == FP32 else width)) * shape.heads * tokens * sequence_tokens(recipe, tokens)
-    return held
+    attention = width * (2 * shape.query + 2 * shape.key) + FP32 * shape.heads
+    return tokens * (attention + width * 4 * shape.intermediate) + 2 * norm_bytes(shape, recipe, tokens)
 
 
 def gathered_bytes(shape: Shape, recipe: Recipe) -> float:

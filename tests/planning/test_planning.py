@@ -71,3 +71,10 @@ def test_what_is_said_goes_before_what_is_measured():
     assert numbers.of("band.tokens", Given(1, "assumed")) == 9000
     with pytest.raises(LimoError, match="STAGE.WHAT=NUMBER"):
         read_said(["band.x=3"], [])
+
+
+def test_the_plan_counts_the_logits_that_the_trainer_holds():
+    from tasks.planning.trainer import LOGITS_AT_ONCE
+    from tasks.training.head import LOGITS
+
+    assert LOGITS_AT_ONCE == LOGITS
