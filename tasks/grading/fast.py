@@ -27,9 +27,9 @@ LONE_LETTER = re.compile(r"(?<![A-Za-z\\'])([B-HJ]|A(?! [a-z]))(?![A-Za-z'(^_=+*
 NEGATED = re.compile(r"\bnot?\b|n't|不|非|[0-9=+\\]", re.IGNORECASE)
 SEVERAL = re.compile(
     rf"(?i:\b(?:except|neither)\b|除了)"
-    rf"|^\W*(?i:option |choice )?\(?(?P<one>[{LETTERS}])\)?"
+    rf"|^\W*(?i:option|choice)? ?\(?(?P<one>[{LETTERS}])\)?"
     rf"(?: ?(?i:is|are|was|不)(?i:n't| not| wrong| incorrect| false|对|正确)\b"
-    rf"|(?: or |[;/] ?)(?i:option |choice )?\(?(?!(?P=one))[{LETTERS}](?![A-Za-z]))"
+    rf"|(?:(?: or |[;/] ?)(?i:option |choice )?|, ?(?i:option|choice) ?)\(?(?!(?P=one))[{LETTERS}](?![A-Za-z]))"
     rf"|^\(?(?P<first>[{LETTERS}])\).*(?<![A-Za-z(])(?!(?P=first))[{LETTERS}]\)"
 )
 """An answer that says something else of its letter, or names another one too."""

@@ -14,14 +14,11 @@ from tasks.training.checkpoint import resume, save
 from tasks.training.data import (
     Encoded,
     Pack,
-    batch_rows,
     collate,
     deal,
     encode,
     learning_rate,
     sample_weights,
-    steps_per_epoch,
-    token_batches,
 )
 from tasks.training.export import export
 from tasks.training.fsdp import prove, start
@@ -29,40 +26,12 @@ from tasks.training.head import Asked, FusedHead
 from tasks.training.job import OUTCOME, Job
 from tasks.training.log import Log, SampleRow, StepRow
 from tasks.training.recipe import Recipe
+from tasks.training.schedule import Schedule, schedule_of
 from tasks.training.stopping import asked, hold
 
 if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
-
-
-TENTHS = 10
-"""Parts of a run that is counted in steps, each logged and checkpointed as an epoch."""
-
-
-class Schedule(NamedTuple):
-    """Which samples each step takes, and the steps of an epoch, of the whole run and up to the export."""
-
-    per_epoch: int
-    total: int
-    last: int
-    batches: list[list[int]] | None
-    """With a budget of tokens: the samples of every step; else they follow from epoch and step."""
-
-    def rows(self, step: int, count: int, recipe: Recipe) -> list[int]:
-        """The samples of a step, counted from 0, out of `count`."""
-        if self.batches is not None:
-            return self.batches[step]
-        return batch_rows(count, recipe.seed, recipe.global_batch, step)
-
-
-def schedule_of(samples: list[Encoded], recipe: Recipe) -> Schedule:
-    """The schedule of a run on these samples."""
-    if recipe.steps is not None and recipe.batch_tokens is not None:
-        batches = token_batches([sample.learnt for sample in samples], recipe.seed, recipe.batch_tokens, recipe.steps)
-        return Schedule(-(-recipe.steps // TENTHS), recipe.steps, recipe.steps, batches)
-    per_epoch = steps_per_epoch(len(samples), recipe.global_batch)
-    return Schedule(per_epoch, per_epoch * recipe.epochs, per_epoch * (recipe.select_epoch or recipe.epochs), None)
 
 
 class Session(NamedTuple):
