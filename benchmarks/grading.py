@@ -19,6 +19,7 @@ import argparse
 import json
 import platform
 import random
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -29,7 +30,7 @@ from math_verify import parse, verify
 
 from benchmarks.grading_suites import Measured, measured, table
 from tasks.grading.grader import Pair, forget, grade_many
-from tasks.grading.symbolic import Limits, Question, check_many
+from tasks.grading.symbolic import Limits, Question, check_many, close
 from tasks.grading.version import GRADER
 
 REASONING = "We set up the equation $x^2 - 5x + 6 = 0$ and check both roots in turn, so the value follows. " * 15
@@ -116,7 +117,19 @@ def repeated(work: list[Case], generator: random.Random) -> list[Case]:
     return made
 
 
+def fresh() -> None:
+    """Forget all that was graded or read before, here and in the worker."""
+    forget()
+    close()
+    for name, module in list(sys.modules.items()):
+        if name.startswith("tasks.grading."):
+            for each in vars(module).values():
+                if hasattr(each, "cache_clear"):
+                    each.cache_clear()
+
+
 def ours(work: list[Case]) -> Timing:
+    fresh()
     limits = Limits(workers=1)
     # Start the worker before the clock: it runs for as long as the sampling does.
     check_many([Question("x+x", "2x")], limits)
@@ -178,12 +191,8 @@ def main() -> None:
     for name, each in golds.items():
         work = cases(each, generator)
         speeds[f"{name}, each answer once"] = speed(f"{name}, each answer once", work)
-        # What was just graded is remembered: the next run starts from nothing.
-        forget()
         speeds[f"{name}, repeated"] = speed(f"{name}, each answer {REPEATS} times", repeated(work, generator))
-        forget()
     golds_right = itself(given.golds) if given.golds else None
-    forget()
     with tempfile.TemporaryDirectory() as folder:
         suites = [measured(path, show=given.misses) for path in (own_cases(Path(folder)), *given.suite)]
     print(table(suites))
