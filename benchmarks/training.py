@@ -1,7 +1,7 @@
 r"""Training beside TRL's SFTTrainer: tokens a second and peak memory on the same model, samples, steps and threads.
 
     pip install --no-deps trl==1.16.0 datasets==5.2.0 dill==0.4.1 multiprocess==0.70.19 xxhash==4.1.0
-    python -m benchmarks.training [--samples N] [--precision fp32|bf16]
+    python -m benchmarks.training [--samples N] [--precision fp32 bf16]
 
 Each run is a process of its own: one rank with all cores, four steps of a quarter of the samples each, full-parameter,
 AdamW, loss on responses only. Tokens are those of the samples, without padding; the first step, which warms up, is left
@@ -147,32 +147,39 @@ def told(rows: list[tuple[float, int, float]], peak_kib: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=64, help="a multiple of 32")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), nargs="+", default=["fp32", "bf16"])
     parser.add_argument("--run", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.run:
+        given.precision = given.precision[0]
         found = ours(given.folder, given) if given.run == "this trainer" else trl(given.folder, given)
         (given.folder / "found.json").write_text(json.dumps(found), encoding="utf-8")
         return
-    results = {name: alone(name, given) for name in ("this trainer", *TRL)}
-    best = max(results[name]["tokens_per_second"] for name in TRL)
-    ratio = results["this trainer"]["tokens_per_second"] / best
-    for name, one in results.items():
-        print(f"{name:<22} {one['tokens_per_second']:8,.0f} tokens/s {one['peak_mib']:6,} MiB  losses {one['losses']}")
-    print(f"ratio to its best      {ratio:8.2f}")
-    cores = len(os.sched_getaffinity(0))
-    found = {"precision": given.precision, "samples": given.samples, "cores": cores, "ratio": ratio, "runs": results}
+    compared = {precision: compare(given.samples, precision) for precision in given.precision}
+    found = {"samples": given.samples, "cores": len(os.sched_getaffinity(0))} | compared
     RESULT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
-def alone(name: str, given: argparse.Namespace) -> dict[str, Any]:
+def compare(samples: int, precision: str) -> dict[str, Any]:
+    """All runs at one precision, printed as a table."""
+    runs = {name: alone(name, samples, precision) for name in ("this trainer", *TRL)}
+    best = max(runs[name]["tokens_per_second"] for name in TRL)
+    ratio = runs["this trainer"]["tokens_per_second"] / best
+    print(precision)
+    for name, one in runs.items():
+        print(f"{name:<22} {one['tokens_per_second']:8,.0f} tokens/s {one['peak_mib']:6,} MiB  losses {one['losses']}")
+    print(f"ratio to its best      {ratio:8.2f}", flush=True)
+    return {"ratio": ratio, "runs": runs}
+
+
+def alone(name: str, samples: int, precision: str) -> dict[str, Any]:
     """One run in a process and a folder of its own."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         make_model(folder / "model")
-        make_samples(given.samples, LONGEST).write_parquet(folder / "samples.parquet")
-        asked = ["--run", name, "--folder", scratch, "--samples", str(given.samples), "--precision", given.precision]
+        make_samples(samples, LONGEST).write_parquet(folder / "samples.parquet")
+        asked = ["--run", name, "--folder", scratch, "--samples", str(samples), "--precision", precision]
         subprocess.run([sys.executable, "-m", "benchmarks.training", *asked], check=True)
         found: dict[str, Any] = json.loads((folder / "found.json").read_text(encoding="utf-8"))
         return found

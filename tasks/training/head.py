@@ -8,7 +8,6 @@ Efficient Triton Kernels for LLM Training", arXiv 2410.10989, section 3.2), in p
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 
 from tasks.errors import LimoError
 
@@ -29,12 +28,13 @@ class Losses(torch.autograd.Function):
         size = max(1, LOGITS // len(weight))
         for start in range(0, len(hidden), size):
             part = slice(start, start + size)
-            logits = (hidden[part] @ weight.t()).float()
-            losses[part] = F.cross_entropy(logits, target[part], reduction="none")
-            # The gradient of cross-entropy: the probabilities, less one at the target.
-            slope = torch.softmax(logits, dim=-1)
-            slope[torch.arange(len(slope), device=slope.device), target[part]] -= 1
-            slope = (slope * share[part, None]).to(hidden.dtype)
+            # In one place, as it is the largest there is: log-probabilities, probabilities, and the gradient of
+            # cross-entropy, which is the probabilities, less one at the target.
+            slope = torch.log_softmax(hidden[part] @ weight.t(), dim=-1, dtype=torch.float32)
+            place = torch.arange(len(slope), device=slope.device), target[part]
+            losses[part] = -slope[place]
+            slope.exp_()[place] -= 1
+            slope = slope.mul_(share[part, None]).to(hidden.dtype)
             to_hidden[part] = slope @ weight
             to_weight += slope.t() @ hidden[part]
         ctx.save_for_backward(to_hidden, to_weight.to(weight.dtype))
