@@ -8,8 +8,8 @@ from tasks.training.recipe import Recipe
 
 LOGITS_AT_ONCE = 2**26
 """`tasks.training.head.LOGITS`, which is not imported since it needs torch; a test compares."""
-LOGIT_BYTES = 12
-"""Of a logit held: itself and its gradient in fp32, and what either is made of."""
+LOGIT_BYTES = 8
+"""Of a logit held: its log-probability in fp32, which becomes its gradient, and what it is made of."""
 
 
 def pass_tokens(recipe: Recipe) -> int:
