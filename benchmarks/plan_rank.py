@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import tasks.lean  # noqa: F401
 from tasks.files import write_json
 from tasks.stage import die_with_parent
 from tasks.training.job import Job
@@ -23,7 +24,6 @@ COUNTED = 2
 
 def main() -> None:
     die_with_parent()
-    sys.modules["sklearn"] = sys.modules["scipy"] = None  # type: ignore[assignment]
     job = Job.model_validate_json(Path(sys.argv[1]).read_bytes())
     from torch.optim.optimizer import register_optimizer_step_post_hook
 

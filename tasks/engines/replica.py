@@ -16,6 +16,7 @@ from tasks.engines import child
 from tasks.engines.messages import Close, Order, Report, Setup
 
 CLOSE_SECONDS = 1.7
+LEAN = ("tasks.lean", "tasks.engines.child")
 VLLM = ("vllm", "vllm.entrypoints.llm", "vllm.v1.engine.llm_engine")
 VLLM_CPU = ("vllm.v1.worker.cpu_worker", "vllm.model_executor.models.qwen2")
 """What an engine on the CPU needs beyond: 3 s less for each start."""
@@ -134,7 +135,7 @@ def load_vllm(log: Path, *, on_gpu: bool) -> None:
     """
     first = ("tasks.engines.orphan",) if threading.current_thread() is threading.main_thread() else ()
     rest = () if on_gpu else VLLM_CPU
-    multiprocessing.get_context("forkserver").set_forkserver_preload([*first, "tasks.engines.child", *VLLM, *rest])
+    multiprocessing.get_context("forkserver").set_forkserver_preload([*first, *LEAN, *VLLM, *rest])
     with _output_into(log):
         forkserver.ensure_running()
 

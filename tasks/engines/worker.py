@@ -79,6 +79,7 @@ class _Vllm:
 
     def __init__(self, setup: Setup) -> None:
         began = time.monotonic()
+        import tasks.lean  # noqa: F401
         from vllm import LLM
 
         from tasks.engines.logprobs import only_sum_logprobs

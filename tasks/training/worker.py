@@ -8,6 +8,7 @@ import sys
 import traceback
 from pathlib import Path
 
+import tasks.lean  # noqa: F401
 from tasks.errors import LimoError
 from tasks.files import write_json
 from tasks.stage import die_with_parent
@@ -21,8 +22,6 @@ def main() -> None:
     """Train; exits with 1 after a failure."""
     listen()
     die_with_parent()
-    # Transformers imports these whenever they are installed, for parts that training never uses: five seconds a rank.
-    sys.modules["sklearn"] = sys.modules["scipy"] = None  # type: ignore[assignment]
     job = Job.model_validate_json(Path(sys.argv[1]).read_bytes())
     try:
         from tasks.training.loop import train
