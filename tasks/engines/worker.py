@@ -79,7 +79,7 @@ class _Vllm:
 
     def __init__(self, setup: Setup) -> None:
         began = time.monotonic()
-        import tasks.lean  # noqa: F401
+        import tasks.lean  # noqa: F401, I001  (goes first)
         from vllm import LLM
 
         from tasks.engines.logprobs import only_sum_logprobs
