@@ -13,7 +13,10 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from tasks.engines.params import ChatParams
+from tasks.engines.params import ChatParams, EngineParams, SamplingParams
+from tasks.engines.prompts import prompt_renderer
+from tasks.engines.protocol import make_request
+from tasks.engines.vllm_engine import VllmEngine
 from tasks.errors import LimoError
 from tasks.files import read_json, read_table
 from tasks.models.digest import describe, read_header
@@ -37,7 +40,6 @@ PARAMS = {
     "keep_checkpoints": 4,
 }
 TOO_LONG = "more than two hundred tokens " * 10
-STEPS_A_EPOCH = 3
 
 
 class Project:
@@ -61,6 +63,14 @@ class Project:
     def run(self, name, **params):
         run(TrainParams(**(PARAMS | params)), ChatParams(system="Think."), **self.paths(name))
         return self.root / name
+
+    def start(self, name, **params):
+        """The same as a process that has just been started."""
+        file = self.root / f"{name}.yaml"
+        file.write_text(yaml.safe_dump({"train": PARAMS | params, "chat": {"system": "Think."}}))
+        options = [word for option, path in self.paths(name).items() for word in (f"--{option}", str(path))]
+        command = [sys.executable, "-m", "tasks.train", "--params", str(file), *options]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def go_on(self, name, steps, **params):
         """A run that finds only those of the checkpoints of the run `two` that have as many steps as `steps` names."""
@@ -163,25 +173,56 @@ def test_the_export_says_what_the_checkpoint_says(project, trained, tmp_path):
     assert not torch.equal(exported(asked).logits, make_model()(asked).logits)
 
 
-def test_killed_and_gone_on_gives_the_same_weights(project, trained):
-    params = project.root / "params.yaml"
-    params.write_text(yaml.safe_dump({"train": PARAMS, "chat": {"system": "Think."}}))
+def test_vllm_and_transformers_say_the_same(trained, tmp_path):
+    folder = trained / "model"
+    render = prompt_renderer(folder, ChatParams(system="Think."))
+    # Begun as it was trained on, so that some soon end.
+    prompts = [render(question) + text[:40] for question, text in make_samples(6)["question", "text"].rows()]
+    said = greedy_texts(folder, prompts)
+    assert {tokens < 24 for _, tokens, _ in said} == {True, False}
+    engine = VllmEngine(folder, EngineParams(dtype="float32", max_num_seqs=8, max_model_len=256), tmp_path / "vllm.log")
+    try:
+        engine.submit(
+            [make_request("m", prompt, SamplingParams(temperature=0, max_tokens=24), 0) for prompt in prompts]
+        )
+        found = []
+        while len(found) < len(prompts):
+            found += engine.finished(1.0)
+    finally:
+        engine.close()
+    found.sort(key=lambda response: prompts.index(response.prompt))
+    assert [(response.text, response.n_tokens) for response in found] == [(text, tokens) for text, tokens, _ in said]
+    assert [response.logprob_sum for response in found] == pytest.approx([sums for *_, sums in said], abs=1e-3)
+
+
+def test_killed_and_gone_on_gives_the_same_weights(project, trained, capfd):
+    """First one of the ranks is killed, then all."""
     paths = project.paths("killed")
-    options = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
-    command = [sys.executable, "-m", "tasks.train", "--params", str(params), *options]
-    stage = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    work = wait_for(lambda: next((f for f in paths["work"].glob("*") if len(checkpoints(f)) == 2), None))
+    stage = project.start("killed")
+    work = wait_for(lambda: next((f for f in paths["work"].glob("*") if checkpoints(f)), None))
+    everyone = psutil.Process(stage.pid).children(recursive=True)
+    ranks = [process for process in everyone if "tasks.training.worker" in process.cmdline()[-2]]
+    ranks[-1].kill()
+    _, error = stage.communicate(timeout=120)
+    assert stage.returncode == 2
+    assert "limo: train: a rank was killed (SIGKILL; out of memory?); rerun to go on from the last checkpoint" in error
+
+    before = len(checkpoints(work))
+    stage = project.start("killed")
+    wait_for(lambda: len(checkpoints(work)) > before)
     everyone = psutil.Process(stage.pid).children(recursive=True)
     stage.kill()
-    stage.wait()
+    stage.communicate()
     assert len(everyone) == 3, "a launcher and two ranks"
     _, alive = psutil.wait_procs(everyone, timeout=20)
     assert alive == []
     assert not paths["out"].joinpath("manifest.json").exists()
-    flip_a_byte(checkpoints(work)[0])
+    damaged, whole, *_ = checkpoints(work)
+    flip_a_byte(damaged)
 
     project.run("killed")
-    assert read_json(paths["out"] / "manifest.json")["facts"]["resumed_at"] in {STEPS_A_EPOCH, 2 * STEPS_A_EPOCH}
+    assert "damaged checkpoint, passed over" in capfd.readouterr().out
+    assert read_json(paths["out"] / "manifest.json")["facts"]["resumed_at"] == step_of(whole)
     assert weights(paths["out"]) == weights(trained)
     same = ["step", "epoch", "loss", "lr", "grad_norm", "tokens"]
     tables = [read_table(folder / "steps.parquet", STEP).select(same) for folder in (trained, paths["out"])]
@@ -191,12 +232,7 @@ def test_killed_and_gone_on_gives_the_same_weights(project, trained):
 
 
 def test_told_to_end_it_saves_the_step_and_goes_on_from_there(project, trained):
-    params = project.root / "params-told.yaml"
-    params.write_text(yaml.safe_dump({"train": PARAMS | {"checkpoint_every": 6}, "chat": {"system": "Think."}}))
-    paths = project.paths("told")
-    options = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
-    command = [sys.executable, "-m", "tasks.train", "--params", str(params), *options]
-    stage = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    stage = project.start("told", checkpoint_every=6)
     # The first epoch is over: the line of it is there, and no checkpoint.
     assert stage.stdout.readline().startswith("train: epoch 1/6")
     stage.terminate()
@@ -204,8 +240,7 @@ def test_told_to_end_it_saves_the_step_and_goes_on_from_there(project, trained):
     assert stage.returncode == 2
     told = re.search(r"limo: train: told to end after step (\d+) of 18, which is saved; rerun to go on", error)
     assert told, error
-    (work,) = paths["work"].iterdir()
-    assert [folder.name for folder in checkpoints(work)] == [f"step-{int(told[1]):08d}"]
+    assert [step_of(checkpoint) for checkpoint in project.checkpoints("told")] == [int(told[1])]
 
     out = project.run("told", checkpoint_every=6)
     assert read_json(out / "manifest.json")["facts"]["resumed_at"] == int(told[1])
@@ -270,6 +305,23 @@ def saved_state(checkpoint, scratch):
     missing, unexpected = model.load_state_dict(load_file(scratch / "model.safetensors"), strict=False)
     assert set(missing) | set(unexpected) <= {"lm_head.weight"}, "the tied one"
     return model.eval()
+
+
+def greedy_texts(folder, prompts):
+    """By transformers: the response of at most 24 tokens to each prompt, its tokens, and their log-probability."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    told = {"return_dict_in_generate": True, "output_scores": True}
+    found = []
+    for prompt in prompts:
+        asked = torch.tensor([tokenizer.encode(prompt, add_special_tokens=False)])
+        done = model.generate(asked, max_new_tokens=24, do_sample=False, **told)
+        tokens = done.sequences[0, asked.shape[1] :]
+        logs = model.compute_transition_scores(done.sequences, done.scores, normalize_logits=True)
+        found.append((tokenizer.decode(tokens, skip_special_tokens=True), len(tokens), float(logs.sum())))
+    return found
 
 
 def wait_for(found, seconds=120):

@@ -50,7 +50,7 @@ def _text(job: Job, choice: Choice, samples: int, commit: str | None) -> str:
         "File of the samples": f"`md5:{digest_file(job.samples, 'md5')}`, as dvc.lock and MLflow have it",
         "Checkpoint": f"{choice}; never chosen on a benchmark",
         "Run": f"`{job.work.name}`",
-        "Git commit": f"`{commit}`" if commit else "none: exported outside a git repository",
+        "Git commit": f"`{commit}`" if commit else "none: no git repository, or nothing committed in it",
     }
     lines = "\n".join(f"- {name}: {text}" for name, text in facts.items())
     recipe = json.dumps({"system message": job.system} | job.recipe.model_dump(), indent=2, ensure_ascii=False)

@@ -73,7 +73,7 @@ def test_a_card_outside_git_says_so_and_a_local_base_has_its_name(job):
     local = job.model_copy(update={"model": job.model.model_copy(update={"origin": "path:models/it"})})
     head, body = front(card(local, CHOICE, 3, None))
     assert head["base_model"] == "base"
-    assert "Git commit: none: exported outside a git repository" in body
+    assert "Git commit: none: no git repository, or nothing committed in it" in body
     assert "3 trained on\n" in body
 
 
