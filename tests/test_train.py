@@ -256,7 +256,7 @@ def test_ranks_and_passes_do_not_change_the_curve(project, trained, ranks, pack_
 
 
 def test_other_ranks_go_on_from_a_checkpoint(project, trained, capfd):
-    other = project.go_on("fewer", {9}, processes=1, pack_tokens=120)
+    other = project.go_on("fewer", {9}, processes=1, pack_tokens=120, activation_checkpointing=True)
     assert "was saved by 2 ranks, 1 go on from it" in capfd.readouterr().out
     assert_same_course(trained, other)
     more = project.go_on("more", {9}, processes=3)
