@@ -285,7 +285,7 @@ def _write_train(root, kept):
     (root / "train" / "model").mkdir()
     (root / "train" / "model" / "config.json").write_text("{}")
     steps = {"step": [1, 2, 3], "epoch": [0.5, 1.0, 1.5], "loss": [2.0, 1.0, 0.5], "lr": [1e-5, 5e-6, 0.0]}
-    facts = {"base_model_id": "m_base", "tokens": 600, "seconds": 9.0}
+    facts = {"base_model_id": "m_base", "tokens": 600, "seconds": 9.0, "checkpoint": {"told": "step 3 of 3: the last"}}
     tables = {"steps": pl.DataFrame(steps), "rejected": kept.clear().with_columns(reason=None, evidence=None)}
     _write(root / "train", "train", tables, kept.height, kept.height, facts)
 

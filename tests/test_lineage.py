@@ -60,6 +60,7 @@ def test_one_parent_run_with_a_child_a_stage(logged):
         select = client.get_run(found["stage_runs"]["select"])
         screen = client.get_run(found["stage_runs"]["screen"])
         losses = client.get_metric_history(train.info.run_id, "loss")
+    assert train.data.params["checkpoint"] == "step 3 of 3: the last"
     assert parent.info.run_name == "m_trained"
     assert parent.info.status == "FINISHED"
     assert parent.data.metrics["trained/aime24/pass_at_1"] == pytest.approx(0.8)

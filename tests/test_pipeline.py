@@ -77,6 +77,15 @@ def test_training_was_fsdp2_on_two_ranks_and_changed_the_weights(project):
     assert facts["last_loss"] < facts["first_loss"]
 
 
+def test_the_model_card_names_the_samples_as_dvc_does(project):
+    lock = yaml.safe_load((project / "dvc.lock").read_text())["stages"]["train"]["deps"]
+    (samples,) = [entry["md5"] for entry in lock if entry["path"] == "artifacts/select/kept.parquet"]
+    card = (project / "artifacts/train/model/README.md").read_text()
+    assert f"`md5:{samples}`" in card
+    assert manifest(project, "train")["facts"]["run"] in card
+    assert "epoch 3 of 3, step 6 of 6: the last" in card
+
+
 def test_both_arms_answered_every_item(project):
     items = pl.read_parquet(project / "artifacts/benchmarks/items.parquet")
     scores = pl.read_parquet(project / "artifacts/grade/scores.parquet").filter(pl.col("metric") == "pass@1")

@@ -1,6 +1,7 @@
-"""Real training: two ranks, killed and gone on, one rank; and what the stage makes of it."""
+"""Real training: one, two and four ranks, killed and gone on, by others too; and what the stage makes of it."""
 
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -10,18 +11,22 @@ import polars as pl
 import psutil
 import pytest
 import yaml
+from safetensors.torch import load_file
 
-from tasks.engines.params import ChatParams
+from tasks.engines.params import ChatParams, EngineParams, SamplingParams
+from tasks.engines.prompts import prompt_renderer
+from tasks.engines.protocol import make_request
+from tasks.engines.vllm_engine import VllmEngine
 from tasks.errors import LimoError
 from tasks.files import read_json, read_table
 from tasks.models.digest import describe, read_header
 from tasks.records.model import load_models
 from tasks.train import TrainParams, decide, run
-from tasks.training.checkpoint import checkpoints
+from tasks.training.checkpoint import checkpoints, step_of
 from tasks.training.data import batch_rows
 from tasks.training.log import SAMPLE_LOSS, STEP
 from tests.builders import write_models
-from tests.training.tiny import make_folder, make_samples
+from tests.training.tiny import make_folder, make_model, make_samples
 
 PARAMS = {
     "epochs": 6,
@@ -32,9 +37,9 @@ PARAMS = {
     "precision": "fp32",
     "device": "cpu",
     "export_dtype": "float32",
+    "keep_checkpoints": 4,
 }
 TOO_LONG = "more than two hundred tokens " * 10
-STEPS_A_EPOCH = 3
 
 
 class Project:
@@ -58,6 +63,26 @@ class Project:
     def run(self, name, **params):
         run(TrainParams(**(PARAMS | params)), ChatParams(system="Think."), **self.paths(name))
         return self.root / name
+
+    def start(self, name, **params):
+        """The same as a process that has just been started."""
+        file = self.root / f"{name}.yaml"
+        file.write_text(yaml.safe_dump({"train": PARAMS | params, "chat": {"system": "Think."}}))
+        options = [word for option, path in self.paths(name).items() for word in (f"--{option}", str(path))]
+        command = [sys.executable, "-m", "tasks.train", "--params", str(file), *options]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def go_on(self, name, steps, **params):
+        """A run that finds only those of the checkpoints of the run `two` that have as many steps as `steps` names."""
+        shutil.copytree(self.root / "two-work", self.root / f"{name}-work")
+        for checkpoint in self.checkpoints(name):
+            if step_of(checkpoint) not in steps:
+                shutil.rmtree(checkpoint)
+        return self.run(name, **params)
+
+    def checkpoints(self, name):
+        (work,) = (self.root / f"{name}-work").iterdir()
+        return checkpoints(work)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +115,8 @@ def test_counts_add_up_and_the_long_sample_is_named(trained):
     assert (manifest["taken"], manifest["kept"], manifest["rejected"]) == (20, 19, {"too_long": 1})
     facts = manifest["facts"]
     assert (facts["steps"], facts["epochs"], facts["world_size"], facts["fsdp"]) == (18, 6, 2, 2)
+    assert facts["checkpoint"].pop("told") == "epoch 6 of 6, step 18 of 18: the last"
+    assert facts["checkpoint"] == {"step": 18, "of_steps": 18, "epoch": 6, "of_epochs": 6, "rule": "last"}
     rejected = pl.read_parquet(trained / "rejected.parquet")
     assert rejected["chain_id"].to_list() == ["c_long"]
     assert rejected["evidence"][0].endswith("tokens, train.max_length is 200")
@@ -128,44 +155,84 @@ def test_the_export_loads_with_its_tokenizer(project, trained):
     loaded = AutoModelForCausalLM.from_pretrained(model.path)
     assert (type(loaded).__name__, loaded.dtype.itemsize) == ("Qwen2ForCausalLM", 4)
     assert loaded.lm_head.weight is loaded.model.embed_tokens.weight
+    assert (loaded.generation_config.eos_token_id, loaded.generation_config.pad_token_id) == (2, 2)
     stored = [read_header(folder / "model.safetensors") for folder in (project.root / "base", trained / "model")]
     assert stored[0] == stored[1], "the same tensors, the tied one once"
     assert AutoTokenizer.from_pretrained(model.path).chat_template
 
 
-def test_killed_and_gone_on_gives_the_same_weights(project, trained):
-    params = project.root / "params.yaml"
-    params.write_text(yaml.safe_dump({"train": PARAMS, "chat": {"system": "Think."}}))
+def test_the_export_says_what_the_checkpoint_says(project, trained, tmp_path):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    exported = AutoModelForCausalLM.from_pretrained(trained / "model")
+    assert {step_of(checkpoint) for checkpoint in project.checkpoints("two")} == {9, 12, 15, 18}
+    saved = saved_state(project.checkpoints("two")[0], tmp_path)
+    asked = torch.arange(3, 60)[None]
+    assert torch.equal(exported(asked).logits, saved(asked).logits)
+    assert not torch.equal(exported(asked).logits, make_model()(asked).logits)
+
+
+def test_vllm_and_transformers_say_the_same(trained, tmp_path):
+    folder = trained / "model"
+    render = prompt_renderer(folder, ChatParams(system="Think."))
+    # Begun as it was trained on, so that some soon end.
+    prompts = [render(question) + text[:40] for question, text in make_samples(6)["question", "text"].rows()]
+    said = greedy_texts(folder, prompts)
+    assert {tokens < 24 for _, tokens, _ in said} == {True, False}
+    engine = VllmEngine(folder, EngineParams(dtype="float32", max_num_seqs=8, max_model_len=256), tmp_path / "vllm.log")
+    try:
+        engine.submit(
+            [make_request("m", prompt, SamplingParams(temperature=0, max_tokens=24), 0) for prompt in prompts]
+        )
+        found = []
+        while len(found) < len(prompts):
+            found += engine.finished(1.0)
+    finally:
+        engine.close()
+    found.sort(key=lambda response: prompts.index(response.prompt))
+    assert [(response.text, response.n_tokens) for response in found] == [(text, tokens) for text, tokens, _ in said]
+    assert [response.logprob_sum for response in found] == pytest.approx([sums for *_, sums in said], abs=1e-3)
+
+
+def test_killed_and_gone_on_gives_the_same_weights(project, trained, capfd):
+    """First one of the ranks is killed, then all."""
     paths = project.paths("killed")
-    options = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
-    command = [sys.executable, "-m", "tasks.train", "--params", str(params), *options]
-    stage = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    work = wait_for(lambda: next((f for f in paths["work"].glob("*") if len(checkpoints(f)) == 2), None))
+    stage = project.start("killed")
+    work = wait_for(lambda: next((f for f in paths["work"].glob("*") if checkpoints(f)), None))
+    everyone = psutil.Process(stage.pid).children(recursive=True)
+    ranks = [process for process in everyone if "tasks.training.worker" in process.cmdline()[-2]]
+    ranks[-1].kill()
+    _, error = stage.communicate(timeout=120)
+    assert stage.returncode == 2
+    assert "limo: train: a rank was killed (SIGKILL; out of memory?); rerun to go on from the last checkpoint" in error
+
+    before = len(checkpoints(work))
+    stage = project.start("killed")
+    wait_for(lambda: len(checkpoints(work)) > before)
     everyone = psutil.Process(stage.pid).children(recursive=True)
     stage.kill()
-    stage.wait()
+    stage.communicate()
     assert len(everyone) == 3, "a launcher and two ranks"
     _, alive = psutil.wait_procs(everyone, timeout=20)
     assert alive == []
     assert not paths["out"].joinpath("manifest.json").exists()
-    flip_a_byte(checkpoints(work)[0])
+    damaged, whole, *_ = checkpoints(work)
+    flip_a_byte(damaged)
 
     project.run("killed")
-    assert read_json(paths["out"] / "manifest.json")["facts"]["resumed_at"] in {STEPS_A_EPOCH, 2 * STEPS_A_EPOCH}
+    assert "damaged checkpoint, passed over" in capfd.readouterr().out
+    assert read_json(paths["out"] / "manifest.json")["facts"]["resumed_at"] == step_of(whole)
     assert weights(paths["out"]) == weights(trained)
     same = ["step", "epoch", "loss", "lr", "grad_norm", "tokens"]
     tables = [read_table(folder / "steps.parquet", STEP).select(same) for folder in (trained, paths["out"])]
     assert tables[0].equals(tables[1])
     assert pl.read_parquet(trained / "samples.parquet").equals(pl.read_parquet(paths["out"] / "samples.parquet"))
+    assert (paths["out"] / "model/README.md").read_text() == (trained / "model/README.md").read_text()
 
 
 def test_told_to_end_it_saves_the_step_and_goes_on_from_there(project, trained):
-    params = project.root / "params-told.yaml"
-    params.write_text(yaml.safe_dump({"train": PARAMS | {"checkpoint_every": 6}, "chat": {"system": "Think."}}))
-    paths = project.paths("told")
-    options = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
-    command = [sys.executable, "-m", "tasks.train", "--params", str(params), *options]
-    stage = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    stage = project.start("told", checkpoint_every=6)
     # The first epoch is over: the line of it is there, and no checkpoint.
     assert stage.stdout.readline().startswith("train: epoch 1/6")
     stage.terminate()
@@ -173,24 +240,88 @@ def test_told_to_end_it_saves_the_step_and_goes_on_from_there(project, trained):
     assert stage.returncode == 2
     told = re.search(r"limo: train: told to end after step (\d+) of 18, which is saved; rerun to go on", error)
     assert told, error
-    (work,) = paths["work"].iterdir()
-    assert [folder.name for folder in checkpoints(work)] == [f"step-{int(told[1]):08d}"]
+    assert [step_of(checkpoint) for checkpoint in project.checkpoints("told")] == [int(told[1])]
 
     out = project.run("told", checkpoint_every=6)
     assert read_json(out / "manifest.json")["facts"]["resumed_at"] == int(told[1])
     assert weights(out) == weights(trained)
 
 
-def test_one_rank_gives_the_same_curve(project, trained):
-    steps = [read_table(folder / "steps.parquet", STEP) for folder in (trained, project.run("one", processes=1))]
-    for column in ("loss", "grad_norm", "lr"):
-        assert steps[0][column].to_list() == pytest.approx(steps[1][column].to_list(), rel=1e-3)
+@pytest.mark.parametrize(("ranks", "pack_tokens"), [(1, 120), (4, 400)])
+def test_ranks_and_passes_do_not_change_the_curve(project, trained, ranks, pack_tokens):
+    """Two ranks take a batch of 600 tokens in one pass each; one of 120 tokens a pass takes five or more."""
+    other = project.run(f"ranks-{ranks}", processes=ranks, pack_tokens=pack_tokens)
+    assert read_json(other / "manifest.json")["facts"]["world_size"] == ranks
+    assert_same_course(trained, other)
+
+
+def test_other_ranks_go_on_from_a_checkpoint(project, trained, capfd):
+    other = project.go_on("fewer", {9}, processes=1, pack_tokens=120, activation_checkpointing=True)
+    assert "was saved by 2 ranks, 1 go on from it" in capfd.readouterr().out
+    assert_same_course(trained, other)
+    more = project.go_on("more", {9}, processes=3)
+    assert "was saved by 2 ranks, 3 go on from it" in capfd.readouterr().out
+    assert_same_course(trained, more)
+    for folder in (other, more):
+        assert read_json(folder / "manifest.json")["facts"]["resumed_at"] == 9
+
+
+def test_the_chosen_epoch_is_exported_and_told(project, trained, tmp_path):
+    out = project.go_on("chosen", {12, 15, 18}, select_epoch=4)
+    facts = read_json(out / "manifest.json")["facts"]
+    assert (facts["resumed_at"], facts["steps"], facts["checkpoint"]["epoch"]) == (12, 12, 4)
+    assert facts["checkpoint"]["rule"] == "train.select_epoch"
+    card = (out / "model/README.md").read_text()
+    assert "epoch 4 of 6, step 12 of 18: chosen by train.select_epoch; never chosen on a benchmark" in card
+    saved = saved_state(project.checkpoints("two")[2], tmp_path).state_dict()
+    exported = load_file(out / "model/model.safetensors")
+    assert all(tensor.equal(saved[name]) for name, tensor in exported.items())
 
 
 def test_a_loss_that_is_no_number_is_one_line(project):
     with pytest.raises(LimoError, match=r"^train: the loss is .* at step \d of .*; lower train.lr"):
         project.run("nan", processes=1, lr=1e30)
     assert not (project.root / "nan" / "manifest.json").exists()
+
+
+def assert_same_course(one, other):
+    """The same numbers at each step, and the same weights, but for the rounding of sums in another order."""
+    steps = [read_table(folder / "steps.parquet", STEP) for folder in (one, other)]
+    assert steps[0].select("step", "epoch", "lr", "tokens").equals(steps[1].select("step", "epoch", "lr", "tokens"))
+    for column in ("loss", "grad_norm"):
+        assert steps[0][column].to_list() == pytest.approx(steps[1][column].to_list(), rel=1e-5)
+    stored = [load_file(folder / "model/model.safetensors") for folder in (one, other)]
+    assert stored[0].keys() == stored[1].keys()
+    for name, tensor in stored[0].items():
+        assert (tensor - stored[1][name]).abs().max() < 1e-5, name
+
+
+def saved_state(checkpoint, scratch):
+    """The model with the weights of a checkpoint, put together by Accelerate's own tool."""
+    from accelerate.utils import merge_fsdp_weights
+
+    merge_fsdp_weights(str(checkpoint / "pytorch_model_fsdp_0"), str(scratch))
+    model = make_model()
+    missing, unexpected = model.load_state_dict(load_file(scratch / "model.safetensors"), strict=False)
+    assert set(missing) | set(unexpected) <= {"lm_head.weight"}, "the tied one"
+    return model.eval()
+
+
+def greedy_texts(folder, prompts):
+    """By transformers: the response of at most 24 tokens to each prompt, its tokens, and their log-probability."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    told = {"return_dict_in_generate": True, "output_scores": True}
+    found = []
+    for prompt in prompts:
+        asked = torch.tensor([tokenizer.encode(prompt, add_special_tokens=False)])
+        done = model.generate(asked, max_new_tokens=24, do_sample=False, **told)
+        tokens = done.sequences[0, asked.shape[1] :]
+        logs = model.compute_transition_scores(done.sequences, done.scores, normalize_logits=True)
+        found.append((tokenizer.decode(tokens, skip_special_tokens=True), len(tokens), float(logs.sum())))
+    return found
 
 
 def wait_for(found, seconds=120):

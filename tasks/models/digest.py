@@ -69,10 +69,10 @@ def digest_folder(folder: Path) -> str:
     return content_id("m", *sorted(digests))
 
 
-def digest_file(path: Path) -> str:
-    """The SHA-256 of a file, as hexadecimal digits."""
+def digest_file(path: Path, kind: str = "sha256") -> str:
+    """The digest of a file, as hexadecimal digits."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, kind).hexdigest()
 
 
 def count_parameters(folder: Path, tied: bool) -> int:

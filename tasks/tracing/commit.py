@@ -1,4 +1,4 @@
-"""Which code made the run: the commit, and whether files had changed since."""
+"""Which code made the run: the commit, and whether files had changed since; dvc.lock is left out, as DVC writes it."""
 
 import subprocess
 
@@ -8,10 +8,17 @@ COMMIT, DIRTY = "mlflow.source.git.commit", "limo.dirty"
 def commit_tags() -> dict[str, str]:
     """The commit and the dirty flag as MLflow tags; empty outside a git repository or without a commit."""
     commit = git("rev-parse", "HEAD")
-    if commit is None:
-        return {}
-    changed = git("status", "--porcelain", "--untracked-files=no")
-    return {COMMIT: commit, DIRTY: str(bool(changed)).lower()}
+    return {} if commit is None else {COMMIT: commit, DIRTY: str(_changed()).lower()}
+
+
+def described_commit() -> str | None:
+    """The commit, with `-dirty` where files had changed since; None where there is none."""
+    commit = git("rev-parse", "HEAD")
+    return commit and commit + ("-dirty" if _changed() else "")
+
+
+def _changed() -> bool:
+    return bool(git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)dvc.lock"))
 
 
 def git(*words: str) -> str | None:

@@ -69,6 +69,12 @@ def base_model_id(artifacts: Path) -> str:
     return str(facts["base_model_id"])
 
 
+def checkpoint(artifacts: Path) -> str:
+    """Which of its checkpoints the trained model is, and by what rule."""
+    facts = read_json(artifacts / "train" / MANIFEST)["facts"]
+    return str(facts.get("checkpoint", {}).get("told", "not recorded by the version that trained it"))
+
+
 def require_connected(edges: pl.DataFrame, artifacts: Path) -> None:
     """Raise a LimoError naming the first record that was made from nothing, or from something no table has."""
     for kind, groups in PARENTS.items():

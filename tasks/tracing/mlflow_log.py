@@ -18,7 +18,7 @@ from tasks.records.ids import content_id
 from tasks.records.model import Model, load_models
 from tasks.tracing.commit import commit_tags
 from tasks.tracing.datasets import DataSet, benchmark_sets, file_set, md5
-from tasks.tracing.edges import base_model_id, trained_model
+from tasks.tracing.edges import base_model_id, checkpoint, trained_model
 from tasks.tracing.flat import flat_metrics, flat_params, key
 from tasks.tracing.store import connected, open_experiment, store_uri
 from tasks.tracing.versions import MODEL_ID, ensure_version, log_models
@@ -142,6 +142,7 @@ def _log(client: "MlflowClient", experiment_id: str, run: Run, edges: Path) -> d
         _log_params(client, runs[stage], _sections(run.params, stage))
         _log_metrics(client, runs[stage], _counts(run.artifacts / stage))
         client.log_inputs(runs[stage], datasets=[data.entity() for data in run.sets.get(stage, [])])
+    _log_params(client, runs["train"], {"checkpoint": checkpoint(run.artifacts)})
     models = log_models(client, experiment_id, runs["train"], run.models)
     _log_params(client, parent, {name: value for name, value in run.params.items() if isinstance(value, Mapping)})
     client.log_inputs(parent, datasets=[data.entity() for data in _each_once(run.sets.values())])
@@ -228,6 +229,7 @@ def _each_once(listed: Iterable[list[DataSet]]) -> list[DataSet]:
 def _version_tags(run: Run) -> dict[str, str]:
     """What the gate of the registry compares, and what identifies the version."""
     tags = {"samples_digest": run.sets["train"][0].digest, "base_model_id": run.base_id}
+    tags["checkpoint"] = checkpoint(run.artifacts)
     tags["path"] = str(keep(run.trained, run.artifacts))
     tags |= {"state": run.state(), "grader": ", ".join(sorted(run.scores["grader"].unique()))}
     for row in run.scores.iter_rows(named=True):

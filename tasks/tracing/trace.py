@@ -13,7 +13,7 @@ from tasks.records.chain import SCORED
 from tasks.records.edge import EDGE
 from tasks.records.model import Model, load_models
 from tasks.records.question import QUESTION
-from tasks.tracing.edges import trained_model
+from tasks.tracing.edges import checkpoint, trained_model
 from tasks.tracing.fate import question_fate, question_row
 from tasks.tracing.rows import Rows
 from tasks.tracing.samples import sample_trails
@@ -87,6 +87,7 @@ def _model(artifacts: Path, edges: pl.DataFrame, identifier: str) -> list[str]:
         "model": f"{identifier} · {model.name} · {model.parameters:,} parameters · {model.path}",
         "trained from": f"{base.model_id} · {base.name} · {base.origin}",
         "trained on": f"{samples.len()} samples of {questions} pool questions",
+        "checkpoint": checkpoint(artifacts),
     }
     return [*fields(shown), "", *_samples(artifacts)]
 

@@ -4,7 +4,6 @@ A shard that is cut off fails to load, but one with flipped bytes loads without 
 """
 
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,9 +48,12 @@ def resume(accelerator: "Accelerator", log: Log, work: Path, last: int) -> int:
         if _whole(accelerator, folder):
             accelerator.load_state(str(folder))
             log.read(folder)
+            if (ranks := _ranks_of(folder)) != accelerator.num_processes:
+                _say(accelerator, f"{folder} was saved by {ranks} ranks, {accelerator.num_processes} go on from it")
             return step_of(folder)
-        if accelerator.is_main_process:
-            print(f"train: {folder}: damaged checkpoint, passed over", file=sys.stderr, flush=True)
+        _say(accelerator, f"{folder}: damaged checkpoint, passed over")
+    if checkpoints(work):
+        _say(accelerator, f"{work}: no checkpoint of step {last} or before is left; from the start")
     return 0
 
 
@@ -63,6 +65,19 @@ def checkpoints(work: Path) -> list[Path]:
 def step_of(folder: Path) -> int:
     """How many steps a checkpoint folder holds."""
     return int(folder.name.removeprefix(PREFIX))
+
+
+def _ranks_of(folder: Path) -> int:
+    """How many ranks saved a checkpoint. Shards are cut anew for any number, and no step draws random numbers."""
+    from accelerate.utils.constants import RNG_STATE_NAME
+
+    return len(list(folder.glob(f"{RNG_STATE_NAME}_*.pkl")))
+
+
+def _say(accelerator: "Accelerator", line: str) -> None:
+    if accelerator.is_main_process:
+        # Not to stderr, which goes to the ranks' log.
+        print(f"train: {line}", flush=True)
 
 
 def _whole(accelerator: "Accelerator", folder: Path) -> bool:

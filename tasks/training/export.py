@@ -1,35 +1,43 @@
 """The trained weights as a Hugging Face model folder, like the base model's but for the weights."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.files import read_json, write_json
 from tasks.models.digest import TOKENIZER_FILES
+from tasks.tracing.commit import described_commit
+from tasks.training.card import card
 from tasks.training.job import Job
+from tasks.training.schedule import Choice
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+GENERATION = "generation_config.json"
 
-def export(accelerator: "Accelerator", model: Any, job: Job, step: int, samples: int) -> None:
+
+def export(accelerator: "Accelerator", model: Any, job: Job, choice: Choice, samples: int) -> None:
     """Write the folder `model` of the job's output; every rank must call it, rank 0 writes."""
     import torch
+    from transformers import AutoTokenizer, GenerationConfig
 
     dtype = getattr(torch, job.recipe.export_dtype)
     state = accelerator.get_state_dict(model)
     if not accelerator.is_main_process:
         return
-    folder = job.out / "model"
+    folder, base = job.out / "model", Path(job.model.path)
     # A tied matrix arrives as two tensors, and would be stored twice.
     weights = {name: tensor.to(dtype) for name, tensor in state.items() if name not in model.all_tied_weights_keys}
+    # Transformers refuses to save some that it loads (a temperature without sampling); the file is copied below.
+    model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
     model.save_pretrained(folder, state_dict=weights)
-    _mend_config(folder, Path(job.model.path), job.recipe.export_dtype)
+    _mend_config(folder, base, job.recipe.export_dtype)
     for name in TOKENIZER_FILES:
-        if (Path(job.model.path) / name).exists():
-            shutil.copyfile(Path(job.model.path) / name, folder / name)
-    (folder / "README.md").write_text(_card(job, step, samples), encoding="utf-8")
+        if (base / name).exists():
+            shutil.copyfile(base / name, folder / name)
+    _mend_generation(folder, base, AutoTokenizer.from_pretrained(base))
+    (folder / "README.md").write_text(card(job, choice, samples, described_commit()), encoding="utf-8")
 
 
 def _mend_config(folder: Path, base: Path, dtype: str) -> None:
@@ -39,11 +47,17 @@ def _mend_config(folder: Path, base: Path, dtype: str) -> None:
     write_json(folder / "config.json", config)
 
 
-def _card(job: Job, step: int, samples: int) -> str:
-    recipe = json.dumps(job.recipe.model_dump(), indent=2)
-    return (
-        "---\nlibrary_name: transformers\npipeline_tag: text-generation\n---\n\n# Fine-tuned model\n\n"
-        f"Full-parameter fine-tuning of `{job.model.name}` ({job.model.origin}, {job.model.model_id}) on {samples} "
-        f"samples, {step} optimizer steps, with Accelerate FSDP2.\n\nSystem message: {job.system or 'none'}\n\n"
-        f"Run {job.work.name}, with this recipe:\n\n```json\n{recipe}\n```\n"
-    )
+def _mend_generation(folder: Path, base: Path, tokenizer: Any) -> None:
+    """Let generation end at the end token that was learnt, and pad: a base that was never tuned may say neither."""
+    named = base / GENERATION
+    given = read_json(named) if named.exists() else {}
+    ends = given.get("eos_token_id", read_json(base / "config.json").get("eos_token_id"))
+    ends = ends if isinstance(ends, list) else [ends] if ends is not None else []
+    end, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
+    wanted = dict(given)
+    if end not in ends or "eos_token_id" not in given:
+        wanted["eos_token_id"] = [end, *(other for other in ends if other != end)]
+    if given.get("pad_token_id") is None:
+        wanted["pad_token_id"] = end if pad is None else pad
+    if wanted != given:
+        write_json(folder / GENERATION, wanted)

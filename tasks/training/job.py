@@ -17,8 +17,12 @@ FORMAT = 2
 OUTCOME = "outcome.json"
 """In the work folder, written by rank 0 when all is done."""
 
-INDIFFERENT = {"checkpoint_every", "keep_checkpoints", "export_dtype", "select_epoch"}
-"""Settings that do not change the course of training, so that a changed one goes on from the same checkpoints."""
+INDIFFERENT = {
+    *("checkpoint_every", "keep_checkpoints", "export_dtype", "select_epoch"),
+    *("processes", "pack_tokens", "activation_checkpointing", "cpu_offload"),
+}
+"""Settings that do not change the course of training, so that a changed one goes on from the same checkpoints. Those of
+the second line decide how a step is computed: the same sums in another order, so its results differ by rounding."""
 
 
 class Job(BaseModel):
@@ -40,7 +44,13 @@ class Job(BaseModel):
 def job_key(recipe: Recipe, samples: pl.DataFrame, model_id: str, system: str | None) -> str:
     """The name of the run's work folder: 16 digits of a hash of all that decides the course of training."""
     settings: dict[str, Any] = recipe.model_dump(exclude=INDIFFERENT)
-    digest = hashlib.sha256(json.dumps([FORMAT, settings, model_id, system], sort_keys=True).encode())
+    decisive = [FORMAT, settings, model_id, system, samples_digest(samples)]
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def samples_digest(samples: pl.DataFrame) -> str:
+    """The SHA-256 of what is trained on: id, question and text of each sample, in order."""
+    digest = hashlib.sha256()
     for row in samples.select("chain_id", "question", "text").iter_rows():
         digest.update(json.dumps(row).encode())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()

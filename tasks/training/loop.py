@@ -26,7 +26,7 @@ from tasks.training.head import Asked, FusedHead
 from tasks.training.job import OUTCOME, Job
 from tasks.training.log import Log, SampleRow, StepRow
 from tasks.training.recipe import Recipe
-from tasks.training.schedule import Schedule, schedule_of
+from tasks.training.schedule import Schedule, choice_of, schedule_of
 from tasks.training.stopping import asked, hold
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def train(job: Job) -> None:
             save(accelerator, session.log, job.work, step + 1, job.recipe.keep_checkpoints)
             raise LimoError(f"train: told to end after step {step + 1} of {last}, which is saved; rerun to go on")
     session.log.gather()
-    export(accelerator, session.model, job, last, len(samples))
+    export(accelerator, session.model, job, choice_of(session.schedule, job.recipe), len(samples))
     if accelerator.is_main_process:
         session.log.write(job.out)
         facts = {"resumed_at": first, "too_long": too_long, "seconds": round(time.monotonic() - started, 2)}
@@ -218,6 +218,7 @@ def _facts(session: Session) -> dict[str, Any]:
     return {
         "steps": len(steps),
         "epochs": _epochs(session),
+        "checkpoint": choice_of(session.schedule, session.job.recipe).facts(),
         "tokens": sum(row.tokens for row in steps),
         "loss_tokens": sum(row.loss_tokens for row in steps),
         "first_loss": steps[0].loss,

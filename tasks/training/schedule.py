@@ -9,6 +9,28 @@ TENTHS = 10
 """Parts of a run that is counted in steps, each logged and checkpointed as an epoch."""
 
 
+class Choice(NamedTuple):
+    """The step whose weights are exported, of how many, and the rule it was chosen by; never one of benchmarks."""
+
+    step: int
+    of_steps: int
+    epoch: int | None
+    """None in a run that is counted in steps."""
+    of_epochs: int | None
+    rule: str
+    """`train.select_epoch`, or `last`."""
+
+    def __str__(self) -> str:
+        """For people."""
+        rule = "the last" if self.rule == "last" else f"chosen by {self.rule}"
+        epoch = f"epoch {self.epoch} of {self.of_epochs}, " if self.epoch else ""
+        return f"{epoch}step {self.step} of {self.of_steps}: {rule}"
+
+    def facts(self) -> dict[str, int | str | None]:
+        """For the manifest, with the text for people as `told`."""
+        return self._asdict() | {"told": str(self)}
+
+
 class Schedule(NamedTuple):
     """Which samples each step takes, and the steps of an epoch, of the whole run and up to the export."""
 
@@ -23,6 +45,14 @@ class Schedule(NamedTuple):
         if self.batches is not None:
             return self.batches[step]
         return batch_rows(count, recipe.seed, recipe.global_batch, step)
+
+
+def choice_of(schedule: Schedule, recipe: Recipe) -> Choice:
+    """Which checkpoint the run exports."""
+    rule = "last" if recipe.select_epoch is None else "train.select_epoch"
+    if recipe.steps is not None:
+        return Choice(schedule.last, schedule.total, None, None, rule)
+    return Choice(schedule.last, schedule.total, recipe.select_epoch or recipe.epochs, recipe.epochs, rule)
 
 
 def schedule_of(samples: list[Encoded], recipe: Recipe) -> Schedule:

@@ -2,7 +2,6 @@
 
 import fcntl
 import signal
-import sys
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,7 +25,7 @@ def hold(work: Path) -> IO[str]:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        print(f"train: an earlier run is still saving to {work}; waiting for it", file=sys.stderr, flush=True)
+        print(f"train: an earlier run is still saving to {work}; waiting for it", flush=True)
         fcntl.flock(lock, fcntl.LOCK_EX)
     return lock
 

@@ -16,6 +16,8 @@ from tasks.training.job import Job
 from tasks.training.stopping import listen
 
 FAILURE = "failure-{rank}.json"
+OUT_OF_MEMORY = ("OutOfMemoryError", "out of memory", "not enough memory", "can't allocate memory")
+"""In the type or text of the errors of torch, CUDA and NCCL."""
 
 
 def main() -> None:
@@ -42,17 +44,19 @@ def explain(error: Exception, job: Job) -> tuple[str, bool]:
     if isinstance(error, LimoError):
         return str(error), True
     text = " ".join(str(error).split())
-    if type(error).__name__ == "OutOfMemoryError" or "not enough memory" in text or "can't allocate memory" in text:
-        return f"train: out of memory ({text[:160]}); {_relief(job)}", True
+    if any(words in f"{type(error).__name__} {text}" for words in OUT_OF_MEMORY):
+        ways = _relief(job, gpu="CPUAllocator" not in text)
+        return f"train: out of memory ({text[:160]}); {ways}; then rerun to go on from the last checkpoint", True
     return f"train: {type(error).__name__}: {text[:300]}", False
 
 
-def _relief(job: Job) -> str:
+def _relief(job: Job, gpu: bool) -> str:
     recipe = job.recipe
     ways = [
         ("lower train.pack_tokens", recipe.pack_tokens is None or recipe.pack_tokens > 1),
         ("set train.activation_checkpointing: true", not recipe.activation_checkpointing),
-        ("set train.precision: bf16", recipe.precision == "fp32"),
+        ("set train.cpu_offload: true", gpu and not recipe.cpu_offload),
+        ("set train.precision: bf16, from the start", recipe.precision == "fp32"),
         ("raise train.processes, over more GPUs", True),
     ]
     return ", or ".join(way for way, open_ in ways if open_)

@@ -2,7 +2,7 @@ import subprocess
 
 import pytest
 
-from tasks.tracing.commit import commit_tags
+from tasks.tracing.commit import commit_tags, described_commit
 
 
 def git(*words):
@@ -24,12 +24,31 @@ def test_commit_and_changes_since(folder):
     tags = commit_tags()
     assert len(tags["mlflow.source.git.commit"]) == 40
     assert tags["limo.dirty"] == "false"
+    assert described_commit() == tags["mlflow.source.git.commit"]
     (folder / "file").write_text("2")
+    assert commit_tags()["limo.dirty"] == "true"
+    assert described_commit() == tags["mlflow.source.git.commit"] + "-dirty"
+
+
+def test_dvc_lock_is_no_change(folder, monkeypatch):
+    git("init")
+    (folder / "below").mkdir()
+    for name in ("dvc.lock", "below/code.py"):
+        (folder / name).write_text("1")
+        git("add", name)
+    git("commit", "-m", "first")
+    (folder / "dvc.lock").write_text("2")
+    assert commit_tags()["limo.dirty"] == "false"
+    monkeypatch.chdir(folder / "below")
+    assert commit_tags()["limo.dirty"] == "false"
+    (folder / "below/code.py").write_text("2")
+    monkeypatch.chdir(folder)
     assert commit_tags()["limo.dirty"] == "true"
 
 
 def test_outside_a_repository_there_is_none():
     assert commit_tags() == {}
+    assert described_commit() is None
 
 
 def test_without_git_there_is_none(monkeypatch):

@@ -26,6 +26,7 @@ def test_a_trained_score_shows_its_verdicts_model_and_every_sample(artifacts):
     assert "32 correct, 8 incorrect" in shown
     assert "m_base · base · shipped:base" in shown
     assert "4 samples of 4 pool questions" in shown
+    assert "step 3 of 3: the last" in shown
     for row in pl.read_parquet(artifacts / "select" / "kept.parquet").iter_rows(named=True):
         line = next(line for line in shown.splitlines() if row["chain_id"] in line)
         assert row["question_id"] in line

@@ -1,6 +1,7 @@
 """Why a run failed, in one line: the rank that knows the cause speaks first."""
 
 import pytest
+import torch
 
 from tasks.errors import LimoError
 from tasks.files import write_json
@@ -49,4 +50,22 @@ def test_out_of_memory_says_what_to_lower(tmp_path):
     error = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes.")
     line, cause = explain(error, make_job(tmp_path, pack_tokens=2, activation_checkpointing=True))
     assert cause
-    assert line.endswith("; lower train.pack_tokens, or raise train.processes, over more GPUs")
+    relief = "; lower train.pack_tokens, or raise train.processes, over more GPUs"
+    assert line.endswith(f"{relief}; then rerun to go on from the last checkpoint")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+        RuntimeError("NCCL error: unhandled cuda error (run with NCCL_DEBUG=INFO); Cuda failure 2 'out of memory'"),
+    ],
+)
+def test_out_of_memory_on_a_gpu_names_every_way_out(tmp_path, error):
+    line, cause = explain(error, make_job(tmp_path, pack_tokens=4096))
+    assert cause
+    assert line.startswith("train: out of memory (")
+    assert (
+        "); lower train.pack_tokens, or set train.activation_checkpointing: true, or set train.cpu_offload: true, "
+        "or raise train.processes, over more GPUs; then rerun to go on"
+    ) in line
