@@ -27,8 +27,8 @@ import yaml
 
 from tasks.files import read_json, write_json
 from tasks.models.digest import describe
-from tasks.planning.hardware import Gpu, Machine
-from tasks.planning.shapes import Shape, parameters, read_shape
+from tasks.models.hardware import Gpu, Machine
+from tasks.models.shapes import Shape, parameters, read_shape
 from tasks.planning.training import tokens_a_second, train_memory
 from tasks.records.chain import SAMPLE
 from tasks.training.fsdp import accelerate_config

@@ -11,12 +11,12 @@ from flows import check as checks
 from flows import planned, profiles
 from flows.summary import render, table
 from tasks.errors import LimoError
+from tasks.models.hardware import Machine, read_machine
+from tasks.models.shapes import parameters
 from tasks.planning.estimate import Estimate, Setting, as_json
 from tasks.planning.given import Given, Numbers, read_said
-from tasks.planning.hardware import Machine, read_machine
 from tasks.planning.measured import NOTHING, read_measured
 from tasks.planning.sampling import Rates
-from tasks.planning.shapes import parameters
 from tasks.planning.training import SETTLED_GIB
 
 MFU, MBU = 0.4, 0.5

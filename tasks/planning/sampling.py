@@ -8,8 +8,8 @@ that GPUs talk to each other, the engine's own work, and the end of a stage, whe
 from typing import NamedTuple
 
 from tasks.engines.params import EngineParams
-from tasks.planning.hardware import NODE, Machine
-from tasks.planning.shapes import (
+from tasks.models.hardware import NODE, Machine
+from tasks.models.shapes import (
     Shape,
     cache_bytes,
     forward_flops,

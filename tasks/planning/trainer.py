@@ -3,7 +3,7 @@
 All of it is here, so that a change of the trainer changes this module and no formula.
 """
 
-from tasks.planning.shapes import Shape
+from tasks.models.shapes import Shape
 from tasks.training.recipe import Recipe
 
 LOGITS_AT_ONCE = 2**26

@@ -14,8 +14,8 @@ gated MLP, no dropout). `python -m benchmarks.plan_check` compares all of it wit
 
 from typing import NamedTuple
 
-from tasks.planning.hardware import Machine
-from tasks.planning.shapes import Shape, embedding_parameters, forward_flops, layer_parameters, parameters
+from tasks.models.hardware import Machine
+from tasks.models.shapes import Shape, embedding_parameters, layer_parameters, parameters, train_flops
 from tasks.planning.trainer import loss_bytes
 from tasks.training.recipe import Recipe
 
@@ -101,12 +101,6 @@ def gathered_bytes(shape: Shape, recipe: Recipe) -> float:
     width, layer = compute_width(recipe), layer_parameters(shape)
     tail = embedding_parameters(shape)
     return width * tail + GATHERED_LAYERS * width * layer + (width + FP32) * layer
-
-
-def train_flops(shape: Shape, length: float) -> float:
-    """FLOPs of training on one token of a sample of `length` tokens: three forward passes (Kaplan et al.: 6 a weight);
-    a token sees half of its sample on average."""
-    return 3 * forward_flops(shape, length / 2)
 
 
 def tokens_a_second(shape: Shape, recipe: Recipe, machine: Machine, *, length: float, mfu: float) -> float:

@@ -75,6 +75,11 @@ def checkpoint(artifacts: Path) -> str:
     return str(facts.get("checkpoint", {}).get("told", "not recorded by the version that trained it"))
 
 
+def job(artifacts: Path) -> str:
+    """The key of the training run, which its checkpoints and its live curves are kept under."""
+    return str(read_json(artifacts / "train" / MANIFEST)["facts"].get("run", ""))
+
+
 def require_connected(edges: pl.DataFrame, artifacts: Path) -> None:
     """Raise a LimoError naming the first record that was made from nothing, or from something no table has."""
     for kind, groups in PARENTS.items():

@@ -5,7 +5,6 @@ logged again finds its runs and its version and adds none. A run that was cut sh
 """
 
 import json
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,8 +17,10 @@ from tasks.records.ids import content_id
 from tasks.records.model import Model, load_models
 from tasks.tracing.commit import commit_tags
 from tasks.tracing.datasets import DataSet, benchmark_sets, file_set, md5
-from tasks.tracing.edges import base_model_id, checkpoint, trained_model
+from tasks.tracing.edges import base_model_id, checkpoint, job, trained_model
 from tasks.tracing.flat import flat_metrics, flat_params, key
+from tasks.tracing.live import LIVE_RUN, live_run_id
+from tasks.tracing.points import Tie, log_metrics, points, step_points
 from tasks.tracing.store import connected, open_experiment, store_uri
 from tasks.tracing.versions import MODEL_ID, ensure_version, log_models
 from tasks.tracing.weights import keep
@@ -41,7 +42,7 @@ COMPARED = {
     "answers": "answer/answers.parquet",
 }
 """The tables that runs are compared by. The parent's tag `TABLES` has their MD5, which DVC's cache calls them by."""
-MOST_METRICS, MOST_PARAMS = 1000, 100
+MOST_PARAMS = 100
 
 
 class Run(NamedTuple):
@@ -62,18 +63,6 @@ class Run(NamedTuple):
         settings = [f"{name}={value}" for name, value in sorted(flat_params(self.params).items())]
         values = [f"{score}={value}" for score, value in sorted(self.scores.select("score_id", "value").iter_rows())]
         return content_id("run", self.trained.model_id, *digests, *values, *settings)
-
-
-class Tie(NamedTuple):
-    """The logged model and the data set that a metric is of."""
-
-    model_id: str | None
-    dataset_name: str | None
-    dataset_digest: str | None
-    run_id: str | None
-
-
-UNTIED = Tie(None, None, None, None)
 
 
 def log_run(
@@ -140,15 +129,17 @@ def _log(client: "MlflowClient", experiment_id: str, run: Run, edges: Path) -> d
         own = tags | {STAGE: stage, "mlflow.parentRunId": parent}
         runs[stage] = client.create_run(experiment_id, tags=own, run_name=stage).info.run_id
         _log_params(client, runs[stage], _sections(run.params, stage))
-        _log_metrics(client, runs[stage], _counts(run.artifacts / stage))
+        log_metrics(client, runs[stage], _counts(run.artifacts / stage))
         client.log_inputs(runs[stage], datasets=[data.entity() for data in run.sets.get(stage, [])])
     _log_params(client, runs["train"], {"checkpoint": checkpoint(run.artifacts)})
+    if live := live_run_id(client, job(run.artifacts)):
+        client.set_tag(runs["train"], LIVE_RUN, live)
     models = log_models(client, experiment_id, runs["train"], run.models)
     _log_params(client, parent, {name: value for name, value in run.params.items() if isinstance(value, Mapping)})
     client.log_inputs(parent, datasets=[data.entity() for data in _each_once(run.sets.values())])
-    _log_metrics(client, runs["train"], _curves(run.artifacts / "train" / "steps.parquet"))
+    log_metrics(client, runs["train"], _curves(run.artifacts / "train" / "steps.parquet"))
     for logged in (parent, runs["grade"]):
-        _log_metrics(client, logged, _scores(run, logged, models))
+        log_metrics(client, logged, _scores(run, logged, models))
     _link(client, runs, run, models)
     client.log_artifact(parent, str(edges), "lineage")
     client.log_artifact(runs["grade"], str(run.artifacts / "grade" / "verdicts.parquet"))
@@ -179,15 +170,12 @@ def _sections(params: Mapping[str, Any], stage: str) -> dict[str, Any]:
 def _counts(folder: Path) -> Iterator["Metric"]:
     manifest = read_json(folder / MANIFEST)
     counts = {name: manifest[name] for name in ("taken", "kept", "rejected")} | manifest["facts"]
-    return _points(flat_metrics(counts).items())
+    return points(flat_metrics(counts).items())
 
 
 def _curves(steps: Path) -> Iterator["Metric"]:
     """Every number that training wrote a step, as a curve over steps."""
-    table = read_table(steps, pl.read_parquet_schema(steps))
-    curves = [name for name, kind in table.schema.items() if kind.is_numeric() and name != "step"]
-    for row in table.iter_rows(named=True):
-        yield from _points(((key(name), row[name]) for name in curves if row[name] is not None), step=row["step"])
+    return step_points(read_table(steps, pl.read_parquet_schema(steps)).iter_rows(named=True))
 
 
 def _scores(run: Run, run_id: str, models: Mapping[str, str]) -> Iterator["Metric"]:
@@ -198,20 +186,7 @@ def _scores(run: Run, run_id: str, models: Mapping[str, str]) -> Iterator["Metri
         values = {name: row["value"], f"{name}.low": row["low"], f"{name}.high": row["high"]}
         data = benchmarks.get(row["benchmark"])  # None for the average over all of them
         tied = Tie(models[row["model_id"]], data and data.name, data and data.digest, run_id)
-        yield from _points(((key(name), value) for name, value in values.items()), tied=tied)
-
-
-def _points(values: Iterable[tuple[str, float]], step: int = 0, tied: Tie = UNTIED) -> Iterator["Metric"]:
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    return (Metric(name, float(value), now, step, *tied) for name, value in values)
-
-
-def _log_metrics(client: "MlflowClient", run_id: str, metrics: Iterable["Metric"]) -> None:
-    listed = list(metrics)
-    for start in range(0, len(listed), MOST_METRICS):
-        client.log_batch(run_id, metrics=listed[start : start + MOST_METRICS])
+        yield from points(((key(name), value) for name, value in values.items()), tied=tied)
 
 
 def _log_params(client: "MlflowClient", run_id: str, params: Mapping[str, Any]) -> None:

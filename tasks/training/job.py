@@ -17,6 +17,9 @@ FORMAT = 2
 OUTCOME = "outcome.json"
 """In the work folder, written by rank 0 when all is done."""
 
+LIVE = "live.jsonl"
+"""In the work folder: the steps as rank 0 takes them."""
+
 INDIFFERENT = {
     *("checkpoint_every", "keep_checkpoints", "export_dtype", "select_epoch"),
     *("processes", "pack_tokens", "activation_checkpointing", "cpu_offload"),

@@ -1,8 +1,9 @@
 """What training did, step by step and sample by sample."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import polars as pl
 
@@ -17,10 +18,13 @@ STEP = pl.Schema(
         "loss_tokens": pl.Int64,
         "tokens_per_second": pl.Float64,
         "seconds": pl.Float64,
+        "memory_mib": pl.Float64,
+        "mfu": pl.Float64,
     }
 )
 """Steps and epochs count from 1. `loss` is weighted as in training; `tokens` are those of the samples, without padding;
-`grad_norm` is from before clipping."""
+`grad_norm` is from before clipping; `memory_mib` is of the rank that took most (on a GPU the peak of its tensors, on a
+CPU its resident set); `mfu` is model FLOPs utilisation, null where the peak is not known."""
 
 SAMPLE_LOSS = pl.Schema(
     {
@@ -33,7 +37,7 @@ SAMPLE_LOSS = pl.Schema(
         "loss": pl.Float64,
     }
 )
-"""A sample's part in a step; `loss` is the mean over its tokens in the loss."""
+"""A sample's part in a step, so its losses by epoch; `loss` is the mean over its learnt tokens, before the step."""
 
 
 class StepRow(NamedTuple):
@@ -48,6 +52,8 @@ class StepRow(NamedTuple):
     loss_tokens: int
     tokens_per_second: float
     seconds: float
+    memory_mib: float
+    mfu: float | None
 
 
 class SampleRow(NamedTuple):
@@ -70,11 +76,23 @@ class Log:
         self.steps: list[StepRow] = []
         self.samples: list[SampleRow] = []
         self._ours: list[SampleRow] = []
+        self._live: IO[str] | None = None
+
+    def show(self, file: Path) -> None:
+        """Write the steps so far, and from now on each as it is taken, as lines of JSON for `tasks.tracing.live`."""
+        self._live = file.open("w", encoding="utf-8", buffering=1)
+        for step in self.steps:
+            self._tell(step)
 
     def add(self, step: StepRow, samples: Sequence[SampleRow]) -> None:
         """Add a step, and what this rank's samples were in it."""
         self.steps.append(step)
         self._ours.extend(samples)
+        self._tell(step)
+
+    def _tell(self, step: StepRow) -> None:
+        if self._live is not None:
+            self._live.write(json.dumps(step._asdict()) + "\n")
 
     def gather(self) -> None:
         """Bring the ranks' new sample rows together; every rank must call it."""

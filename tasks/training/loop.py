@@ -2,7 +2,8 @@
 
 import math
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -23,35 +24,17 @@ from tasks.training.data import (
 from tasks.training.export import export
 from tasks.training.fsdp import prove, start
 from tasks.training.head import Asked, FusedHead
-from tasks.training.job import OUTCOME, Job
-from tasks.training.log import Log, SampleRow, StepRow
+from tasks.training.job import LIVE, OUTCOME, Job
+from tasks.training.log import Log
+from tasks.training.meter import Meter
 from tasks.training.recipe import Recipe
-from tasks.training.schedule import Schedule, choice_of, schedule_of
+from tasks.training.schedule import choice_of, schedule_of
+from tasks.training.session import Pass, Session, Taken, facts, record
 from tasks.training.stopping import asked, hold
 
 if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
-
-
-class Session(NamedTuple):
-    """All that a step needs."""
-
-    job: Job
-    accelerator: "Accelerator"
-    model: Any
-    head: FusedHead
-    optimizer: Any
-    samples: list[Encoded]
-    schedule: Schedule
-    log: Log
-
-
-class Pass(NamedTuple):
-    """This rank's part of a step: its share of the loss, and each of its samples with the sum of its token losses."""
-
-    loss: "torch.Tensor"
-    samples: list[tuple[Encoded, "torch.Tensor"]]
 
 
 def train(job: Job) -> None:
@@ -69,6 +52,8 @@ def train(job: Job) -> None:
     session = _prepare(job, accelerator, samples)
     last, per_epoch = session.schedule.last, session.schedule.per_epoch
     first = resume(accelerator, session.log, job.work, last)
+    if accelerator.is_main_process:
+        session.log.show(job.work / LIVE)
     for step in range(first, last):
         stop = _step(session, step)
         if (step + 1) % per_epoch == 0 or step + 1 == last:
@@ -80,8 +65,8 @@ def train(job: Job) -> None:
     export(accelerator, session.model, job, choice_of(session.schedule, job.recipe), len(samples))
     if accelerator.is_main_process:
         session.log.write(job.out)
-        facts = {"resumed_at": first, "too_long": too_long, "seconds": round(time.monotonic() - started, 2)}
-        write_json(job.work / OUTCOME, facts | _facts(session))
+        told = {"resumed_at": first, "too_long": too_long, "seconds": round(time.monotonic() - started, 2)}
+        write_json(job.work / OUTCOME, told | facts(session))
         assert lock is not None, "rank 0 holds the lock"
         lock.close()
     accelerator.end_training()
@@ -116,7 +101,8 @@ def _prepare(job: Job, accelerator: "Accelerator", samples: list[Encoded]) -> Se
     )
     model, optimizer = accelerator.prepare(model, optimizer)
     prove(accelerator, model, job.recipe.processes)
-    return Session(job, accelerator, model, head, optimizer, samples, schedule_of(samples, job.recipe), Log())
+    meter = Meter(Path(job.model.path), accelerator.device.type, accelerator.num_processes)
+    return Session(job, accelerator, model, head, optimizer, samples, schedule_of(samples, job.recipe), Log(), meter)
 
 
 def _step(session: Session, step: int) -> bool:
@@ -130,8 +116,9 @@ def _step(session: Session, step: int) -> bool:
     for group in session.optimizer.param_groups:
         group["lr"] = lr
     ours = _forward_backward(session, rows)
-    told = session.accelerator.gather(torch.stack([ours.loss, torch.full_like(ours.loss, float(asked()))]))
-    loss, stop = float(told[0::2].sum()), bool(told[1::2].any())
+    each = [ours.loss, *(torch.full_like(ours.loss, float(told)) for told in (asked(), session.meter.memory()))]
+    losses, stops, memory = session.accelerator.gather(torch.stack(each)).view(-1, len(each)).T.tolist()
+    loss = sum(losses)
     norm = float(session.accelerator.clip_grad_norm_(session.model.parameters(), recipe.max_grad_norm))
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise LimoError(
@@ -140,8 +127,8 @@ def _step(session: Session, step: int) -> bool:
         )
     session.optimizer.step()
     session.optimizer.zero_grad()
-    _record(session, step, rows, ours, StepRow(step + 1, 0, loss, lr, norm, 0, 0, 0.0, time.monotonic() - started))
-    return stop
+    record(session, rows, ours, Taken(step + 1, loss, lr, norm, time.monotonic() - started, max(memory)))
+    return any(stops)
 
 
 def _forward_backward(session: Session, rows: list[int]) -> Pass:
@@ -180,24 +167,6 @@ def losses_of(model: Any, head: FusedHead, pack: Pack, attention: str) -> tuple[
     return found
 
 
-def _record(session: Session, step: int, rows: list[int], ours: Pass, row: StepRow) -> None:
-    epoch = step // session.schedule.per_epoch + 1
-    batch = [session.samples[index] for index in rows]
-    tokens = sum(len(sample.ids) for sample in batch)
-    row = row._replace(
-        epoch=epoch,
-        tokens=tokens,
-        loss_tokens=sum(sample.learnt for sample in batch),
-        tokens_per_second=tokens / row.seconds,
-    )
-    rank = session.accelerator.process_index
-    losses = [
-        SampleRow(row.step, epoch, rank, sample.chain_id, len(sample.ids), sample.learnt, float(total) / sample.learnt)
-        for sample, total in ours.samples
-    ]
-    session.log.add(row, losses)
-
-
 def _end_epoch(session: Session, step: int) -> None:
     recipe, log, (per_epoch, total, last, _) = session.job.recipe, session.log, session.schedule
     epoch = -(-step // per_epoch)
@@ -209,29 +178,3 @@ def _end_epoch(session: Session, step: int) -> None:
         loss = sum(row.loss for row in rows) / len(rows)
         of = f"epoch {epoch}/{-(-total // per_epoch)}"
         print(f"train: {of}  step {step}  loss {loss:.4f}  {speed:,.0f} tokens/s", flush=True)
-
-
-def _facts(session: Session) -> dict[str, Any]:
-    from accelerate.state import AcceleratorState
-
-    steps = session.log.steps
-    return {
-        "steps": len(steps),
-        "epochs": _epochs(session),
-        "checkpoint": choice_of(session.schedule, session.job.recipe).facts(),
-        "tokens": sum(row.tokens for row in steps),
-        "loss_tokens": sum(row.loss_tokens for row in steps),
-        "first_loss": steps[0].loss,
-        "last_loss": steps[-1].loss,
-        "step_seconds": round(sum(row.seconds for row in steps), 2),
-        "world_size": session.accelerator.num_processes,
-        "device": session.accelerator.device.type,
-        "fsdp": AcceleratorState().fsdp_plugin.fsdp_version,
-    }
-
-
-def _epochs(session: Session) -> float:
-    """How often each sample was taken, on average."""
-    count, schedule = len(session.samples), session.schedule
-    taken = sum(len(schedule.rows(step, count, session.job.recipe)) for step in range(schedule.last))
-    return round(taken / count, 2)

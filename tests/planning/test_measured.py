@@ -4,7 +4,7 @@ import pytest
 
 from tasks.errors import LimoError
 from tasks.files import MANIFEST, write_json
-from tasks.planning.hardware import read_machine
+from tasks.models.hardware import read_machine
 from tasks.planning.measured import read_measured
 
 SIZES = {"weak": 1000, "base": 2000}

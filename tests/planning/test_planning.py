@@ -7,11 +7,11 @@ import pytest
 from safetensors import safe_open
 
 from tasks.errors import LimoError
+from tasks.models.hardware import read_machine
+from tasks.models.shapes import cache_bytes, parameters, read_shape
 from tasks.planning import fitting
 from tasks.planning.given import Given, Numbers, read_said
-from tasks.planning.hardware import read_machine
 from tasks.planning.known import CONFIGS, SMOLLM2
-from tasks.planning.shapes import cache_bytes, parameters, read_shape
 from tasks.planning.spread import Band, one
 from tasks.training.recipe import Recipe
 

@@ -3,9 +3,9 @@
 import pytest
 
 from tasks.engines.params import EngineParams
+from tasks.models.hardware import Gpu, Machine
+from tasks.models.shapes import cache_bytes, forward_flops, read_shape, weight_bytes
 from tasks.planning import sampling
-from tasks.planning.hardware import Gpu, Machine
-from tasks.planning.shapes import cache_bytes, forward_flops, read_shape, weight_bytes
 
 CONFIG = {
     "model_type": "llama",

@@ -204,3 +204,9 @@ def forward_flops(shape: Shape, before: float) -> float:
     before it, 4 a layer, head, and entry of a head (PaLM, arXiv:2204.02311, appendix B)."""
     size = shape.query if shape.latent is None else shape.heads * (shape.head_size + shape.latent.value) / 2
     return 2 * multiplied(shape) + 4 * shape.layers * size * before
+
+
+def train_flops(shape: Shape, length: float) -> float:
+    """FLOPs of training on one token of a sample of `length` tokens: three forward passes (Kaplan et al.: 6 a weight);
+    a token sees half of its sample on average."""
+    return 3 * forward_flops(shape, length / 2)

@@ -1,4 +1,4 @@
-"""GPUs that can be planned for, and what `--gpus 8xH200` means.
+"""GPUs whose peaks are known, and what `--gpus 8xH200` means.
 
 Peaks are NVIDIA's data sheets for dense bf16 (half of what they print with sparsity) of the SXM variants; memory is
 what torch reports as the device's total, a few per cent below the name's.
@@ -36,6 +36,12 @@ KINDS = {
 """A100 and H100 are those of 80 GB."""
 NODE = 8
 """GPUs of one machine: beyond them a model is not split, as its parts talk in every layer."""
+
+
+def gpu_kind(name: str) -> Gpu | None:
+    """The GPU that a driver calls `name`, such as `NVIDIA H100 80GB HBM3`; None where it is not known."""
+    words = name.replace("-", " ").upper().split()
+    return next((gpu for kind, gpu in KINDS.items() if kind in words), None)
 
 
 class Machine(NamedTuple):
