@@ -3,12 +3,15 @@
 A shard that is cut off fails to load, but one with flipped bytes loads without a word, hence the hashes.
 """
 
+import errno
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import LimoError
-from tasks.files import read_json, write_json
+from tasks.files import full_disk, read_json, write_json
 from tasks.training.log import Log
 
 if TYPE_CHECKING:
@@ -16,28 +19,55 @@ if TYPE_CHECKING:
 
 HASHES = "hashes.json"
 PREFIX = "step-"
+ROOM = 2**20
+"""Bytes; a disk with less free is full."""
 
 
 def save(accelerator: "Accelerator", log: Log, work: Path, step: int, keep: int) -> None:
-    """Save model, optimizer and log after `step` steps, then remove all but the newest `keep` up to this one."""
+    """Save model, optimizer and log after `step` steps, then remove all but the newest `keep` up to this one.
+
+    Raises:
+        LimoError: the disk is full.
+    """
     log.gather()
     scratch = work / f".{PREFIX}{step:08d}"
+    with full_disk(work), _all_or_nothing(scratch):
+        if accelerator.is_main_process:
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir()
+            log.write(scratch)
+        accelerator.wait_for_everyone()
+        accelerator.save_state(str(scratch))
+        accelerator.wait_for_everyone()
+        hashes = _merge(_hash_share(accelerator, scratch))
+        if accelerator.is_main_process:
+            write_json(scratch / HASHES, hashes)
     if accelerator.is_main_process:
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir()
-        log.write(scratch)
-    accelerator.wait_for_everyone()
-    accelerator.save_state(str(scratch))
-    accelerator.wait_for_everyone()
-    hashes = _merge(_hash_share(accelerator, scratch))
-    if accelerator.is_main_process:
-        write_json(scratch / HASHES, hashes)
         final = work / f"{PREFIX}{step:08d}"
         shutil.rmtree(final, ignore_errors=True)
         scratch.replace(final)
         for old in [folder for folder in checkpoints(work) if step_of(folder) <= step][keep:]:
             shutil.rmtree(old)
     accelerator.wait_for_everyone()
+
+
+@contextmanager
+def _all_or_nothing(scratch: Path) -> Iterator[None]:
+    """Leave nothing of a checkpoint that failed: on a full disk its ranks then have room to say why they end."""
+    from torch.distributed.checkpoint.api import CheckpointException
+
+    try:
+        yield
+    # The second is no Exception but a BaseException, and holds those of the ranks.
+    except (Exception, CheckpointException) as error:
+        full = shutil.disk_usage(scratch.parent).free < ROOM
+        shutil.rmtree(scratch, ignore_errors=True)
+        if full:
+            # What torch writes on a full disk is cut short, of which it says "unexpected pos".
+            raise OSError(errno.ENOSPC, "No space left on device") from error
+        if isinstance(error, CheckpointException):
+            raise next(iter(error.failures.values()))[0] from error
+        raise
 
 
 def resume(accelerator: "Accelerator", log: Log, work: Path, last: int) -> int:
