@@ -40,11 +40,12 @@ def failure(work: Path) -> str:
     """Why the ranks failed: the line of one that knows the cause, else a kill, else the first line there is."""
     told = [read_json(path) for path in sorted(work.glob(FAILURE.format(rank="*")))]
     causes = [entry["line"] for entry in told if entry["cause"]]
-    log = (work / LOG).read_text(encoding="utf-8", errors="replace")
-    # A node that does not see the work folder can say so nowhere else.
-    causes += re.findall(r"^limo: (.+)$", log, re.MULTILINE)
     if causes:
         return str(causes[0])
+    log = (work / LOG).read_text(encoding="utf-8", errors="replace")
+    # A node that does not see the work folder can say so nowhere else.
+    if unseen := re.search(r"^limo: (.+)$", log, re.MULTILINE):
+        return unseen[1]
     if reason := _killed(log):
         return f"train: {reason}; rerun to go on from the last checkpoint; see {work / LOG}"
     line = told[0]["line"] if told else "train: accelerate launch failed"
