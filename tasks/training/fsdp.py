@@ -71,7 +71,8 @@ def _check_devices(recipe: Recipe, cpu: bool, gpus: int) -> None:
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if not cpu and gpus < local:
         raise LimoError(
-            f"train.processes is {local} on this machine, which has {gpus} GPUs; lower it, or set train.device: cpu"
+            f"train.processes is {local} on this machine, which has {gpus} GPUs; lower it, raise train.nodes, "
+            "or set train.device: cpu"
         )
     if cpu and (recipe.cpu_offload or recipe.attention == "flash_attention_2"):
         raise LimoError("train.cpu_offload and train.attention flash_attention_2 need a GPU, and this machine has none")
