@@ -65,15 +65,17 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(2)
 
 
-def die_with_parent() -> None:
+def die_with_parent(number: int = signal.SIGTERM) -> None:
     """Ask the kernel to end this process when its parent (DVC) ends: a cancelled flow must not leave it running.
+
+    `number` is the signal it is sent then.
 
     Linux only; elsewhere nothing is done.
     """
     if not sys.platform.startswith("linux"):
         return
     parent = os.getppid()
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
         # The parent died between the two calls, so its death signal was never armed.
         sys.exit(1)

@@ -98,8 +98,8 @@ def _ranks(shape: Shape, recipe: Recipe, machine: Machine) -> list[Way]:
         count = count if count <= NODE else -(-count // NODE) * NODE
         need = peak_gib(shape, recipe.model_copy(update={"processes": count}))
         if need <= machine.gpu.gib:
-            nodes = f" on {-(-count // NODE)} machines" if count > NODE else ""
-            return [Way(f"processes {count}: {count}x{machine.gpu.name}{nodes}", need)]
+            nodes = f" and nodes {-(-count // NODE)}" if count > NODE else ""
+            return [Way(f"processes {count}{nodes}: {count}x{machine.gpu.name}", need)]
         count += 1
     return []
 

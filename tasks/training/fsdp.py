@@ -15,14 +15,18 @@ if TYPE_CHECKING:
 
 
 def accelerate_config(recipe: Recipe) -> dict[str, Any]:
-    """What `accelerate launch --config_file` reads; also good for several nodes, with `machine_rank` set on each."""
+    """What `accelerate launch --config_file` reads; with several nodes, each also states its `--machine_rank`, and the
+    same `--main_process_ip` and `--main_process_port`."""
     return {
         "compute_environment": "LOCAL_MACHINE",
         "distributed_type": "FSDP",
-        "num_machines": 1,
+        "num_machines": recipe.nodes,
         "num_processes": recipe.processes,
         "machine_rank": 0,
-        "main_process_port": 0,
+        # 0: any free one, which several machines could not agree on.
+        "main_process_port": 0 if recipe.nodes == 1 else 29500,
+        "rdzv_backend": "static",
+        "same_network": True,
         "mixed_precision": "bf16" if recipe.precision == "bf16" else "no",
         # True would make the launcher start one process, whatever num_processes says.
         "use_cpu": False,
@@ -67,7 +71,8 @@ def _check_devices(recipe: Recipe, cpu: bool, gpus: int) -> None:
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if not cpu and gpus < local:
         raise LimoError(
-            f"train.processes is {local} on this machine, which has {gpus} GPUs; lower it, or set train.device: cpu"
+            f"train.processes is {local} on this machine, which has {gpus} GPUs; lower it, raise train.nodes, "
+            "or set train.device: cpu"
         )
     if cpu and (recipe.cpu_offload or recipe.attention == "flash_attention_2"):
         raise LimoError("train.cpu_offload and train.attention flash_attention_2 need a GPU, and this machine has none")

@@ -62,6 +62,8 @@ def train(job: Job) -> None:
             save(accelerator, session.log, job.work, step + 1, job.recipe.keep_checkpoints)
             raise LimoError(f"train: told to end after step {step + 1} of {last}, which is saved; rerun to go on")
     session.log.gather()
+    # Started by hand, the ranks have no stage that made it.
+    job.out.mkdir(parents=True, exist_ok=True)
     export(accelerator, session.model, job, choice_of(session.schedule, job.recipe), len(samples))
     if accelerator.is_main_process:
         session.log.write(job.out)

@@ -59,7 +59,9 @@ class Recipe(Params):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: GPUs where there are any. Ranks talk over nccl on GPUs, over gloo on CPUs."""
     processes: Positive = 2
-    """Ranks: one a GPU, or CPU processes. Paper: v1 used 32 GPUs."""
+    """Ranks over all nodes: one a GPU, or CPU processes. Paper: v1 used 32 GPUs."""
+    nodes: Positive = 1
+    """Machines, with as many ranks each; more than one are those of the Slurm allocation that the run is in."""
     checkpoint_every: Positive = 1
     """Epochs between checkpoints. Paper: 1."""
     keep_checkpoints: Positive = 2
@@ -79,6 +81,8 @@ class Recipe(Params):
             raise ValueError(
                 f"global_batch {self.global_batch} leaves some of the {self.processes} processes without a sample"
             )
+        if self.processes % self.nodes:
+            raise ValueError(f"processes {self.processes} is not a multiple of nodes {self.nodes}")
         if self.device == "cpu" and (self.cpu_offload or self.attention == "flash_attention_2"):
             raise ValueError("cpu_offload and flash_attention_2 need device cuda")
         return self

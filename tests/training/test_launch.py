@@ -30,6 +30,25 @@ def test_a_killed_rank_is_told(tmp_path):
     assert failure(tmp_path).startswith("train: a rank was killed (SIGKILL; out of memory?); rerun to go on")
 
 
+@pytest.mark.parametrize(
+    ("log", "line"),
+    [
+        ("srun: error: n2: task 1: Killed\nsrun: error: n1: task 0: Exited with exit code 1", "n2: task 1: Killed"),
+        ("slurmstepd: error: *** STEP 7.0 ON n1 CANCELLED AT 2026 DUE TO TIME LIMIT ***", "*** STEP 7.0 ON n1 CANC"),
+    ],
+)
+def test_what_slurm_says_of_a_node_is_told(tmp_path, log, line):
+    write_json(tmp_path / "failure-0.json", {"line": "train: RuntimeError: connection closed", "cause": False})
+    (tmp_path / LOG).write_text(log)
+    assert failure(tmp_path).startswith(f"train: Slurm says: {line}")
+
+
+def test_a_rank_that_made_its_node_exit_speaks_for_it(tmp_path):
+    write_json(tmp_path / "failure-0.json", {"line": "train: KeyError: 'x'", "cause": False})
+    (tmp_path / LOG).write_text("srun: error: n1: task 0: Exited with exit code 1\nsrun: error: n2: task 1: Terminated")
+    assert failure(tmp_path) == f"train: KeyError: 'x'; see {tmp_path / LOG}"
+
+
 def test_a_launcher_that_failed_names_its_log(tmp_path):
     (tmp_path / LOG).write_text("no such option")
     assert failure(tmp_path) == f"train: accelerate launch failed; see {tmp_path / LOG}"

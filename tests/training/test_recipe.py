@@ -16,6 +16,7 @@ def test_all_mistakes_at_once():
     [
         ({"epochs": 3, "select_epoch": 4}, "select_epoch 4 is past the last of 3 epochs"),
         ({"global_batch": 2, "processes": 4}, "global_batch 2 leaves some of the 4 processes without a sample"),
+        ({"processes": 3, "nodes": 2}, "processes 3 is not a multiple of nodes 2"),
         ({"device": "cpu", "cpu_offload": True}, "need device cuda"),
     ],
 )
