@@ -6,7 +6,8 @@ from typing import NamedTuple
 from tasks.grading.expression import evaluate
 from tasks.grading.fast import CHINESE, UNDECIDED, Decision, choice, decide, figures, rounded, words
 from tasks.grading.listing import listed
-from tasks.grading.normalise import Quantity, plain, split_short_unit, split_unit, squeeze
+from tasks.grading.normalise import Quantity, plain, squeeze
+from tasks.grading.quantities import quantity, short_quantity
 from tasks.grading.reader import read
 from tasks.grading.rules import Rules
 from tasks.grading.scalars import multiples
@@ -119,7 +120,7 @@ def _without_units(rules: Rules, gold: str, answer: str) -> Open:
 
 def _quantities(gold: str, answer: str) -> tuple[Quantity, Quantity]:
     """Both without their units; where one side has a unit, the other's may be short, or the sign for degrees."""
-    left, right = split_unit(gold), split_unit(answer)
+    left, right = quantity(gold), quantity(answer)
     if left.unit or (not right.unit and read_number(gold)):
         right = right if right.unit else _short_or_degrees(answer)
     elif right.unit:
@@ -128,7 +129,7 @@ def _quantities(gold: str, answer: str) -> tuple[Quantity, Quantity]:
 
 
 def _short_or_degrees(text: str) -> Quantity:
-    found = split_short_unit(text)
+    found = short_quantity(text)
     return Quantity(text, "degree") if not found.unit and text.endswith("\\circ") else found
 
 

@@ -28,7 +28,8 @@ MAX_ANSWER = 2_000
 """Longest answer, in characters, that is compared otherwise than letter by letter."""
 
 PREFIX = re.compile(
-    r"(?:(?:the )?(?:final )?answer *(?:is *:?|[:：])|(?:最终)?答案 ?(?:是|为|[:：])[:：]?) *", re.IGNORECASE
+    r"(?:(?:the )?(?:final )?answer *(?:is *:?|[:：])|(?:最终)?答(?:案 ?(?:是|为)[:：]?|(?:案 ?)?[:：])) *",
+    re.IGNORECASE,
 )
 """What a bare answer may begin with, and which is none of it."""
 

@@ -82,6 +82,9 @@ SUCH_THAT = re.compile(r"\\mid|[|:]")
 APPROXIMATELY = re.compile(r"^\\approx ?")
 CHINESE_GAP = re.compile(r"(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])")
 ROMAN_LETTER = re.compile(r"\\mathrm\s*\{\s*([A-Za-z])\s*\}")
+UNIT_VECTOR = re.compile(
+    r"\\(?:mathbf|vec|hat|boldsymbol|bm) ?\{? ?(?:\\hat ?\{? ?)?\\?([ijk])(?:math)? ?\}?(?: ?\})?(?![A-Za-z])"
+)
 ROMAN = re.compile(r"\\mathrm\b")
 SHORT_FRACTION = re.compile(r"\\frac\s*(\d|\{[^{}]*\})\s*(\d|\{[^{}]*\})")
 SHORT_ROOT = re.compile(r"\\sqrt\s*(\[\w+\])?\s*([A-Za-z0-9])")
@@ -127,7 +130,12 @@ def tidy(text: str) -> str:
     text = spelled_out(text)
     if not (text.isascii() and text.isprintable()):
         text = text.translate(CHARACTERS)
-    text = COMMAND.sub(_replace, from_elsewhere(text))
+    text = (
+        UNIT_VECTOR.sub(r" \1", from_elsewhere(text))
+        if "{" in text or "hat" in text or "vec" in text
+        else from_elsewhere(text)
+    )
+    text = COMMAND.sub(_replace, text)
     text = ROMAN_LETTER.sub(r"\1", CHINESE_GAP.sub("", " ".join(text.split())))
     text = LOST_BACKSLASH.sub(r"\\\1", ROMAN.sub(r"\\text", text))
     text = SHORT_ROOT.sub(r"\\sqrt\1{\2}", SHORT_FRACTION.sub(_full_fraction, text))

@@ -191,6 +191,11 @@ class _Reader:
         if self._peek() == "_":
             self._take()
             name += "_" + self._subscript()
+        value = self._tokens[self._at : self._at + 4]
+        if value[0:1] == ["("] and value[2:3] == [")"] and value[1][0] in tokens.DIGITS and value[3:] != ["("]:
+            # `I(0)` is a value of I and no product.
+            self._at += 3
+            name += f"({value[1]})"
         self.names.add(name)
         return ("var", name)
 

@@ -3,7 +3,7 @@
 import re
 from fractions import Fraction
 
-from tasks.grading.expression import EQUAL, Value, equal_values, evaluate, same
+from tasks.grading.expression import EQUAL, POINTS, Value, equal_values, evaluate, same
 from tasks.grading.normalise import SPACE_AROUND, squeeze
 from tasks.grading.reader import Parsed, read
 from tasks.grading.values import BASED, in_base, is_rounding, read_number
@@ -14,6 +14,12 @@ NEAR = 0.05
 INTEGRATION = re.compile(r"(?<=.)\+ ?[Cc]$")
 OF_A_VARIABLE = re.compile(r"[xtuyz]|\\theta")
 """The constant at the end of an antiderivative."""
+LEAST_CONVERTED = 2
+"""Digits of a number that may be another one, converted and rounded."""
+INTEGERS = frozenset("kmn")
+DECIMAL = re.compile(r"[0-9]*\.[0-9]+")
+LONG_DECIMAL = 5
+"""Digits of a decimal that was calculated and rounded; a shorter one may be meant as it stands."""
 LEAST_OF_A_POWER = 6
 """Digits at which a number such as `1.0995e12` may be an integer, rounded."""
 
@@ -37,7 +43,37 @@ def scalars(gold: str, answer: str) -> bool | None:
         # Infinity is no number.
         return False if (infinite[0] and right) or (infinite[1] and left) else None
     equal = same(left, right)
-    return True if equal is False and _rounded(gold, answer, left, right) else equal
+    if equal is not False or _rounded(gold, answer, left, right):
+        return equal is not None or None
+    return _renamed(gold, answer, left, right) or _written_out(gold, answer, left, right)
+
+
+def _renamed(gold: str, answer: str, left: Parsed, right: Parsed) -> bool:
+    r"""`2k\pi` against `2n\pi`: all multiples of a period, whatever the integer is called."""
+    names = left.names - right.names, right.names - left.names
+    if "\\pi" not in gold or "\\pi" not in answer or not all(name in INTEGERS for each in names for name in each):
+        return False
+    if len(names[0]) != 1 or len(names[1]) != 1:
+        return False
+    renamed = read(re.sub(rf"(?<![A-Za-z\\]){min(names[1])}(?![A-Za-z])", min(names[0]), answer))
+    return renamed is not None and same(left, renamed) is True
+
+
+def _written_out(gold: str, answer: str, left: Parsed, right: Parsed) -> bool:
+    """An expression of variables in which one side alone has long decimals: equal but for their last places."""
+    digits = [[len(number.replace(".", "").lstrip("0")) for number in DECIMAL.findall(text)] for text in (gold, answer)]
+    long = [[count for count in each if count >= LONG_DECIMAL] for each in digits]
+    if left.names != right.names or not left.names or bool(long[0]) == bool(long[1]):
+        return False
+    tolerance = 10.0 ** (1 - min(long[0] or long[1]))
+    for point in range(POINTS):
+        values = evaluate(left, point), evaluate(right, point)
+        if values[0] is None or values[1] is None:
+            return False
+        one, other = complex(values[0]), complex(values[1])
+        if abs(one - other) > tolerance * max(abs(one), abs(other)):
+            return False
+    return True
 
 
 def _same_degrees(gold: str, answer: str) -> bool:
@@ -91,7 +127,20 @@ def multiples(gold: str, gold_size: Fraction, answer: str, answer_size: Fraction
         return None
     one, other = complex(values[0]) * float(gold_size), complex(values[1]) * float(answer_size)
     difference = abs(one - other) / max(abs(one), abs(other), 1e-300)
-    return True if difference < EQUAL else False if difference > NEAR else None
+    if EQUAL <= difference <= NEAR:
+        return _converted(gold, gold_size, answer, answer_size)
+    return difference < EQUAL
+
+
+def _converted(gold: str, gold_size: Fraction, answer: str, answer_size: Fraction) -> bool | None:
+    """Whether one number, converted, is the other, rounded to its last place."""
+    left, right = read_number(squeeze(gold)), read_number(squeeze(answer))
+    if left is None or right is None:
+        return None
+    ratio = gold_size / answer_size
+    return is_rounding(right, left.value * ratio, LEAST_CONVERTED) or is_rounding(
+        left, right.value / ratio, LEAST_CONVERTED
+    )
 
 
 def is_constant(text: str) -> bool:

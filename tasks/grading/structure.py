@@ -27,11 +27,11 @@ from tasks.grading.relations import (
     same_interval,
 )
 from tasks.grading.scalars import scalars
+from tasks.grading.spelling import labelled, left_out
 
 MAX_PARTS = 40
 MAX_NESTED = 8
 """Brackets inside brackets, past which nothing is decided here."""
-UNEQUAL = re.compile(r"[A-Za-z] ?\\ne(?![a-z]) ?(?P<value>[^,;<>=]+)")
 HALF_OPEN = {"(]", "[)"}
 PART_LABEL = re.compile(r"\((i{1,3}|iv|v|[a-d])\) ?(?=\S)")
 MEMBER = re.compile(r"^[A-Za-z]\s*\\in(?![a-z])\s*")
@@ -50,7 +50,7 @@ def compare(gold: str, answer: str, *, ordered: bool | None = None) -> bool | No
         # `(i) 2 (ii) 3` is no product.
         parts = zip(*(PART_LABEL.split(text)[2::2] for text in (gold, answer)), strict=True)
         return all_of(_compare(one.strip(" ,;"), other.strip(" ,;"), ordered) for one, other in parts)
-    return _compare(gold.strip(), answer.strip(), ordered)
+    return _compare(labelled(gold.strip()), labelled(answer.strip()), ordered)
 
 
 @lru_cache(maxsize=20_000)
@@ -61,7 +61,8 @@ def _compare(gold: str, answer: str, ordered: bool | None = None) -> bool | None
         if decided is not None:
             return decided
     left, right = listed(gold), listed(answer)
-    if left.brackets or right.brackets or len(left.parts) > 1 or len(right.parts) > 1:
+    several = len(left.parts) > 1 or len(right.parts) > 1 or ("\\pm" in gold and "\\pm" in answer)
+    if left.brackets or right.brackets or several:
         return _lists(left, right, gold, answer, ordered)
     if RELATION.search(gold) or RELATION.search(answer):
         return relations(gold, answer)
@@ -87,7 +88,7 @@ def _is_equation(text: str) -> bool:
 
 
 def _is_several(text: str) -> bool:
-    if MATRIX.fullmatch(text) or "\\cup" in text or "\\pm" in text:
+    if (MATRIX.fullmatch(text) and "vmatrix" not in text) or "\\cup" in text or "\\pm" in text:
         return True
     found = listed(text)
     if len(found.parts) > 1:
@@ -209,9 +210,8 @@ def _unions(gold: str, answer: str) -> bool | None:
 
 def _conditions(text: str) -> list[str]:
     """`x<1, x>3` and `x \\ne 2` as the intervals of their union; empty where it is something else."""
-    unequal = UNEQUAL.fullmatch(text)
-    if unequal:
-        return [f"(-\\infty,{unequal['value']})", f"({unequal['value']},\\infty)"]
+    if but := left_out(text):
+        return but
     together = "\\land" in text
     parts = [part.strip() for part in text.split("\\land")] if together else split(text)
     found = [condition(part) for part in parts]

@@ -7,7 +7,7 @@ DIGITS = frozenset("0123456789.")
 
 WORDS = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|sqrt|exp|log|ln|lg|pi"
 TOKEN = re.compile(rf"\\[A-Za-z]+|\\[{{}}]|[0-9]+(?:\.[0-9]+)?|\.[0-9]+|{WORDS}|[A-Za-z]|[^\s]")
-LONG_WORD = re.compile(rf"(?<![\\A-Za-z])(?!(?:{WORDS}))[A-Za-z]{{4,}}")
+LONG_WORD = re.compile(rf"(?<![\\A-Za-z])(?!(?:{WORDS}))(?:[A-Za-z]{{4,}}|mod|gcd|lcm|max|min|det)")
 """Not a product of variables."""
 CONSTANTS: dict[str, complex] = {"\\pi": math.pi, "pi": math.pi, "e": math.e, "i": 1j}
 GREEK = re.compile(

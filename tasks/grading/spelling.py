@@ -1,0 +1,47 @@
+r"""Answers with parts that have several spellings: `(1)(3)`, `(a,b)=(2,3)`, `x \ne 1, x \ne 2`."""
+
+import re
+from fractions import Fraction
+
+from tasks.grading.expression import evaluate
+from tasks.grading.listing import listed
+from tasks.grading.reader import read
+
+NUMBERED = re.compile(r"(?:\([1-9]\)[ ,;]*){2,9}")
+"""Statements by their numbers."""
+NAMED_TUPLE = re.compile(r"\((?P<names>[A-Za-z](?:_\w)?(?:, ?[A-Za-z](?:_\w)?)+)\) ?= ?(?P<values>\(.+\))")
+UNEQUAL = re.compile(r"(?:[A-Za-z] ?\\in ?)?\\mathbb ?\{?R\}? ?(?:\\setminus|\\backslash|-) ?\\\{(?P<out>.+)\\\}")
+NOT = re.compile(r"[A-Za-z] ?\\ne(?![a-z]) ?")
+
+
+def labelled(text: str) -> str:
+    """The list that a text of the first two sorts is; any other text as it is."""
+    if NUMBERED.fullmatch(text):
+        return f"\\{{{', '.join(re.findall('[1-9]', text))}\\}}"
+    named = NAMED_TUPLE.fullmatch(text)
+    if named is None:
+        return text
+    names, values = named["names"].split(","), listed(named["values"]).parts
+    if len(names) != len(values):
+        return text
+    return ", ".join(f"{name.strip()}={value}" for name, value in zip(names, values, strict=True))
+
+
+def left_out(text: str) -> list[str]:
+    r"""The intervals that are all numbers but a few: of `x \ne \pm 3`, `\mathbb{R} \setminus \{1, 2\}`; else none."""
+    match = UNEQUAL.fullmatch(text)
+    parts = listed(match["out"] if match else text).parts
+    if not match:
+        if not NOT.match(text):
+            return []
+        parts = [NOT.sub("", part) for part in parts]
+    found: dict[Fraction | float, str] = {}
+    for part in parts:
+        for each in (part.replace("\\pm", "+"), part.replace("\\pm", "-")):
+            parsed = read(each)
+            value = evaluate(parsed) if parsed and not parsed.names else None
+            if value is None or (isinstance(value, complex) and value.imag):
+                return []
+            found[value.real] = each
+    ends = ["-\\infty", *(found[value] for value in sorted(found)), "\\infty"]
+    return [f"({low},{high})" for low, high in zip(ends, ends[1:], strict=False)]
