@@ -117,7 +117,7 @@ def variable(name: str, point: int) -> Value:
 
 def _alternates(node: Node) -> bool:
     """Whether a negative number is raised to a power with a variable in it."""
-    if node[0] == "^" and _is_negative(node[1]) and _varies(node[2]):
+    if node[0] == "^" and _is_negative(node[1]) and _varies(node[2:]):
         return True
     return any(isinstance(part, tuple) and _alternates(part) for part in node[1:])
 
@@ -127,7 +127,7 @@ def _is_negative(node: object) -> bool:
 
 
 def _varies(node: Node) -> bool:
-    return node[0] == "var" or any(isinstance(part, tuple) and _varies(part) for part in node[1:])
+    return node[0] == "var" or any(isinstance(part, tuple) and _varies(part) for part in node)
 
 
 def _stepped(node: Node) -> bool:

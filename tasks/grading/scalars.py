@@ -26,7 +26,7 @@ LEAST_OF_A_POWER = 6
 
 def scalars(gold: str, answer: str) -> bool | None:
     """Whether two expressions have the same value; a decimal may be the other one rounded."""
-    if SPACE_AROUND.sub("", gold) == SPACE_AROUND.sub("", answer):
+    if SPACE_AROUND.sub("", gold) == SPACE_AROUND.sub("", answer) or _same_degrees(gold, answer):
         return True
     constant = INTEGRATION.search(gold), INTEGRATION.search(answer)
     if constant[0] and constant[1] and OF_A_VARIABLE.search(gold):
@@ -34,8 +34,6 @@ def scalars(gold: str, answer: str) -> bool | None:
     infinite = INFINITY.fullmatch(gold), INFINITY.fullmatch(answer)
     if infinite[0] and infinite[1]:
         return (infinite[0][1] == "-") == (infinite[1][1] == "-")
-    if "\\circ" in gold + answer and _same_degrees(gold, answer):
-        return True
     if _based(gold) is not None or _based(answer) is not None:
         return _bases(gold, answer)
     left, right = read(gold), read(answer)
@@ -43,9 +41,9 @@ def scalars(gold: str, answer: str) -> bool | None:
         # Infinity is no number.
         return False if (infinite[0] and right) or (infinite[1] and left) else None
     equal = same(left, right)
-    if equal is not False or _rounded(gold, answer, left, right):
-        return equal is not None or None
-    return _renamed(gold, answer, left, right) or _written_out(gold, answer, left, right)
+    if equal is not False:
+        return equal
+    return any(rule(gold, answer, left, right) for rule in (_rounded, _renamed, _written_out))
 
 
 def _renamed(gold: str, answer: str, left: Parsed, right: Parsed) -> bool:
@@ -78,6 +76,8 @@ def _written_out(gold: str, answer: str, left: Parsed, right: Parsed) -> bool:
 
 def _same_degrees(gold: str, answer: str) -> bool:
     """Whether two numbers are equal where one leaves out that it is of degrees."""
+    if "\\circ" not in gold + answer:
+        return False
     left, right = read_number(squeeze(gold)), read_number(squeeze(answer))
     return left is not None and right is not None and left.value == right.value
 

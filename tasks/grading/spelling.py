@@ -2,6 +2,7 @@ r"""Answers with parts that have several spellings: `(1)(3)`, `(a,b)=(2,3)`, `x 
 
 import re
 from fractions import Fraction
+from itertools import pairwise
 
 from tasks.grading.expression import evaluate
 from tasks.grading.listing import listed
@@ -44,4 +45,4 @@ def left_out(text: str) -> list[str]:
                 return []
             found[value.real] = each
     ends = ["-\\infty", *(found[value] for value in sorted(found)), "\\infty"]
-    return [f"({low},{high})" for low, high in zip(ends, ends[1:], strict=False)]
+    return [f"({low},{high})" for low, high in pairwise(ends)]

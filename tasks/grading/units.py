@@ -84,7 +84,9 @@ DERIVED = {
     "cal": "4.184 J",
 }
 """Units that are made of others."""
-PREFIXES = {"G": 10**9, "M": 10**6, "k": 1000, "m": Fraction(1, 1000), "n": Fraction(1, 10**9)}
+PREFIXES = {
+    name: Fraction(size) for name, size in {"G": "1e9", "M": "1e6", "k": "1000", "m": "0.001", "n": "1e-9"}.items()
+}
 PREFIXED = re.compile(r"([GMkmn])(N|J|W|Pa|Hz|C|V|eV|cal)")
 NAMES = {other: name for name, others in OTHER_NAMES.items() for other in others.split()}
 COMPOUND = {"mph": "mile/h", "kmh": "km/h", "kph": "km/h", "mpg": "mile/gallon"}
@@ -152,7 +154,7 @@ def measure(name: str) -> Unit | None:
             if known is None or place > 1 or not re.fullmatch("-?[1-9]|", power):
                 return None
             times = int(power or 1) * (-1 if place else 1)
-            size *= known[1] ** times
+            size *= Fraction(known[1] ** times)
             dimensions.update({dimension: count * times for dimension, count in known[0].items()})
     return Unit("*".join(f"{dimension}^{count}" for dimension, count in sorted(dimensions.items()) if count), size)
 

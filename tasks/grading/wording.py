@@ -12,11 +12,13 @@ ALIKE = {
     "infinity": "infinity infinite \\infty 无穷 无穷大 positiveinfinity plusinfinity +\\infty 正无穷",
     "-infinity": "-\\infty negativeinfinity minusinfinity 负无穷",
     "充要": "充分必要 必要充分 充分且必要",
-    **{day: day[:3] for day in ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]},
-    **{month: month[:3] for month in ["january", "february", "march", "april", "june", "july", "august", "october", "november"]},
     "september": "sep sept",
-    "december": "dec",
 }
+DATES = (
+    "monday tuesday wednesday thursday friday saturday sunday"
+    " january february march april june july august october november december"
+)
+ALIKE |= {name: name[:3] for name in DATES.split()}
 NUMBERS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
     " eighteen nineteen twenty",
@@ -26,9 +28,8 @@ SAME = {word: meaning for meaning, words in ALIKE.items() for word in words.spli
     word: str(number) for words in NUMBERS for number, word in enumerate(words.split())
 }
 """Words that say the same."""
-TENS = {
-    word: 10 * (place + 2) for place, word in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"])
-}
+TENS_NAMED = "twenty thirty forty fifty sixty seventy eighty ninety"
+TENS = {word: 10 * place for place, word in enumerate(TENS_NAMED.split(), start=2)}
 TWO_DIGITS = re.compile(rf"({'|'.join(TENS)})(?:[ -]({'|'.join(NUMBERS[0].split()[1:10])}))?")
 PARTS = {
     "half": 2,
