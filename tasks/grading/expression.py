@@ -82,7 +82,10 @@ def same(left: Parsed, right: Parsed) -> bool | None:
             # What differs by little beside so much is lost in floats.
             return None
         if not equal:
-            # At negative values roots take other branches: sqrt(x^3) and x sqrt(x) are the same to a reader.
+            # At negative values roots take other branches.
+            if (point == NEGATIVE or FAR.get(point, 1) < 0) and found and complex(a).imag and complex(b).imag:
+                # No real number is there: sqrt(x^3) and x sqrt(x) are the same to a reader.
+                continue
             return None if point == NEGATIVE and found else equal
         found += 1
     return True if found else None

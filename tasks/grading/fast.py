@@ -36,7 +36,7 @@ SEVERAL = re.compile(
 OPTIONS = re.compile(rf"\(?[{LETTERS}](?:(?:,|\),?\(| )?[{LETTERS}])*\)?\.?")
 BARE_OPTION = re.compile(rf"\(([{LETTERS}])\)|([{LETTERS}])\.?")
 NAMED_OPTION = re.compile(r"^(?:[Oo]ption|[Cc]hoice|选项?) ?")
-WORDED_OPTION = re.compile(rf"[{LETTERS}]\..+|\(?[{LETTERS}]\) .+")
+WORDED_OPTION = re.compile(rf"(?:[{LETTERS}][.:]|\(?[{LETTERS}]\)[.:]?)(?P<wording>.+)")
 SEVERAL_OPTIONS = re.compile(r"(?=[A-G]{2,7}$)A?B?C?D?E?F?G?")
 LISTED_OPTIONS = re.compile(r"\(?[A-G]\)?(?:[,;]\(?[A-G]\)?)+")
 SMALL_OPTION = re.compile(r"\(?([a-e])\)?\.?")
@@ -98,9 +98,9 @@ def choice(gold: str, answer: str) -> Decision:
     given = option_letters(answer) or chosen_letter(answer) or (_only_letter(answer) if " " in answer else "")
     if letters and given:
         return Decision(letters == given, "choice")
-    _, separator, wording = gold.partition(".")
-    if letters and separator and wording:
-        return Decision(decide(wording, answer).correct, "choice")
+    worded = WORDED_OPTION.fullmatch(gold)
+    if letters and worded:
+        return Decision(decide(worded["wording"].strip(), answer).correct, "choice")
     return UNDECIDED if letters else decide(gold, answer)
 
 

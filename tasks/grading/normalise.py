@@ -112,7 +112,7 @@ UNIT = re.compile(
 
 NO_UNIT = re.compile(
     r"\b(?:not?|wrong|incorrect|false|plus|minus|times|over|squared|cubed|less|more|fewer|decrease|increase|hundred|dozen"
-    r"|hal(?:f|ves)|thirds?|quarters?|[a-z]+ths?|except|or|if|is|was|of)\b|[不错非无减加乘除百万亿]|千(?![米克瓦])|分之|n't",
+    r"|hal(?:f|ves)|thirds?|quarters?|[a-z]+ths?|except|or|if|is|was|of)\b|[的不错非无减加乘除百万亿]|千(?![米克瓦])|分之|n't",
     re.IGNORECASE,
 )
 """Words after a number that change it, or say something of it."""

@@ -10,6 +10,7 @@ MAX_CHARS = 80
 IN_FONT = re.compile(r"\\text ?\{([^{}]*)\}")
 QUOTIENT = re.compile(r"\\frac ?\{([^{}]+)\} ?\{([^{}]+)\}$")
 PART = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+|[\u4e00-\u9fff]{1,2})[ ,]*")
+TEMPERATURE = re.compile(r"(?P<body>.*[0-9}]) ?\^ ?\{? ?\\circ ?\}? ?(?:\\text ?\{ ?([CF]) ?\}|([CF]))")
 UNITS = re.compile(
     r"(?P<body>-?[0-9][0-9.,]*(?: ?(?:\\times|\\cdot) ?10 ?\^ ?(?:\{ ?-?[0-9]+ ?\}|[0-9]))?|.*\}|.*[0-9])"
     r" (?P<unit>[A-Za-z(][^=]*)"
@@ -20,7 +21,7 @@ def compound(text: str) -> Quantity | None:
     """The whole of `2 hours 30 minutes`, in its last unit; None for any other text."""
     if len(text) > MAX_CHARS or not text[:1].isdecimal():
         return None
-    flat = IN_FONT.sub(r"\1 ", text).strip()
+    flat = " ".join(IN_FONT.sub(r"\1 ", text).split())
     parts = PART.findall(flat)
     if len(parts) < 2 or PART.sub("", flat):
         return None
@@ -38,6 +39,8 @@ def quantity(text: str) -> Quantity:
     r"""A number and its units, in `\text{}` or Chinese or spelled out; a bare letter is none."""
     if together := compound(text):
         return together
+    if degrees := TEMPERATURE.fullmatch(text):
+        return Quantity(degrees["body"], {"C": "celsius", "F": "fahrenheit"}[degrees[2] or degrees[3]])
     plain = split_unit(text)
     if "\\text" not in text or (plain.unit and measure(plain.unit)):
         return plain
@@ -46,7 +49,8 @@ def quantity(text: str) -> Quantity:
 
 def short_quantity(text: str) -> Quantity:
     """The same, and units that are short, such as the `g` of `100 g`."""
-    return compound(text) or _measured(text) or split_short_unit(text)
+    whole = quantity(text)
+    return whole if whole.unit else _measured(text) or split_short_unit(text)
 
 
 def _measured(text: str) -> Quantity | None:

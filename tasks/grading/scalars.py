@@ -11,7 +11,7 @@ from tasks.grading.values import BASED, in_base, is_rounding, read_number
 INFINITY = re.compile(r"([+-]?) ?\\infty")
 NEAR = 0.05
 """Relative difference past which two measures are not one, rounded."""
-INTEGRATION = re.compile(r"(?<=.)\+ ?[Cc]$")
+INTEGRATION = re.compile(r"(?<=.)\+ ?[CcKk]$")
 OF_A_VARIABLE = re.compile(r"[xtuyz]|\\theta")
 """The constant at the end of an antiderivative."""
 LEAST_CONVERTED = 2

@@ -1,4 +1,4 @@
-r"""Answers with parts that have several spellings: `(1)(3)`, `(a,b)=(2,3)`, `x \ne 1, x \ne 2`."""
+r"""Answers with parts that have several spellings: `(1)(3)`, `(a,b)=(2,3)`, `]0,1]`, `x \ne 1, x \ne 2`."""
 
 import re
 from fractions import Fraction
@@ -12,11 +12,17 @@ NUMBERED = re.compile(r"(?:\([1-9]\)[ ,;]*){2,9}")
 """Statements by their numbers."""
 NAMED_TUPLE = re.compile(r"\((?P<names>[A-Za-z](?:_\w)?(?:, ?[A-Za-z](?:_\w)?)+)\) ?= ?(?P<values>\(.+\))")
 UNEQUAL = re.compile(r"(?:[A-Za-z] ?\\in ?)?\\mathbb ?\{?R\}? ?(?:\\setminus|\\backslash|-) ?\\\{(?P<out>.+)\\\}")
+OUTWARD = re.compile(r"([\[\]])([^\[\]]+,[^\[\]]+)([\[\]])")
+"""An interval as French has it: `]0, 1]`."""
+REAL = re.compile(r"(?<=.), ?[a-z] ?\\in ?\\mathbb ?\{? ?R ?\}?(?=\\?\}?$)")
 NOT = re.compile(r"[A-Za-z] ?\\ne(?![a-z]) ?")
 
 
 def labelled(text: str) -> str:
-    """The list that a text of the first two sorts is; any other text as it is."""
+    """The list or interval that a text of the first sorts is; any other text as it is."""
+    if text[:1] == "]" or text[-1:] == "[":
+        return OUTWARD.sub(_inward, text)
+    text = REAL.sub("", text)
     if NUMBERED.fullmatch(text):
         return f"\\{{{', '.join(re.findall('[1-9]', text))}\\}}"
     named = NAMED_TUPLE.fullmatch(text)
@@ -26,6 +32,10 @@ def labelled(text: str) -> str:
     if len(names) != len(values):
         return text
     return ", ".join(f"{name.strip()}={value}" for name, value in zip(names, values, strict=True))
+
+
+def _inward(match: re.Match[str]) -> str:
+    return f"{'(' if match[1] == ']' else '['}{match[2]}{')' if match[3] == '[' else ']'}"
 
 
 def left_out(text: str) -> list[str]:

@@ -18,6 +18,7 @@ from tasks.grading.relations import (
     FLIPPED,
     NAME,
     RELATION,
+    Interval,
     all_of,
     as_intervals,
     chain,
@@ -136,6 +137,13 @@ def _named(left: Listed, right: Listed) -> tuple[Listed, Listed]:
         if each[0] and len(each) > 1 and not any(each[1:]):
             # x = 1, 2 names all of them.
             names[place] = [each[0]] * len(each)
+    if {left.brackets, right.brackets} <= {"", "{}"}:
+        names = [_unnumbered(each) for each in names]
+        if all(map(all, names)) and len({name for each in names for name in each}) == 1:
+            return (
+                Listed("", [part.rpartition("=")[2].strip() for part in left.parts]),
+                Listed("", [part.rpartition("=")[2].strip() for part in right.parts]),
+            )
     plain = [[part.rpartition("=")[2].strip() for part in side.parts] for side in (left, right)]
     full = [all(side) for side in names]
     if full[0] and not any(names[1]):
@@ -144,6 +152,12 @@ def _named(left: Listed, right: Listed) -> tuple[Listed, Listed]:
         by_name = [value for _, value in sorted(zip(names[1], plain[1], strict=True), key=lambda pair: pair[0])]
         return _in_order(left, names[1], Listed(left.brackets, by_name if len(set(names[1])) > 1 else plain[1]))
     return left, right
+
+
+def _unnumbered(names: list[str]) -> list[str]:
+    """`x` for each of `x_1` and `x_2`, which are solutions of one equation."""
+    bare = [name.partition("_")[0] if name[-1:].isdecimal() else name for name in names]
+    return bare if len(set(bare)) == 1 else names
 
 
 def _in_order(left: Listed, names: list[str], right: Listed) -> tuple[Listed, Listed]:
@@ -217,6 +231,9 @@ def _conditions(text: str) -> list[str]:
     found = [condition(part) for part in parts]
     if len(parts) != 2 or not all(found):
         return []
+    bounded = [each for each in found if each and "\\infty" not in each.low + each.high]
+    if bounded and not together:
+        return [_written(each) for each in found if each]
     low, high = sorted((each for each in found if each), key=lambda each: each.low != "-\\infty")
     ends = read(low.high), read(high.low)
     if low.low != "-\\infty" or high.high != "\\infty" or ends[0] is None or ends[1] is None:
@@ -224,11 +241,15 @@ def _conditions(text: str) -> list[str]:
     values = evaluate(ends[0]), evaluate(ends[1])
     if not all(isinstance(value, Fraction) for value in values) or ends[0].names or ends[1].names:
         return []
-    written = [f"{'[' if i.low_closed else '('}{i.low},{i.high}{']' if i.high_closed else ')'}" for i in (low, high)]
+    written = [_written(low), _written(high)]
     if not together and complex(values[0] or 0).real <= complex(values[1] or 0).real:
         return written
     # Meant together, as two that overlap are with nothing but a comma between them.
     return [f"{written[1].partition(',')[0]},{written[0].partition(',')[2]}"]
+
+
+def _written(each: Interval) -> str:
+    return f"{'[' if each.low_closed else '('}{each.low},{each.high}{']' if each.high_closed else ')'}"
 
 
 def _pieces(gold: str, answer: str) -> bool | None:

@@ -18,6 +18,8 @@ SIZES = {
     "current": "A=1 mA=0.001",
     "temperature": "K=1",
     "amount": "mol=1",
+    "celsius": "celsius=1",
+    "fahrenheit": "fahrenheit=1",
     "dollars": "cent=0.01 dollar=1",
     "euros": "euro=1",
     "sterling": "gbp=1",

@@ -8,6 +8,9 @@ ALIKE = {
     "nothing": "none nosolution nosolutions norealsolution norealsolutions norealroots"
     " emptyset nullset \\emptyset \\varnothing \\{\\} ∅ 无解 空集 没有 不存在 没有解 无实数解 无实根",
     "reals": "allrealnumbers allreals \\mathbb{r} 全体实数 一切实数 任意实数",
+    "integers": "allintegers \\mathbb{z} 全体整数 所有整数",
+    "converges": "convergent 收敛",
+    "diverges": "divergent 发散",
     "undefined": "doesnotexist dne undefined 无定义",
     "infinity": "infinity infinite \\infty 无穷 无穷大 positiveinfinity plusinfinity +\\infty 正无穷",
     "-infinity": "-\\infty negativeinfinity minusinfinity 负无穷",
@@ -48,10 +51,10 @@ FILLING = re.compile(r"^(?:the|an?|it is|there (?:is|are)|answer is)\b ?|^on (?=
 CHINESE_TENS = {"十": 10, "百": 100}
 CHINESE_NUMBER = re.compile(r"([0-9零一二三四五六七八九十百]{1,6})(?:分之([0-9零一二三四五六七八九十百]{1,6}))?")
 IN_TEXT = re.compile(r"\\text ?\{ ?([A-Za-z][A-Za-z -]*?) ?\}")
-KIND_NAMED = re.compile(r"(?<=[a-z]{3})(?:function|solution)s?$")
+KIND_NAMED = re.compile(r"(?<=[a-z]{3})(?:function|solution|triangle|number)s?$")
 """What `odd` and `infinitely many` are said of."""
 MEMBER = re.compile(r"^[a-z]\\in(?=\\)")
-NEGATION = re.compile(r"^(?:(?:not|non|un|in)(?=...)|[不非](?=.))")
+NEGATION = re.compile(r"^(?:(?:not|non|un|in)-?(?=...)|[不非](?=.))")
 WORD = re.compile(r"[a-z0-9]+")
 SPACES = re.compile(r"[\s.。,，;；:：'\"!?()（）]+")
 CHINESE_NUMERAL = re.compile(r"[二三四五六七八九十百千万两]")
@@ -96,6 +99,7 @@ def plain_words(text: str) -> str:
     plain = SPACES.sub("", FILLING.sub("", text.strip()).casefold())
     if plain in SAME:
         return SAME[plain]
+    plain = plain.replace("而不", "不").replace("而非", "非")
     if len(plain) > 3:
         plain = plain.removesuffix("条件")
     plain = KIND_NAMED.sub("", MEMBER.sub("", plain))
@@ -119,7 +123,7 @@ def different_words(gold: str, answer: str) -> bool:
     if left != right and {left, right} <= ALIKE.keys():
         return True
     bare = [NEGATION.sub("", side) for side in (left, right)]
-    if SAME.get(bare[0], bare[0]) == SAME.get(bare[1], bare[1]):
+    if {left, SAME.get(bare[0], bare[0])} & {right, SAME.get(bare[1], bare[1])}:
         return left != right
     if _within(gold, answer):
         # "Friday" and "Friday afternoon" may be the same, "even" and "not even" are not.
