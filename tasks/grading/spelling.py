@@ -5,8 +5,9 @@ from fractions import Fraction
 from itertools import pairwise
 
 from tasks.grading.expression import evaluate
-from tasks.grading.listing import listed
+from tasks.grading.listing import listed, split
 from tasks.grading.reader import read
+from tasks.grading.relations import Interval, condition
 
 NUMBERED = re.compile(r"(?:\([1-9]\)[ ,;]*){2,9}")
 """Statements by their numbers."""
@@ -15,6 +16,7 @@ UNEQUAL = re.compile(r"(?:[A-Za-z] ?\\in ?)?\\mathbb ?\{?R\}? ?(?:\\setminus|\\b
 OUTWARD = re.compile(r"([\[\]])([^\[\]]+,[^\[\]]+)([\[\]])")
 """An interval as French has it: `]0, 1]`."""
 REAL = re.compile(r"(?<=.), ?[a-z] ?\\in ?\\mathbb ?\{? ?R ?\}?(?=\\?\}?$)")
+MAX_UNION = 4
 NOT = re.compile(r"[A-Za-z] ?\\ne(?![a-z]) ?")
 
 
@@ -38,7 +40,7 @@ def _inward(match: re.Match[str]) -> str:
     return f"{'(' if match[1] == ']' else '['}{match[2]}{')' if match[3] == '[' else ']'}"
 
 
-def left_out(text: str) -> list[str]:
+def _left_out(text: str) -> list[str]:
     r"""The intervals that are all numbers but a few: of `x \ne \pm 3`, `\mathbb{R} \setminus \{1, 2\}`; else none."""
     match = UNEQUAL.fullmatch(text)
     parts = listed(match["out"] if match else text).parts
@@ -56,3 +58,40 @@ def left_out(text: str) -> list[str]:
             found[value.real] = each
     ends = ["-\\infty", *(found[value] for value in sorted(found)), "\\infty"]
     return [f"({low},{high})" for low, high in pairwise(ends)]
+
+
+def conditions(text: str) -> list[str]:
+    """`x<1, x>3` and `x \\ne 2` as the intervals of their union; empty where it is something else."""
+    if but := _left_out(text):
+        return but
+    together = "\\land" in text
+    parts = [part.strip() for part in text.split("\\land")] if together else split(text)
+    found = [condition(part) for part in parts]
+    met = [each for each in found if each is not None]
+    if len(met) < len(parts) or not 2 <= len(met) <= MAX_UNION:
+        return []
+    if not together and any("\\infty" not in each.low + each.high for each in met):
+        return [_written(each) for each in met]
+    if len(met) > 2:
+        return []
+    low, high = sorted(met, key=lambda each: each.low != "-\\infty")
+    return _of_rays(low, high, together=together)
+
+
+def _of_rays(low: Interval, high: Interval, *, together: bool) -> list[str]:
+    """What two half-lines say, of which the second condition holds too, or instead."""
+    ends = read(low.high), read(high.low)
+    if low.low != "-\\infty" or high.high != "\\infty" or ends[0] is None or ends[1] is None:
+        return []
+    values = evaluate(ends[0]), evaluate(ends[1])
+    if not all(isinstance(value, Fraction) for value in values) or ends[0].names or ends[1].names:
+        return []
+    written = [_written(low), _written(high)]
+    if not together and complex(values[0] or 0).real <= complex(values[1] or 0).real:
+        return written
+    # Meant together, as two that overlap are with nothing but a comma between them.
+    return [f"{written[1].partition(',')[0]},{written[0].partition(',')[2]}"]
+
+
+def _written(each: Interval) -> str:
+    return f"{'[' if each.low_closed else '('}{each.low},{each.high}{']' if each.high_closed else ')'}"

@@ -6,19 +6,16 @@ to the symbolic check.
 
 import re
 from collections.abc import Sequence
-from fractions import Fraction
 from functools import lru_cache
 
-from tasks.grading.expression import evaluate
 from tasks.grading.hostile import depth
-from tasks.grading.listing import GROUPED, Listed, listed, split
+from tasks.grading.listing import GROUPED, Listed, listed
 from tasks.grading.matrices import MATRIX, matrices
 from tasks.grading.reader import read
 from tasks.grading.relations import (
     FLIPPED,
     NAME,
     RELATION,
-    Interval,
     all_of,
     as_intervals,
     chain,
@@ -28,7 +25,7 @@ from tasks.grading.relations import (
     same_interval,
 )
 from tasks.grading.scalars import scalars
-from tasks.grading.spelling import labelled, left_out
+from tasks.grading.spelling import conditions, labelled
 
 MAX_PARTS = 40
 MAX_NESTED = 8
@@ -206,7 +203,7 @@ def _as_sets(gold: list[str], answer: list[str]) -> bool | None:
 
 
 def _unions(gold: str, answer: str) -> bool | None:
-    met = [_conditions(text) for text in (gold, answer)]
+    met = [conditions(text) for text in (gold, answer)]
     left, right = (each or text.split("\\cup") for each, text in zip(met, (gold, answer), strict=True))
     if (len(left) == len(right) == 1 and not any(met)) or len(left) > MAX_PARTS or len(right) > MAX_PARTS:
         return None
@@ -220,36 +217,6 @@ def _unions(gold: str, answer: str) -> bool | None:
             return None if None in verdicts else False
         remaining.pop(verdicts.index(True))
     return True
-
-
-def _conditions(text: str) -> list[str]:
-    """`x<1, x>3` and `x \\ne 2` as the intervals of their union; empty where it is something else."""
-    if but := left_out(text):
-        return but
-    together = "\\land" in text
-    parts = [part.strip() for part in text.split("\\land")] if together else split(text)
-    found = [condition(part) for part in parts]
-    if len(parts) != 2 or not all(found):
-        return []
-    bounded = [each for each in found if each and "\\infty" not in each.low + each.high]
-    if bounded and not together:
-        return [_written(each) for each in found if each]
-    low, high = sorted((each for each in found if each), key=lambda each: each.low != "-\\infty")
-    ends = read(low.high), read(high.low)
-    if low.low != "-\\infty" or high.high != "\\infty" or ends[0] is None or ends[1] is None:
-        return []
-    values = evaluate(ends[0]), evaluate(ends[1])
-    if not all(isinstance(value, Fraction) for value in values) or ends[0].names or ends[1].names:
-        return []
-    written = [_written(low), _written(high)]
-    if not together and complex(values[0] or 0).real <= complex(values[1] or 0).real:
-        return written
-    # Meant together, as two that overlap are with nothing but a comma between them.
-    return [f"{written[1].partition(',')[0]},{written[0].partition(',')[2]}"]
-
-
-def _written(each: Interval) -> str:
-    return f"{'[' if each.low_closed else '('}{each.low},{each.high}{']' if each.high_closed else ')'}"
 
 
 def _pieces(gold: str, answer: str) -> bool | None:
