@@ -9,7 +9,7 @@ RATIO_SIGN = re.compile(r" ?(?:to|\\text ?\{ ?to ?\}) ?")
 ANY_INTEGER = re.compile(r"(?<=.)(?:, ?\(?| ?\() ?[a-z] ?\\in ?(?:\\mathbb ?\{? ?[ZN] ?\}?|[ZN])(?:_?\^?[+*])?\)?$")
 UNUSUAL = re.compile(
     r"[0-9] ?(?:\\text ?\{ ?)?[htmbpdeE百千万亿]|[0-9](?:st|nd|rd)|\\in ?(?:\\math|[ZN])|[0-9] [0-9]|\.[0-9]*\\|\\begin"
-    r"|\)_|C ?[(_]|\\choose|\\ldots|\\text ?\{[ ,(]*(?:for|since|because) |\\circ ?[0-9]|USD|[a-z] ?\("
+    r"|\)_|C ?[(_]|\\choose|\\binom ?[0-9]|\\ldots|\\text ?\{[ ,(]*(?:for|since|because) |\\circ ?[0-9]|USD|[a-z] ?\("
 )
 DOUBLED = re.compile(r"\\\\(?=[a-zA-Z])")
 PROGRAMMED = re.compile(r"(?<=[\w)}\]])\*\*(?=[\w({-])|<=|>=|(?<= )!=")
@@ -22,6 +22,7 @@ CHOSEN = re.compile(
 )
 """`C(10,3)`, `{}_{10}C_3` and `C_{10}^{3}`."""
 CHOOSE = re.compile(r"\{ ?([^{}]+?) ?\\choose ?([^{}]+?) ?\}|^([^{}]+?) ?\\choose ?([^{}]+)$")
+SHORT_CHOICE = re.compile(r"\\binom ?([0-9]) ?([0-9])")
 ASIDE = re.compile(r",? ?\\text ?\{[ ,(]*(?:for (?:all|any|every|each)|since|because)\b.*$")
 """Words that only say for which names an equation holds, or why."""
 DOTTED = re.compile(r"\\dot ?\{? ?([0-9]) ?\}?([0-9 ]*)\\dot ?\{? ?([0-9]) ?\}?")
@@ -79,7 +80,7 @@ def unusual(text: str) -> str:
     text = REPEATING.sub(_fraction_of_repeating, E_NOTATION.sub(r"\\times 10^{\1}", text))
     text = ANY_INTEGER.sub("", text)
     text = BARE_FUNCTION.sub(r"\\\1", IN_BASE.sub(r"\1", text))
-    text = CHOSEN.sub(_binomial, text)
+    text = SHORT_CHOICE.sub(_binomial, CHOSEN.sub(_binomial, text))
     text = MINUTES.sub(r"\\frac{\1*60+\2}{60}^\\circ", text)
     if dollars := DOLLARS.fullmatch(text):
         text = f"{dollars[1] or dollars[2]}\\text{{ dollar}}"

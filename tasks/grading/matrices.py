@@ -8,6 +8,7 @@ from tasks.grading.relations import all_of
 from tasks.grading.scalars import scalars
 
 MAX_CHARS = 100
+BARRED = re.compile(r"\| ?(?P<matrix>\\begin ?\{(?:array|matrix)\}[^|]*\\end ?\{\w+\}) ?\|")
 MATRIX = re.compile(
     r"[(\[]? ?\\begin ?\{([pbvBV]?matrix|smallmatrix|array)\}(?: ?\{[lcr| ]+\})?(?P<body>.*)\\end ?\{\1\} ?[)\]]?",
     re.DOTALL,
@@ -34,8 +35,9 @@ def matrices(gold: str, answer: str) -> bool | None:
 
 def determinant(text: str) -> str:
     """The terms of a determinant of up to three rows, written out; empty where it is none."""
-    match = MATRIX.fullmatch(text)
-    if match is None or match[1] != "vmatrix" or len(text) > MAX_CHARS:
+    barred = BARRED.fullmatch(text)
+    match = MATRIX.fullmatch(barred["matrix"] if barred else text)
+    if match is None or (match[1] != "vmatrix" and not barred) or len(text) > MAX_CHARS:
         return ""
     rows = [[cell.strip() for cell in row.split("&")] for row in re.split(r"\\\\", match["body"]) if row.strip()]
     size = len(rows)

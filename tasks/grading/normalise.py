@@ -23,7 +23,7 @@ CHARACTERS = str.maketrans(
     | {"\t": " ", "\n": " ", "\r": " ", "≈": "\\approx ", "⁄": "/", "∕": "/", "∛": "\\sqrt[3]", "∜": "\\sqrt[4]"}
     | {"ℝ": "\\mathbb{R}", "ℤ": "\\mathbb{Z}", "ℕ": "\\mathbb{N}", "ℚ": "\\mathbb{Q}", "ℂ": "\\mathbb{C}"}
     | {"∅": "\\emptyset ", "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ", "θ": "\\theta ", "λ": "\\lambda "}
-    | {"⟨": "(", "⟩": ")", "\u2003": " ", "\u2009": " ", "\u202f": " "}
+    | {"¢": "\\text{ cent}", "⟨": "(", "⟩": ")", "\u2003": " ", "\u2009": " ", "\u202f": " "}
     # What an unescaped "\\frac" and "\\begin" become in a string of JSON or Python.
     | {"\x0c": "\\f", "\x08": "\\b"}
 )

@@ -16,7 +16,7 @@ BARE_TERMS = re.compile(r"[a-z](?:_\w)?(?: ?[-+]? ?[a-z](?:_\w)?)+")
 """`a+b` or `xy`, which a question may have asked for."""
 FUNCTION = re.compile(r"\\[a-z]+|[A-Za-z]'?\(|\\?\|")
 """What a side begins with that is a value and no term: `f(2)`, `\\sin A`, `|AB|`."""
-VALUE_OF_SET = re.compile(r"\\?\{ ?[A-Za-z] ?(?:\\mid|\||:) ?(?P<condition>.*)\}")
+VALUE_OF_SET = re.compile(r"\\?\{ ?[A-Za-z] ?(?:\\in ?\\mathbb ?\{? ?R ?\}? ?)?(?:\\mid|\||:) ?(?P<condition>.*)\}")
 
 
 SAME_NAMES = ({"y", "f(x)"},)

@@ -16,6 +16,7 @@ UNEQUAL = re.compile(r"(?:[A-Za-z] ?\\in ?)?\\mathbb ?\{?R\}? ?(?:\\setminus|\\b
 OUTWARD = re.compile(r"([\[\]])([^\[\]]+,[^\[\]]+)([\[\]])")
 """An interval as French has it: `]0, 1]`."""
 REAL = re.compile(r"(?<=.), ?[a-z] ?\\in ?\\mathbb ?\{? ?R ?\}?(?=\\?\}?$)")
+POSITIVE = re.compile(r"\\mathbb ?\{? ?R ?\}? ?(?:[\^_] ?\{? ?\+ ?\}?|_ ?\{ ?> ?0 ?\})")
 MAX_UNION = 4
 NOT = re.compile(r"[A-Za-z] ?\\ne(?![a-z]) ?")
 
@@ -25,6 +26,8 @@ def labelled(text: str) -> str:
     if text[:1] == "]" or text[-1:] == "[":
         return OUTWARD.sub(_inward, text)
     text = REAL.sub("", text)
+    if POSITIVE.fullmatch(text):
+        return "(0,\\infty)"
     if NUMBERED.fullmatch(text):
         return f"\\{{{', '.join(re.findall('[1-9]', text))}\\}}"
     named = NAMED_TUPLE.fullmatch(text)

@@ -62,6 +62,7 @@ OTHER_NAMES = {
     "C": "coulomb",
     "K": "kelvin",
     "mol": "mole",
+    "ohm": "\\Omega",
     "ml": "milliliter millilitre 毫升",
     "l": "liter litre 升",
     "dollar": "usd",
@@ -80,6 +81,7 @@ DERIVED = {
     "Hz": "s^-1",
     "C": "A*s",
     "V": "W*A^-1",
+    "ohm": "V*A^-1",
     "eV": "1.602176634e-19 J",
     "erg": "1e-7 J",
     "atm": "101325 Pa",
@@ -94,7 +96,7 @@ NAMES = {other: name for name, others in OTHER_NAMES.items() for other in others
 COMPOUND = {"mph": "mile/h", "kmh": "km/h", "kph": "km/h", "mpg": "mile/gallon"}
 PER = re.compile(r"(?<=[a-z])per(?=[a-z])")
 RAISED = re.compile(r"(?P<word>square|sq|平方|cubic|cu|立方)\.?(?P<base>[^\^]+)|(?P<plain>[^\^]+)\^(?P<power>[23])")
-FACTOR = re.compile(r"\\[a-z]+|[A-Za-z]+|\^ ?\{? ?-?[1-9] ?\}?|[^\s{}]")
+FACTOR = re.compile(r"\\[A-Za-z]+|[A-Za-z]+|\^ ?\{? ?-?[1-9] ?\}?|[^\s{}]")
 SHORT = re.compile(
     r"(?P<body>.*[0-9}]) (?P<unit>(?:mm|cm|m|km|in|ft|yd|mi|mg|g|kg|lb|oz|s|min|h|hr|mL|ml|L|rad)(?:/(?:s|h|min))?)"
     r"(?P<power>\^\{?[23]\}?)?"

@@ -7,21 +7,20 @@ ALIKE = {
     "no": "false no incorrect 否 不是 错 错误 不成立 假",
     "nothing": "none nosolution nosolutions norealsolution norealsolutions norealroots"
     " emptyset nullset \\emptyset \\varnothing \\{\\} ∅ 无解 空集 没有 不存在 没有解 无实数解 无实根",
-    "reals": "allrealnumbers allreals \\mathbb{r} 全体实数 一切实数 任意实数",
+    "reals": "allrealnumbers allreals -\\infty\\infty -\\infty+\\infty \\mathbb{r} 全体实数 一切实数 任意实数",
     "integers": "allintegers \\mathbb{z} 全体整数 所有整数",
     "converges": "convergent 收敛",
     "diverges": "divergent 发散",
     "undefined": "doesnotexist dne undefined 无定义",
-    "infinity": "infinity infinite \\infty 无穷 无穷大 positiveinfinity plusinfinity +\\infty 正无穷",
+    "infinity": "infinity infinite infinitelymany \\infty 无穷 无穷大 positiveinfinity plusinfinity +\\infty 正无穷",
     "-infinity": "-\\infty negativeinfinity minusinfinity 负无穷",
     "充要": "充分必要 必要充分 充分且必要",
-    "september": "sep sept",
 }
 DATES = (
     "monday tuesday wednesday thursday friday saturday sunday"
     " january february march april june july august october november december"
 )
-ALIKE |= {name: name[:3] for name in DATES.split()}
+ALIKE |= {name: f"{name[:3]} {name[:4]} {name[:5]}" for name in DATES.split()}
 NUMBERS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
     " eighteen nineteen twenty",
@@ -31,6 +30,7 @@ SAME = {word: meaning for meaning, words in ALIKE.items() for word in words.spli
     word: str(number) for words in NUMBERS for number, word in enumerate(words.split())
 }
 """Words that say the same."""
+DATE = re.compile(r"(\\text ?\{ ?)?(Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)[.]? (?=[0-9])")
 TENS_NAMED = "twenty thirty forty fifty sixty seventy eighty ninety"
 TENS = {word: 10 * place for place, word in enumerate(TENS_NAMED.split(), start=2)}
 TWO_DIGITS = re.compile(rf"({'|'.join(TENS)})(?:[ -]({'|'.join(NUMBERS[0].split()[1:10])}))?")
@@ -69,6 +69,8 @@ def numeral(text: str) -> str:
     """The digits of a number in words; any other text as it is."""
     if not text.isascii() and CHINESE_NUMBER.fullmatch(text):
         return CHINESE_NUMBER.sub(_chinese_number, text)
+    if date := DATE.match(text):
+        text = f"{date[1] or ''}{SAME[date[2].casefold()].capitalize()} {text[date.end() :]}"
     wrapped = IN_TEXT.fullmatch(text)
     words = (wrapped[1] if wrapped else text).casefold()
     plain = SAME.get(words, "")
