@@ -13,7 +13,7 @@ from tasks.grading.carried import lacks
 from tasks.grading.elsewhere import without_bar
 from tasks.grading.equality import WORD, equal
 from tasks.grading.extract import Extracted, extract
-from tasks.grading.fast import Decision, option_letters, unnamed
+from tasks.grading.fast import SEVERAL_OPTIONS, Decision, option_letters, unnamed
 from tasks.grading.hostile import is_code, refusal
 from tasks.grading.kept import Kept, Key
 from tasks.grading.normalise import split_unit, squeeze, tidy
@@ -33,6 +33,8 @@ PREFIX = re.compile(
 )
 """What a bare answer may begin with, and which is none of it."""
 
+ALTERNATIVE = re.compile(r"\bor\b|或")
+PRIME = re.compile(r"(?<=[\w)}^{ ])'|\\prime")
 CACHED = 200_000
 DECIDED = ("correct", "incorrect")
 DEFAULT_LIMITS = Limits()
@@ -189,9 +191,14 @@ def in_process(key: Key) -> Verdict | Question:
         return Verdict("incorrect", key.answer, "number", None)
     if rules.required and (lacking := lacks(key.gold, key.answer, rules.required)):
         return Verdict("incorrect", key.answer, lacking, f"without_{lacking}")
+    if SEVERAL_OPTIONS.fullmatch(gold) and ALTERNATIVE.search(key.answer):
+        return Verdict("incorrect", key.answer, "choice", None)
     decision, reason = equal(rules, gold, answer)
     if decision.correct is not None:
         return _verdict(key, decision)
+    if "\\text" not in gold + answer and len(PRIME.findall(gold)) != len(PRIME.findall(answer)):
+        # Which the symbolic check does not see: f' is not f.
+        return Verdict("incorrect", key.answer, "prime", None)
     if is_code(answer) and read(gold) is not None:
         return Verdict("incorrect", key.answer, "code", None)
     reason = reason or refusal(gold) or refusal(answer)

@@ -49,9 +49,12 @@ def scalars(gold: str, answer: str) -> bool | None:
 def _renamed(gold: str, answer: str, left: Parsed, right: Parsed) -> bool:
     r"""`2k\pi` against `2n\pi`: all multiples of a period, whatever the integer is called."""
     names = left.names - right.names, right.names - left.names
-    if "\\pi" not in gold or "\\pi" not in answer or not all(name in INTEGERS for each in names for name in each):
-        return False
-    if len(names[0]) != 1 or len(names[1]) != 1:
+    if (
+        "\\pi" not in gold
+        or "\\pi" not in answer
+        or len(left.names | right.names) != 2
+        or not all(len(each) == 1 and each <= INTEGERS for each in names)
+    ):
         return False
     renamed = read(re.sub(rf"(?<![A-Za-z\\]){min(names[1])}(?![A-Za-z])", min(names[0]), answer))
     return renamed is not None and same(left, renamed) is True

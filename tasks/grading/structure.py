@@ -143,6 +143,10 @@ def _named(left: Listed, right: Listed) -> tuple[Listed, Listed]:
             )
     plain = [[part.rpartition("=")[2].strip() for part in side.parts] for side in (left, right)]
     full = [all(side) for side in names]
+    if all(full) and set(names[0]) == set(names[1]) and len(set(names[0])) == len(names[0]) == len(names[1]) > 1:
+        valued = [sorted(zip(each, values, strict=True)) for each, values in zip(names, plain, strict=True)]
+        one, other = ([value for _, value in side] for side in valued)
+        return Listed("()", one), Listed("()", other)
     if full[0] and not any(names[1]):
         return _in_order(Listed(right.brackets, plain[0]), names[0], right)
     if full[1] and not any(names[0]):
