@@ -196,14 +196,14 @@ def in_process(key: Key) -> Verdict | Question:
     decision, reason = equal(rules, gold, answer)
     if decision.correct is not None:
         return _verdict(key, decision)
-    if "\\text" not in gold + answer and len(PRIME.findall(gold)) != len(PRIME.findall(answer)):
-        # Which the symbolic check does not see: f' is not f.
-        return Verdict("incorrect", key.answer, "prime", None)
     if is_code(answer) and read(gold) is not None:
         return Verdict("incorrect", key.answer, "code", None)
     reason = reason or refusal(gold) or refusal(answer)
     if reason is not None:
         return Verdict("ungraded", key.answer, "none", reason)
+    if "\\text" not in gold + answer and len(PRIME.findall(gold)) != len(PRIME.findall(answer)):
+        # Which the symbolic check does not see: f' is not f.
+        return Verdict("incorrect", key.answer, "prime", None)
     return Question(split_unit(gold).body, split_unit(answer).body)
 
 
