@@ -28,6 +28,7 @@ LETTERS = {ord(_greek(name)): f"\\{name} " for name in GREEK} | {
     for characters, plain in {"∕⁄": "/", "∗": "*", "‑﹣": "-", "º˚": "°", "∛": "\\sqrt[3]"}.items()
     for character in characters
 }
+LETTERS |= {0x2460 + place: f"({place + 1})" for place in range(20)}
 RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
 LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋ₙ", "0123456789+-n")
 RAISED_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")

@@ -4,15 +4,34 @@ import re
 
 THOUSANDS = re.compile(r",\\! *| ?\{ ?, ?\}")
 ORDINAL = re.compile(r"(?<=[A-Za-z] )([0-9]+)(?:st|nd|rd|th)\b")
-RATIO = re.compile(r"[0-9]+(?: to [0-9]+)+")
-ANY_INTEGER = re.compile(r"(?<=.), ?\(? ?[a-z] ?\\in ?(?:\\mathbb ?\{ ?[ZN] ?\}|[ZN])(?:_?\^?[+*])?\)?$")
+RATIO = re.compile(r"[0-9]+(?: ?(?:to|\\text ?\{ ?to ?\}) ?[0-9]+)+")
+RATIO_SIGN = re.compile(r" ?(?:to|\\text ?\{ ?to ?\}) ?")
+ANY_INTEGER = re.compile(r"(?<=.)(?:, ?\(?| ?\() ?[a-z] ?\\in ?(?:\\mathbb ?\{? ?[ZN] ?\}?|[ZN])(?:_?\^?[+*])?\)?$")
 UNUSUAL = re.compile(
     r"[0-9] ?(?:\\text ?\{ ?)?[htmbpdeE百千万亿]|[0-9](?:st|nd|rd)|\\in ?(?:\\math|[ZN])|[0-9] [0-9]|\.[0-9]*\\|\\begin"
+    r"|\)_|C ?[(_]|\\choose|\\binom ?[0-9]|\\ldots|[0-9]\.\.\."
+    r"|\\text ?\{[ ,(]*(?:for|since|because) |\\circ ?[0-9]|USD|[a-z] ?\("
 )
 DOUBLED = re.compile(r"\\\\(?=[a-zA-Z])")
 PROGRAMMED = re.compile(r"(?<=[\w)}\]])\*\*(?=[\w({-])|<=|>=|(?<= )!=")
 FROM_PROGRAMS = {"**": "^", "<=": "\\le ", ">=": "\\ge ", "!=": "\\ne "}
 SPACED = re.compile(r"(?<![0-9.,/])[0-9]{1,3}(?: [0-9]{3})+(?![0-9/])")
+IN_BASE = re.compile(r"\(([0-9A-Z]+)\)(?=_)")
+CHOSEN = re.compile(
+    r"(?<![\w\\^}])(?:(?:\{\})?_\{?([0-9]+)\}? ?C ?_\{?([0-9]+)\}?|C ?\(([0-9]+), ?([0-9]+)\)"
+    r"|C ?_\{?([0-9]+)\}? ?\^ ?\{?([0-9]+)\}?)"
+)
+"""`C(10,3)`, `{}_{10}C_3` and `C_{10}^{3}`."""
+CHOOSE = re.compile(r"\{ ?([^{}]+?) ?\\choose ?([^{}]+?) ?\}|^([^{}]+?) ?\\choose ?([^{}]+)$")
+SHORT_CHOICE = re.compile(r"\\binom ?([0-9]) ?([0-9])")
+ASIDE = re.compile(r",? ?\\text ?\{[ ,(]*(?:for (?:all|any|every|each)|since|because)\b.*$")
+"""Words that only say for which names an equation holds, or why."""
+DOTTED = re.compile(r"\\dot ?\{? ?([0-9]) ?\}?([0-9 ]*)\\dot ?\{? ?([0-9]) ?\}?")
+"""The first and the last of the digits that repeat."""
+ENDLESS = re.compile(r"([0-9]*\.[0-9]*?)(?:([0-9])\2{2,}|([0-9]{2,6}?)\3+)(?:\\ldots|\\dots|\.\.\.)")
+MINUTES = re.compile(r"([0-9]+) ?\^ ?\{? ?\\circ ?\}? ?([0-5]?[0-9]) ?(?:'|\^ ?\{? ?\\prime ?\}?)")
+DOLLARS = re.compile(r"USD ?([0-9.,]+)|([0-9.,]+) ?USD")
+BARE_FUNCTION = re.compile(r"(?<![A-Za-z\\])(sin|cos|tan|ln|log|exp|sinh|cosh|tanh)(?= ?\()")
 MONEY = re.compile(r"(-?)(\\\$|(?:US)?\$(?!.*\$)|[£€¥]) ?([0-9][0-9,.]*)|(-?[0-9][0-9,.]*) ?([£€¥])")
 CURRENCIES = {"£": "gbp", "€": "euro", "¥": "yuan"}
 WORDED = re.compile(
@@ -55,11 +74,24 @@ def from_elsewhere(text: str) -> str:
 def unusual(text: str) -> str:
     """Numbers with words, exponents, spaces or repeating digits in them; equations under each other."""
     text = WORDED.sub(lambda found: SIGNS[found[1] or found[2]], ORDINAL.sub(r"\1", text))
-    text = text.replace(" to ", ":") if RATIO.fullmatch(text) else text
+    text = RATIO_SIGN.sub(":", text) if RATIO.fullmatch(text) else text
+    text = DOTTED.sub(lambda found: f"\\overline{{{found[1]}{found[2].replace(' ', '')}{found[3]}}}", text)
+    text = ENDLESS.sub(lambda found: f"{found[1]}\\overline{{{found[2] or found[3]}}}", text)
+    text = ASIDE.sub("", CHOOSE.sub(_binomial, text))
     text = REPEATING.sub(_fraction_of_repeating, E_NOTATION.sub(r"\\times 10^{\1}", text))
     text = ANY_INTEGER.sub("", text)
+    text = BARE_FUNCTION.sub(r"\\\1", IN_BASE.sub(r"\1", text))
+    text = SHORT_CHOICE.sub(_binomial, CHOSEN.sub(_binomial, text))
+    text = MINUTES.sub(r"\\frac{\1*60+\2}{60}^\\circ", text)
+    if dollars := DOLLARS.fullmatch(text):
+        text = f"{dollars[1] or dollars[2]}\\text{{ dollar}}"
     text = SYSTEM.sub(lambda found: ", ".join(filter(str.strip, found[1].split("\\\\"))), text)
     return SPACED.sub(lambda found: found[0].replace(" ", ""), text)
+
+
+def _binomial(match: re.Match[str]) -> str:
+    above, below = filter(None, match.groups())
+    return f"\\binom{{{above}}}{{{below}}}"
 
 
 def without_bar(text: str) -> str:

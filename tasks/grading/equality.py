@@ -6,12 +6,13 @@ from typing import NamedTuple
 from tasks.grading.expression import evaluate
 from tasks.grading.fast import CHINESE, UNDECIDED, Decision, choice, decide, figures, rounded, words
 from tasks.grading.listing import listed
-from tasks.grading.normalise import Quantity, plain, split_short_unit, split_unit, squeeze
+from tasks.grading.normalise import Quantity, plain, squeeze
+from tasks.grading.quantities import quantity, short_quantity
 from tasks.grading.reader import read
 from tasks.grading.rules import Rules
 from tasks.grading.scalars import multiples
 from tasks.grading.structure import compare
-from tasks.grading.times import same_time
+from tasks.grading.times import same_ratio, same_time
 from tasks.grading.units import measure
 from tasks.grading.values import read_number
 from tasks.grading.wording import ALIKE, different_words, leading_word, numeral, plain_words
@@ -102,6 +103,8 @@ def _without_units(rules: Rules, gold: str, answer: str) -> Open:
     clock = same_time(plain(gold), plain(answer)) if ":" in gold and ":" in answer else None
     if clock is not None:
         return Open(Decision(clock, "time"))
+    if (proportional := same_ratio(gold, answer)) is not None:
+        return Open(Decision(proportional, "ratio"))
     left, right = _quantities(gold, answer)
     if left.unit and right.unit and left.unit != right.unit:
         return _other_units(left, right)
@@ -119,8 +122,8 @@ def _without_units(rules: Rules, gold: str, answer: str) -> Open:
 
 def _quantities(gold: str, answer: str) -> tuple[Quantity, Quantity]:
     """Both without their units; where one side has a unit, the other's may be short, or the sign for degrees."""
-    left, right = split_unit(gold), split_unit(answer)
-    if left.unit or (not right.unit and read_number(gold)):
+    left, right = quantity(gold), quantity(answer)
+    if left.unit or (not right.unit and read_number(squeeze(gold))):
         right = right if right.unit else _short_or_degrees(answer)
     elif right.unit:
         left = _short_or_degrees(gold)
@@ -128,12 +131,15 @@ def _quantities(gold: str, answer: str) -> tuple[Quantity, Quantity]:
 
 
 def _short_or_degrees(text: str) -> Quantity:
-    found = split_short_unit(text)
+    found = short_quantity(text)
     return Quantity(text, "degree") if not found.unit and text.endswith("\\circ") else found
 
 
 def _other_units(gold: Quantity, answer: Quantity) -> Open:
     """Two quantities in different units: by value, where both are known."""
+    if {gold.unit, answer.unit} == {"gbp", "lb"}:
+        # Pounds are money too.
+        gold, answer = gold._replace(unit="gbp"), answer._replace(unit="gbp")
     left, right = measure(gold.unit), measure(answer.unit)
     if left is None or right is None:
         return Open(Decision(None, "unit"), "units_differ")

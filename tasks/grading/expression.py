@@ -25,6 +25,8 @@ NEGATIVE = 2
 FAR_POINTS = 7
 FAR = {3: 11, 4: 37, 5: -11, 6: 97}
 """Further points, many times as large: for what is stepped or folded, and may look alike near 0."""
+WHOLE_POINTS = range(10, 16)
+"""Points at which every variable is an integer, odd and even: for powers of what is negative, as in `(-1)^n`."""
 STEPPED = ("abs", "lfloor", "lceil", "root")
 LARGE = 1e6
 
@@ -66,10 +68,12 @@ def same(left: Parsed, right: Parsed) -> bool | None:
         # log may be meant as ln, or to any other base.
         return None
     found = 0
-    points = POINTS if left.names or right.names else 1
-    if points > 1 and (_stepped(left.node) or _stepped(right.node)):
-        points = FAR_POINTS
-    for point in range(points):
+    points = range(POINTS if left.names or right.names else 1)
+    if len(points) > 1 and (_stepped(left.node) or _stepped(right.node)):
+        points = range(FAR_POINTS)
+    if _alternates(left.node) or _alternates(right.node):
+        points = WHOLE_POINTS
+    for point in points:
         a, b = evaluate(left, point), evaluate(right, point)
         if a is None or b is None:
             continue
@@ -78,7 +82,10 @@ def same(left: Parsed, right: Parsed) -> bool | None:
             # What differs by little beside so much is lost in floats.
             return None
         if not equal:
-            # At negative values roots take other branches: sqrt(x^3) and x sqrt(x) are the same to a reader.
+            # At negative values roots take other branches.
+            if (point == NEGATIVE or FAR.get(point, 1) < 0) and found and complex(a).imag and complex(b).imag:
+                # No real number is there: sqrt(x^3) and x sqrt(x) are the same to a reader.
+                continue
             return None if point == NEGATIVE and found else equal
         found += 1
     return True if found else None
@@ -100,13 +107,30 @@ def equal_values(a: Value, b: Value) -> bool | None:
     return True if difference <= EQUAL else False if difference >= APART else None
 
 
-def variable(name: str, point: int) -> float:
-    """The value of a variable at a point: between 0.3 and 2.3 in size, the same in every run."""
+def variable(name: str, point: int) -> Value:
+    """The value of a variable at a point: between 0.3 and 2.3 in size, the same in every run; or an integer."""
     seed = 0
     for character in name:
         seed = (seed * 131 + ord(character)) % 100_003
+    if point in WHOLE_POINTS:
+        return Fraction(1 + (seed * (2 * point + 1) + point * point) % 29)
     size = 0.3 + ((seed + 1) * (7_919 + 104_729 * point) % 100_003) / 50_001.5
-    return FAR.get(point, 1) * (-size if point == NEGATIVE else size)
+    return complex(FAR.get(point, 1) * (-size if point == NEGATIVE else size))
+
+
+def _alternates(node: Node) -> bool:
+    """Whether a negative number is raised to a power with a variable in it."""
+    if node[0] == "^" and _is_negative(node[1]) and _varies(node[2:]):
+        return True
+    return any(isinstance(part, tuple) and _alternates(part) for part in node[1:])
+
+
+def _is_negative(node: object) -> bool:
+    return isinstance(node, tuple) and node[0] == "neg" and node[1][0] == "num"
+
+
+def _varies(node: Node) -> bool:
+    return node[0] == "var" or any(isinstance(part, tuple) and _varies(part) for part in node)
 
 
 def _stepped(node: Node) -> bool:
@@ -118,7 +142,7 @@ def _value(node: Node, point: int) -> Value:
     if kind in ("num", "const"):
         return node[1]  # type: ignore[return-value]
     if kind == "var":
-        return complex(variable(node[1], point))  # type: ignore[arg-type]
+        return variable(node[1], point)  # type: ignore[arg-type]
     if kind == "fn":
         return FUNCTIONS[node[1]](complex(_value(node[2], point)))  # type: ignore[index, arg-type]
     values = [_value(part, point) for part in node[1:]]  # type: ignore[arg-type]

@@ -36,7 +36,10 @@ SEVERAL = re.compile(
 OPTIONS = re.compile(rf"\(?[{LETTERS}](?:(?:,|\),?\(| )?[{LETTERS}])*\)?\.?")
 BARE_OPTION = re.compile(rf"\(([{LETTERS}])\)|([{LETTERS}])\.?")
 NAMED_OPTION = re.compile(r"^(?:[Oo]ption|[Cc]hoice|选项?) ?")
-WORDED_OPTION = re.compile(rf"[{LETTERS}]\..+")
+WORDED_OPTION = re.compile(rf"(?:[{LETTERS}][.:]|\(?[{LETTERS}]\)[.:]?)(?P<wording>.+)")
+SEVERAL_OPTIONS = re.compile(r"(?=[A-G]{2,7}$)A?B?C?D?E?F?G?")
+LISTED_OPTIONS = re.compile(r"\(?[A-G]\)?(?:[,;]\(?[A-G]\)?)+")
+SMALL_OPTION = re.compile(r"\(?([a-e])\)?\.?")
 WORDS = re.compile(r"[A-Za-z][A-Za-z' -]+")
 ASSIGNED = re.compile(r"(?:\\?[A-Za-z]+(?:_\w+)?|[A-Za-z]\([A-Za-z]\)) ?=(?P<value>[^=<>]+)")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
@@ -95,9 +98,9 @@ def choice(gold: str, answer: str) -> Decision:
     given = option_letters(answer) or chosen_letter(answer) or (_only_letter(answer) if " " in answer else "")
     if letters and given:
         return Decision(letters == given, "choice")
-    _, separator, wording = gold.partition(".")
-    if letters and separator and wording:
-        return Decision(decide(wording, answer).correct, "choice")
+    worded = WORDED_OPTION.fullmatch(gold)
+    if letters and worded:
+        return Decision(decide(worded["wording"].strip(), answer).correct, "choice")
     return UNDECIDED if letters else decide(gold, answer)
 
 
@@ -187,6 +190,10 @@ def _options(gold: str, answer: str) -> Decision:
         return choice(gold, answer)
     if BARE_OPTION.fullmatch(gold) and WORDED_OPTION.fullmatch(answer):
         return choice(gold, answer)
+    if SEVERAL_OPTIONS.fullmatch(gold) and LISTED_OPTIONS.fullmatch(answer):
+        return Decision(option_letters(gold) == "".join(sorted(set(re.findall("[A-G]", answer)))), "choice")
+    if gold in "ABCDE" and (small := SMALL_OPTION.fullmatch(answer)):
+        return Decision(gold == small[1].upper(), "choice")
     left, right = (BARE_OPTION.fullmatch(NAMED_OPTION.sub("", text)) for text in (gold, answer))
     if left is None or right is None:
         return UNDECIDED

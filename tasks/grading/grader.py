@@ -13,7 +13,7 @@ from tasks.grading.carried import lacks
 from tasks.grading.elsewhere import without_bar
 from tasks.grading.equality import WORD, equal
 from tasks.grading.extract import Extracted, extract
-from tasks.grading.fast import Decision, option_letters, unnamed
+from tasks.grading.fast import SEVERAL_OPTIONS, Decision, option_letters, unnamed
 from tasks.grading.hostile import is_code, refusal
 from tasks.grading.kept import Kept, Key
 from tasks.grading.normalise import split_unit, squeeze, tidy
@@ -28,10 +28,13 @@ MAX_ANSWER = 2_000
 """Longest answer, in characters, that is compared otherwise than letter by letter."""
 
 PREFIX = re.compile(
-    r"(?:(?:the )?(?:final )?answer *(?:is *:?|[:：])|(?:最终)?答案 ?(?:是|为|[:：])[:：]?) *", re.IGNORECASE
+    r"(?:(?:the )?(?:final )?answer *(?:is *:?|[:：])|(?:最终)?答(?:案 ?(?:是|为)[:：]?|(?:案 ?)?[:：])) *",
+    re.IGNORECASE,
 )
 """What a bare answer may begin with, and which is none of it."""
 
+ALTERNATIVE = re.compile(r"\bor\b|或")
+PRIME = re.compile(r"(?<=[\w)}^{ ])'|\\prime")
 CACHED = 200_000
 DECIDED = ("correct", "incorrect")
 DEFAULT_LIMITS = Limits()
@@ -188,6 +191,8 @@ def in_process(key: Key) -> Verdict | Question:
         return Verdict("incorrect", key.answer, "number", None)
     if rules.required and (lacking := lacks(key.gold, key.answer, rules.required)):
         return Verdict("incorrect", key.answer, lacking, f"without_{lacking}")
+    if SEVERAL_OPTIONS.fullmatch(gold) and ALTERNATIVE.search(key.answer):
+        return Verdict("incorrect", key.answer, "choice", None)
     decision, reason = equal(rules, gold, answer)
     if decision.correct is not None:
         return _verdict(key, decision)
@@ -196,6 +201,9 @@ def in_process(key: Key) -> Verdict | Question:
     reason = reason or refusal(gold) or refusal(answer)
     if reason is not None:
         return Verdict("ungraded", key.answer, "none", reason)
+    if "\\text" not in gold + answer and len(PRIME.findall(gold)) != len(PRIME.findall(answer)):
+        # Which the symbolic check does not see: f' is not f.
+        return Verdict("incorrect", key.answer, "prime", None)
     return Question(split_unit(gold).body, split_unit(answer).body)
 
 

@@ -23,7 +23,7 @@ CHARACTERS = str.maketrans(
     | {"\t": " ", "\n": " ", "\r": " ", "≈": "\\approx ", "⁄": "/", "∕": "/", "∛": "\\sqrt[3]", "∜": "\\sqrt[4]"}
     | {"ℝ": "\\mathbb{R}", "ℤ": "\\mathbb{Z}", "ℕ": "\\mathbb{N}", "ℚ": "\\mathbb{Q}", "ℂ": "\\mathbb{C}"}
     | {"∅": "\\emptyset ", "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ", "θ": "\\theta ", "λ": "\\lambda "}
-    | {"⟨": "(", "⟩": ")", "\u2003": " ", "\u2009": " ", "\u202f": " "}
+    | {"¢": "\\text{ cent}", "⟨": "(", "⟩": ")", "\u2003": " ", "\u2009": " ", "\u202f": " "}
     # What an unescaped "\\frac" and "\\begin" become in a string of JSON or Python.
     | {"\x0c": "\\f", "\x08": "\\b"}
 )
@@ -82,6 +82,9 @@ SUCH_THAT = re.compile(r"\\mid|[|:]")
 APPROXIMATELY = re.compile(r"^\\approx ?")
 CHINESE_GAP = re.compile(r"(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])")
 ROMAN_LETTER = re.compile(r"\\mathrm\s*\{\s*([A-Za-z])\s*\}")
+UNIT_VECTOR = re.compile(
+    r"\\(?:mathbf|vec|hat|boldsymbol|bm) ?\{? ?(?:\\hat ?\{? ?)?\\?([ijk])(?:math)? ?\}?(?: ?\})?(?![A-Za-z])"
+)
 ROMAN = re.compile(r"\\mathrm\b")
 SHORT_FRACTION = re.compile(r"\\frac\s*(\d|\{[^{}]*\})\s*(\d|\{[^{}]*\})")
 SHORT_ROOT = re.compile(r"\\sqrt\s*(\[\w+\])?\s*([A-Za-z0-9])")
@@ -109,7 +112,7 @@ UNIT = re.compile(
 
 NO_UNIT = re.compile(
     r"\b(?:not?|wrong|incorrect|false|plus|minus|times|over|squared|cubed|less|more|fewer|decrease|increase|hundred|dozen"
-    r"|hal(?:f|ves)|thirds?|quarters?|[a-z]+ths?|except|or|if|is|was|of)\b|[不错非无减加乘除百万亿]|千(?![米克瓦])|分之|n't",
+    r"|hal(?:f|ves)|thirds?|quarters?|[a-z]+ths?|except|or|if|is|was|of)\b|[的不错非无减加乘除百万亿]|千(?![米克瓦])|分之|n't",
     re.IGNORECASE,
 )
 """Words after a number that change it, or say something of it."""
@@ -127,7 +130,12 @@ def tidy(text: str) -> str:
     text = spelled_out(text)
     if not (text.isascii() and text.isprintable()):
         text = text.translate(CHARACTERS)
-    text = COMMAND.sub(_replace, from_elsewhere(text))
+    text = (
+        UNIT_VECTOR.sub(r" \1", from_elsewhere(text))
+        if "{" in text or "hat" in text or "vec" in text
+        else from_elsewhere(text)
+    )
+    text = COMMAND.sub(_replace, text)
     text = ROMAN_LETTER.sub(r"\1", CHINESE_GAP.sub("", " ".join(text.split())))
     text = LOST_BACKSLASH.sub(r"\\\1", ROMAN.sub(r"\\text", text))
     text = SHORT_ROOT.sub(r"\\sqrt\1{\2}", SHORT_FRACTION.sub(_full_fraction, text))

@@ -4,7 +4,6 @@ A recursive-descent reader of what answers are made of: numbers, variables, frac
 and depth are capped, so a reading costs microseconds.
 """
 
-import math
 from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
@@ -126,7 +125,7 @@ class _Reader:
 
     def _raised(self, node: Node, depth: int) -> Node:
         exponent = self._group(depth)
-        return ("*", node, ("const", math.pi / 180)) if exponent == ("degrees",) else ("^", node, exponent)
+        return ("*", node, ("const", tokens.DEGREE)) if exponent == ("degrees",) else ("^", node, exponent)
 
     def _group(self, depth: int) -> Node:
         """What a command takes: a braced expression, or one token as in `\\frac12` and `x^2`."""
@@ -187,20 +186,21 @@ class _Reader:
         return ("num", whole)
 
     def _letter(self, token: str) -> Node:
-        name = token
-        if self._peek() == "_":
-            self._take()
-            name += "_" + self._subscript()
+        name = token + (self._subscript() if self._peek() == "_" else "")
+        if argument := tokens.argument(self._tokens[self._at : self._at + 4]):
+            self._at += 3
+            name += argument
         self.names.add(name)
         return ("var", name)
 
     def _subscript(self) -> str:
+        self._take("_")
         if self._peek() != "{":
-            return self._take()
+            return "_" + self._take()
         start = self._at + 1
         while self._take() != "}":
             continue
-        return "".join(self._tokens[start : self._at - 1])
+        return "_" + "".join(self._tokens[start : self._at - 1])
 
     def _function(self, name: str, depth: int) -> Node:
         if name == "sqrt":
@@ -211,14 +211,13 @@ class _Reader:
             # The inverse function, not the reciprocal.
             raise UnreadableError
         argument = self._argument(depth + 1)
+        node: Node = ("fn", name, argument)
         if base is not None:
-            node: Node = ("/", ("fn", "ln", argument), ("fn", "ln", base))
+            node = ("/", ("fn", "ln", argument), ("fn", "ln", base))
         elif name == "log":
             # Of base 10 or e: a constant that both sides share.
             self.names.add("log")
             node = ("*", ("var", "log"), ("fn", "ln", argument))
-        else:
-            node = ("fn", name, argument)
         return node if power is None else ("^", node, power)
 
     def _rooted(self, depth: int) -> Node:

@@ -16,7 +16,7 @@ BARE_TERMS = re.compile(r"[a-z](?:_\w)?(?: ?[-+]? ?[a-z](?:_\w)?)+")
 """`a+b` or `xy`, which a question may have asked for."""
 FUNCTION = re.compile(r"\\[a-z]+|[A-Za-z]'?\(|\\?\|")
 """What a side begins with that is a value and no term: `f(2)`, `\\sin A`, `|AB|`."""
-VALUE_OF_SET = re.compile(r"\\?\{ ?[A-Za-z] ?(?:\\mid|\||:) ?(?P<condition>.*)\}")
+VALUE_OF_SET = re.compile(r"\\?\{ ?[A-Za-z] ?(?:\\in ?\\mathbb ?\{? ?R ?\}? ?)?(?:\\mid|\||:) ?(?P<condition>.*)\}")
 
 
 SAME_NAMES = ({"y", "f(x)"},)
@@ -107,7 +107,8 @@ def _equations(gold: list[str], answer: list[str]) -> bool | None:
     """Two equations: the same sides, or differences of sides that are multiples of each other."""
     if NAME.fullmatch(gold[0]) and NAME.fullmatch(answer[0]):
         equal = scalars(gold[1], answer[1])
-        if gold[0] == answer[0] or (equal and {gold[0], answer[0]} in SAME_NAMES):
+        alike = gold[0].casefold() == answer[0].casefold() if "(" in gold[0] else gold[0] == answer[0]
+        if alike or (equal and {gold[0], answer[0]} in SAME_NAMES):
             return equal
         # y = x/2 may be solved for x, as x = 2y.
         if equal is False and not (_names(gold[1], answer[0]) or _names(answer[1], gold[0])):

@@ -3,7 +3,7 @@
 import re
 from fractions import Fraction
 
-from tasks.grading.expression import EQUAL, Value, equal_values, evaluate, same
+from tasks.grading.expression import EQUAL, POINTS, Value, equal_values, evaluate, same
 from tasks.grading.normalise import SPACE_AROUND, squeeze
 from tasks.grading.reader import Parsed, read
 from tasks.grading.values import BASED, in_base, is_rounding, read_number
@@ -11,16 +11,22 @@ from tasks.grading.values import BASED, in_base, is_rounding, read_number
 INFINITY = re.compile(r"([+-]?) ?\\infty")
 NEAR = 0.05
 """Relative difference past which two measures are not one, rounded."""
-INTEGRATION = re.compile(r"(?<=.)\+ ?[Cc]$")
+INTEGRATION = re.compile(r"(?<=.)\+ ?[CcKk]$")
 OF_A_VARIABLE = re.compile(r"[xtuyz]|\\theta")
 """The constant at the end of an antiderivative."""
+LEAST_CONVERTED = 2
+"""Digits of a number that may be another one, converted and rounded."""
+INTEGERS = frozenset("kmn")
+DECIMAL = re.compile(r"[0-9]*\.[0-9]+")
+LONG_DECIMAL = 5
+"""Digits of a decimal that was calculated and rounded; a shorter one may be meant as it stands."""
 LEAST_OF_A_POWER = 6
 """Digits at which a number such as `1.0995e12` may be an integer, rounded."""
 
 
 def scalars(gold: str, answer: str) -> bool | None:
     """Whether two expressions have the same value; a decimal may be the other one rounded."""
-    if SPACE_AROUND.sub("", gold) == SPACE_AROUND.sub("", answer):
+    if SPACE_AROUND.sub("", gold) == SPACE_AROUND.sub("", answer) or _same_degrees(gold, answer):
         return True
     constant = INTEGRATION.search(gold), INTEGRATION.search(answer)
     if constant[0] and constant[1] and OF_A_VARIABLE.search(gold):
@@ -28,8 +34,6 @@ def scalars(gold: str, answer: str) -> bool | None:
     infinite = INFINITY.fullmatch(gold), INFINITY.fullmatch(answer)
     if infinite[0] and infinite[1]:
         return (infinite[0][1] == "-") == (infinite[1][1] == "-")
-    if "\\circ" in gold + answer and _same_degrees(gold, answer):
-        return True
     if _based(gold) is not None or _based(answer) is not None:
         return _bases(gold, answer)
     left, right = read(gold), read(answer)
@@ -37,11 +41,46 @@ def scalars(gold: str, answer: str) -> bool | None:
         # Infinity is no number.
         return False if (infinite[0] and right) or (infinite[1] and left) else None
     equal = same(left, right)
-    return True if equal is False and _rounded(gold, answer, left, right) else equal
+    if equal is not False:
+        return equal
+    return any(rule(gold, answer, left, right) for rule in (_rounded, _renamed, _written_out))
+
+
+def _renamed(gold: str, answer: str, left: Parsed, right: Parsed) -> bool:
+    r"""`2k\pi` against `2n\pi`: all multiples of a period, whatever the integer is called."""
+    names = left.names - right.names, right.names - left.names
+    if (
+        "\\pi" not in gold
+        or "\\pi" not in answer
+        or len(left.names | right.names) != 2
+        or not all(len(each) == 1 and each <= INTEGERS for each in names)
+    ):
+        return False
+    renamed = read(re.sub(rf"(?<![A-Za-z\\]){min(names[1])}(?![A-Za-z])", min(names[0]), answer))
+    return renamed is not None and same(left, renamed) is True
+
+
+def _written_out(gold: str, answer: str, left: Parsed, right: Parsed) -> bool:
+    """An expression of variables in which one side alone has long decimals: equal but for their last places."""
+    digits = [[len(number.replace(".", "").lstrip("0")) for number in DECIMAL.findall(text)] for text in (gold, answer)]
+    long = [[count for count in each if count >= LONG_DECIMAL] for each in digits]
+    if left.names != right.names or not left.names or bool(long[0]) == bool(long[1]):
+        return False
+    tolerance = 10.0 ** (1 - min(long[0] or long[1]))
+    for point in range(POINTS):
+        values = evaluate(left, point), evaluate(right, point)
+        if values[0] is None or values[1] is None:
+            return False
+        one, other = complex(values[0]), complex(values[1])
+        if abs(one - other) > tolerance * max(abs(one), abs(other)):
+            return False
+    return True
 
 
 def _same_degrees(gold: str, answer: str) -> bool:
     """Whether two numbers are equal where one leaves out that it is of degrees."""
+    if "\\circ" not in gold + answer:
+        return False
     left, right = read_number(squeeze(gold)), read_number(squeeze(answer))
     return left is not None and right is not None and left.value == right.value
 
@@ -91,7 +130,20 @@ def multiples(gold: str, gold_size: Fraction, answer: str, answer_size: Fraction
         return None
     one, other = complex(values[0]) * float(gold_size), complex(values[1]) * float(answer_size)
     difference = abs(one - other) / max(abs(one), abs(other), 1e-300)
-    return True if difference < EQUAL else False if difference > NEAR else None
+    if EQUAL <= difference <= NEAR:
+        return _converted(gold, gold_size, answer, answer_size)
+    return difference < EQUAL
+
+
+def _converted(gold: str, gold_size: Fraction, answer: str, answer_size: Fraction) -> bool | None:
+    """Whether one number, converted, is the other, rounded to its last place."""
+    left, right = read_number(squeeze(gold)), read_number(squeeze(answer))
+    if left is None or right is None:
+        return None
+    ratio = gold_size / answer_size
+    return is_rounding(right, left.value * ratio, LEAST_CONVERTED) or is_rounding(
+        left, right.value / ratio, LEAST_CONVERTED
+    )
 
 
 def is_constant(text: str) -> bool:

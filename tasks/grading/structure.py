@@ -6,12 +6,10 @@ to the symbolic check.
 
 import re
 from collections.abc import Sequence
-from fractions import Fraction
 from functools import lru_cache
 
-from tasks.grading.expression import evaluate
 from tasks.grading.hostile import depth
-from tasks.grading.listing import GROUPED, Listed, listed, split
+from tasks.grading.listing import GROUPED, Listed, listed
 from tasks.grading.matrices import MATRIX, matrices
 from tasks.grading.reader import read
 from tasks.grading.relations import (
@@ -27,11 +25,11 @@ from tasks.grading.relations import (
     same_interval,
 )
 from tasks.grading.scalars import scalars
+from tasks.grading.spelling import conditions, labelled
 
 MAX_PARTS = 40
 MAX_NESTED = 8
 """Brackets inside brackets, past which nothing is decided here."""
-UNEQUAL = re.compile(r"[A-Za-z] ?\\ne(?![a-z]) ?(?P<value>[^,;<>=]+)")
 HALF_OPEN = {"(]", "[)"}
 PART_LABEL = re.compile(r"\((i{1,3}|iv|v|[a-d])\) ?(?=\S)")
 MEMBER = re.compile(r"^[A-Za-z]\s*\\in(?![a-z])\s*")
@@ -50,7 +48,7 @@ def compare(gold: str, answer: str, *, ordered: bool | None = None) -> bool | No
         # `(i) 2 (ii) 3` is no product.
         parts = zip(*(PART_LABEL.split(text)[2::2] for text in (gold, answer)), strict=True)
         return all_of(_compare(one.strip(" ,;"), other.strip(" ,;"), ordered) for one, other in parts)
-    return _compare(gold.strip(), answer.strip(), ordered)
+    return _compare(labelled(gold.strip()), labelled(answer.strip()), ordered)
 
 
 @lru_cache(maxsize=20_000)
@@ -61,7 +59,8 @@ def _compare(gold: str, answer: str, ordered: bool | None = None) -> bool | None
         if decided is not None:
             return decided
     left, right = listed(gold), listed(answer)
-    if left.brackets or right.brackets or len(left.parts) > 1 or len(right.parts) > 1:
+    several = len(left.parts) > 1 or len(right.parts) > 1 or ("\\pm" in gold and "\\pm" in answer)
+    if left.brackets or right.brackets or several:
         return _lists(left, right, gold, answer, ordered)
     if RELATION.search(gold) or RELATION.search(answer):
         return relations(gold, answer)
@@ -87,7 +86,7 @@ def _is_equation(text: str) -> bool:
 
 
 def _is_several(text: str) -> bool:
-    if MATRIX.fullmatch(text) or "\\cup" in text or "\\pm" in text:
+    if (MATRIX.fullmatch(text) and "vmatrix" not in text) or "\\cup" in text or "\\pm" in text:
         return True
     found = listed(text)
     if len(found.parts) > 1:
@@ -135,14 +134,31 @@ def _named(left: Listed, right: Listed) -> tuple[Listed, Listed]:
         if each[0] and len(each) > 1 and not any(each[1:]):
             # x = 1, 2 names all of them.
             names[place] = [each[0]] * len(each)
+    if {left.brackets, right.brackets} <= {"", "{}"}:
+        names = [_unnumbered(each) for each in names]
+        if all(map(all, names)) and len({name for each in names for name in each}) == 1:
+            return (
+                Listed("", [part.rpartition("=")[2].strip() for part in left.parts]),
+                Listed("", [part.rpartition("=")[2].strip() for part in right.parts]),
+            )
     plain = [[part.rpartition("=")[2].strip() for part in side.parts] for side in (left, right)]
     full = [all(side) for side in names]
+    if all(full) and set(names[0]) == set(names[1]) and len(set(names[0])) == len(names[0]) == len(names[1]) > 1:
+        valued = [sorted(zip(each, values, strict=True)) for each, values in zip(names, plain, strict=True)]
+        one, other = ([value for _, value in side] for side in valued)
+        return Listed("()", one), Listed("()", other)
     if full[0] and not any(names[1]):
         return _in_order(Listed(right.brackets, plain[0]), names[0], right)
     if full[1] and not any(names[0]):
         by_name = [value for _, value in sorted(zip(names[1], plain[1], strict=True), key=lambda pair: pair[0])]
         return _in_order(left, names[1], Listed(left.brackets, by_name if len(set(names[1])) > 1 else plain[1]))
     return left, right
+
+
+def _unnumbered(names: list[str]) -> list[str]:
+    """`x` for each of `x_1` and `x_2`, which are solutions of one equation."""
+    bare = [name.partition("_")[0] if name[-1:].isdecimal() else name for name in names]
+    return bare if len(set(bare)) == 1 else names
 
 
 def _in_order(left: Listed, names: list[str], right: Listed) -> tuple[Listed, Listed]:
@@ -191,7 +207,7 @@ def _as_sets(gold: list[str], answer: list[str]) -> bool | None:
 
 
 def _unions(gold: str, answer: str) -> bool | None:
-    met = [_conditions(text) for text in (gold, answer)]
+    met = [conditions(text) for text in (gold, answer)]
     left, right = (each or text.split("\\cup") for each, text in zip(met, (gold, answer), strict=True))
     if (len(left) == len(right) == 1 and not any(met)) or len(left) > MAX_PARTS or len(right) > MAX_PARTS:
         return None
@@ -205,30 +221,6 @@ def _unions(gold: str, answer: str) -> bool | None:
             return None if None in verdicts else False
         remaining.pop(verdicts.index(True))
     return True
-
-
-def _conditions(text: str) -> list[str]:
-    """`x<1, x>3` and `x \\ne 2` as the intervals of their union; empty where it is something else."""
-    unequal = UNEQUAL.fullmatch(text)
-    if unequal:
-        return [f"(-\\infty,{unequal['value']})", f"({unequal['value']},\\infty)"]
-    together = "\\land" in text
-    parts = [part.strip() for part in text.split("\\land")] if together else split(text)
-    found = [condition(part) for part in parts]
-    if len(parts) != 2 or not all(found):
-        return []
-    low, high = sorted((each for each in found if each), key=lambda each: each.low != "-\\infty")
-    ends = read(low.high), read(high.low)
-    if low.low != "-\\infty" or high.high != "\\infty" or ends[0] is None or ends[1] is None:
-        return []
-    values = evaluate(ends[0]), evaluate(ends[1])
-    if not all(isinstance(value, Fraction) for value in values) or ends[0].names or ends[1].names:
-        return []
-    written = [f"{'[' if i.low_closed else '('}{i.low},{i.high}{']' if i.high_closed else ')'}" for i in (low, high)]
-    if not together and complex(values[0] or 0).real <= complex(values[1] or 0).real:
-        return written
-    # Meant together, as two that overlap are with nothing but a comma between them.
-    return [f"{written[1].partition(',')[0]},{written[0].partition(',')[2]}"]
 
 
 def _pieces(gold: str, answer: str) -> bool | None:

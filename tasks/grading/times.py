@@ -1,7 +1,9 @@
-"""Times of the day: `9:05 a.m.`, `20:34`, `20:34:00`."""
+"""Times of the day: `9:05 a.m.`, `20:34`, `20:34:00`; and ratios of three numbers or more, which look like them."""
 
 import re
+from fractions import Fraction
 
+RATIO = re.compile(r"[0-9.]{1,9}(?: ?: ?[0-9.]{1,9}){2,}")
 CLOCK = re.compile(
     r"(?P<hour>[0-9]{1,2}) ?: ?(?P<minute>[0-5][0-9])(?: ?: ?(?P<second>[0-5][0-9]))? ?(?P<half>[ap]\.? ?m\.?)?",
     re.IGNORECASE,
@@ -21,6 +23,19 @@ def same_time(gold: str, answer: str) -> bool | None:
         # One side leaves out which half of the day.
         return (times[0] - times[1]) % (12 * 3600) == 0
     return times[0] == times[1]
+
+
+def same_ratio(gold: str, answer: str) -> bool | None:
+    """Whether `1:2:3` and `2:4:6` are one ratio; None where either is none of three numbers or more."""
+    if not (RATIO.fullmatch(gold) and RATIO.fullmatch(answer)):
+        return None
+    try:
+        left, right = ([Fraction(number.strip()) for number in text.split(":")] for text in (gold, answer))
+    except ValueError:
+        return None
+    if len(left) != len(right) or not all(left + right):
+        return left == right
+    return len({a / b for a, b in zip(left, right, strict=True)}) == 1
 
 
 def _seconds(match: re.Match[str]) -> int:

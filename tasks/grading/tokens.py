@@ -7,8 +7,9 @@ DIGITS = frozenset("0123456789.")
 
 WORDS = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|sqrt|exp|log|ln|lg|pi"
 TOKEN = re.compile(rf"\\[A-Za-z]+|\\[{{}}]|[0-9]+(?:\.[0-9]+)?|\.[0-9]+|{WORDS}|[A-Za-z]|[^\s]")
-LONG_WORD = re.compile(rf"(?<![\\A-Za-z])(?!(?:{WORDS}))[A-Za-z]{{4,}}")
+LONG_WORD = re.compile(rf"(?<![\\A-Za-z])(?!(?:{WORDS}))(?:[A-Za-z]{{4,}}|mod|gcd|lcm|max|min|det)")
 """Not a product of variables."""
+DEGREE = math.pi / 180
 CONSTANTS: dict[str, complex] = {"\\pi": math.pi, "pi": math.pi, "e": math.e, "i": 1j}
 GREEK = re.compile(
     r"\\(?:"
@@ -24,3 +25,10 @@ CLOSING = {"(": ")", "[": "]", "{": "}", "\\{": "\\}"}
 BEGINNING = frozenset(["\\pi", "\\frac", "\\sqrt", "\\binom", "\\{", *ROUNDED])
 NUMBER_OVER = ["\\frac", "{", "}", "{", "}"]
 """What follows the whole number of `7\\frac{3}{11}`, less the numbers."""
+
+
+def argument(ahead: list[str]) -> str:
+    """The number that a letter is a function of: `(0)` of `I(0)`, which is no product; empty where there is none."""
+    if ahead[0:3:2] != ["(", ")"] or ahead[1][0] not in DIGITS or ahead[3:] == ["("]:
+        return ""
+    return f"({ahead[1]})"

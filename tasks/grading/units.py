@@ -5,7 +5,9 @@ are not known here nothing is said.
 """
 
 import re
+from collections import Counter
 from fractions import Fraction
+from functools import cache
 from typing import NamedTuple
 
 SIZES = {
@@ -13,7 +15,11 @@ SIZES = {
     "mass": "mg=0.001 g=1 kg=1000 ton=1000000 lb=453.59237 ounce=28.349523125",
     "time": "ms=0.001 s=1 min=60 h=3600 day=86400 week=604800",
     "months": "month=1 year=12",
-    "volume": "ml=0.001 l=1 gallon=3.785411784",
+    "current": "A=1 mA=0.001",
+    "temperature": "K=1",
+    "amount": "mol=1",
+    "celsius": "celsius=1",
+    "fahrenheit": "fahrenheit=1",
     "dollars": "cent=0.01 dollar=1",
     "euros": "euro=1",
     "sterling": "gbp=1",
@@ -46,6 +52,17 @@ OTHER_NAMES = {
     "week": "周",
     "month": "月",
     "year": "年 yr",
+    "N": "newton",
+    "J": "joule",
+    "W": "watt",
+    "V": "volt",
+    "A": "ampere amp",
+    "Pa": "pascal",
+    "Hz": "hertz",
+    "C": "coulomb",
+    "K": "kelvin",
+    "mol": "mole",
+    "ohm": "\\Omega",
     "ml": "milliliter millilitre 毫升",
     "l": "liter litre 升",
     "dollar": "usd",
@@ -53,10 +70,33 @@ OTHER_NAMES = {
     "degree": "度 deg",
     "radian": "rad 弧度",
 }
+DERIVED = {
+    "l": "dm^3",
+    "ml": "cm^3",
+    "gallon": "3.785411784 l",
+    "N": "kg*m*s^-2",
+    "J": "N*m",
+    "W": "J*s^-1",
+    "Pa": "N*m^-2",
+    "Hz": "s^-1",
+    "C": "A*s",
+    "V": "W*A^-1",
+    "ohm": "V*A^-1",
+    "eV": "1.602176634e-19 J",
+    "erg": "1e-7 J",
+    "atm": "101325 Pa",
+    "cal": "4.184 J",
+}
+"""Units that are made of others."""
+PREFIXES = {
+    name: Fraction(size) for name, size in {"G": "1e9", "M": "1e6", "k": "1000", "m": "0.001", "n": "1e-9"}.items()
+}
+PREFIXED = re.compile(r"([GMkmn])(N|J|W|Pa|Hz|C|V|eV|cal)")
 NAMES = {other: name for name, others in OTHER_NAMES.items() for other in others.split()}
 COMPOUND = {"mph": "mile/h", "kmh": "km/h", "kph": "km/h", "mpg": "mile/gallon"}
 PER = re.compile(r"(?<=[a-z])per(?=[a-z])")
 RAISED = re.compile(r"(?P<word>square|sq|平方|cubic|cu|立方)\.?(?P<base>[^\^]+)|(?P<plain>[^\^]+)\^(?P<power>[23])")
+FACTOR = re.compile(r"\\[A-Za-z]+|[A-Za-z]+|\^ ?\{? ?-?[1-9] ?\}?|[^\s{}]")
 SHORT = re.compile(
     r"(?P<body>.*[0-9}]) (?P<unit>(?:mm|cm|m|km|in|ft|yd|mi|mg|g|kg|lb|oz|s|min|h|hr|mL|ml|L|rad)(?:/(?:s|h|min))?)"
     r"(?P<power>\^\{?[23]\}?)?"
@@ -80,23 +120,78 @@ BASE = {
 
 def one_name(unit: str) -> str:
     """The name that stands for all names of a unit: `cm` for `centimeters`; any other as it is."""
-    name = unit.strip().replace(" ", "").rstrip(".").casefold()
-    name = COMPOUND.get(name, PER.sub("/", name))
-    return "/".join(_single(part) for part in name.split("/"))
+    written = unit.strip().rstrip(".")
+    name = PER.sub("/", written.replace(" ", "").casefold())
+    name = "/".join(_single(part) for part in COMPOUND.get(name, name).split("/"))
+    return name if measure(name) else product(written) or name
+
+
+def product(text: str) -> str:
+    """The name of units multiplied: `m*s^-2` for `m s^{-2}`; empty where one is not known."""
+    powers: dict[str, int] = {}
+    name, sign, grouped = "", 1, False
+    for token in FACTOR.findall(text):
+        if token in "/()":
+            sign = -1 if token == "/" else sign if token == "(" else 1
+            grouped = token == "(" and sign < 0
+        elif token[0] == "^":
+            if not name:
+                return ""
+            powers[name] *= int(token.strip("^{ }"))
+        elif token not in ("*", "\\cdot", "\\times"):
+            name = _single(token)
+            if _known(name) is None or name in powers:
+                return ""
+            powers[name] = sign
+            sign = sign if grouped else 1
+    return "*".join(f"{each}^{power}" if power != 1 else each for each, power in sorted(powers.items()))
 
 
 def measure(name: str) -> Unit | None:
     """What a unit by its one name measures; None where it is not known."""
-    parts = [_raised(part) for part in name.split("/")]
-    if len(parts) > 2 or any(part is None for part in parts):
-        return None
-    known = [part for part in parts if part is not None]
-    if len(known) == 1:
-        return known[0]
-    return Unit(f"{known[0].dimension}/{known[1].dimension}", known[0].size / known[1].size)
+    dimensions: Counter[str] = Counter()
+    size = Fraction(1)
+    for place, side in enumerate(name.split("/")):
+        for factor in side.split("*"):
+            base, _, power = factor.partition("^")
+            known = _known(base)
+            if known is None or place > 1 or not re.fullmatch("-?[1-9]|", power):
+                return None
+            times = int(power or 1) * (-1 if place else 1)
+            size *= Fraction(known[1] ** times)
+            dimensions.update({dimension: count * times for dimension, count in known[0].items()})
+    return Unit("*".join(f"{dimension}^{count}" for dimension, count in sorted(dimensions.items()) if count), size)
+
+
+@cache
+def _known(name: str) -> tuple[dict[str, int], Fraction] | None:
+    """The dimensions, each with its power, and the size of one unit."""
+    if name in BASE:
+        return {BASE[name].dimension: 1}, BASE[name].size
+    prefixed = PREFIXED.fullmatch(name)
+    if prefixed:
+        dimensions, size = _made_of(prefixed[2])
+        return dimensions, size * PREFIXES[prefixed[1]]
+    return _made_of(name) if name in DERIVED else None
+
+
+def _made_of(name: str) -> tuple[dict[str, int], Fraction]:
+    number, _, units = DERIVED[name].rpartition(" ")
+    dimensions: Counter[str] = Counter()
+    size = Fraction(number or 1)
+    for factor in units.split("*"):
+        base, _, power = factor.partition("^")
+        known = _known(base)
+        assert known is not None
+        size *= known[1] ** int(power or 1)
+        dimensions.update({dimension: count * int(power or 1) for dimension, count in known[0].items()})
+    return dict(dimensions), size
 
 
 def _single(name: str) -> str:
+    if _known(name) or name in NAMES:
+        return NAMES.get(name, name)
+    name = name.casefold()
     found = RAISED.fullmatch(name)
     if found and found["word"]:
         return f"{_single(found['base'])}^{2 if found['word'] in ('square', 'sq', '平方') else 3}"
@@ -105,14 +200,3 @@ def _single(name: str) -> str:
     if name not in NAMES and name not in BASE and len(name) > 2:
         name = name.removesuffix("s")
     return NAMES.get(name, name)
-
-
-def _raised(name: str) -> Unit | None:
-    base, _, power = name.partition("^")
-    unit = BASE.get(base)
-    if unit is None or not power:
-        return unit
-    if (unit.dimension, power) == ("length", "3"):
-        # A litre is a cubic decimetre.
-        return Unit("volume", unit.size**3 * 1000)
-    return Unit(f"{unit.dimension}^{power}", unit.size ** int(power))

@@ -6,11 +6,21 @@ ALIKE = {
     "yes": "true yes correct 是 是的 对 正确 成立 真",
     "no": "false no incorrect 否 不是 错 错误 不成立 假",
     "nothing": "none nosolution nosolutions norealsolution norealsolutions norealroots"
-    " \\emptyset \\varnothing ∅ 无解 空集 没有 不存在 没有解 无实数解 无实根",
-    "reals": "allrealnumbers allreals \\mathbb{r} 全体实数 一切实数 任意实数",
+    " emptyset nullset \\emptyset \\varnothing \\{\\} ∅ 无解 空集 没有 不存在 没有解 无实数解 无实根",
+    "reals": "allrealnumbers allreals -\\infty\\infty -\\infty+\\infty \\mathbb{r} 全体实数 一切实数 任意实数",
+    "integers": "allintegers \\mathbb{z} 全体整数 所有整数",
+    "converges": "convergent 收敛",
+    "diverges": "divergent 发散",
     "undefined": "doesnotexist dne undefined 无定义",
-    "infinity": "infinity infinite \\infty 无穷 无穷大",
+    "infinity": "infinity infinite infinitelymany \\infty 无穷 无穷大 positiveinfinity plusinfinity +\\infty 正无穷",
+    "-infinity": "-\\infty negativeinfinity minusinfinity 负无穷",
+    "充要": "充分必要 必要充分 充分且必要",
 }
+DATES = (
+    "monday tuesday wednesday thursday friday saturday sunday"
+    " january february march april june july august october november december"
+)
+ALIKE |= {name: f"{name[:3]} {name[:4]} {name[:5]}" for name in DATES.split()}
 NUMBERS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
     " eighteen nineteen twenty",
@@ -20,12 +30,31 @@ SAME = {word: meaning for meaning, words in ALIKE.items() for word in words.spli
     word: str(number) for words in NUMBERS for number, word in enumerate(words.split())
 }
 """Words that say the same."""
+DATE = re.compile(r"(\\text ?\{ ?)?(Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)[.]? (?=[0-9])")
+TENS_NAMED = "twenty thirty forty fifty sixty seventy eighty ninety"
+TENS = {word: 10 * place for place, word in enumerate(TENS_NAMED.split(), start=2)}
+TWO_DIGITS = re.compile(rf"({'|'.join(TENS)})(?:[ -]({'|'.join(NUMBERS[0].split()[1:10])}))?")
+PARTS = {
+    "half": 2,
+    "third": 3,
+    "quarter": 4,
+    "fourth": 4,
+    "fifth": 5,
+    "sixth": 6,
+    "seventh": 7,
+    "eighth": 8,
+    "tenth": 10,
+}
+FRACTION = re.compile(rf"(an?|{'|'.join(NUMBERS[0].split()[1:10])})[ -]({'|'.join(PARTS)})s?")
 
 FILLING = re.compile(r"^(?:the|an?|it is|there (?:is|are)|answer is)\b ?|^on (?=[A-Z])", re.IGNORECASE)
 CHINESE_TENS = {"十": 10, "百": 100}
 CHINESE_NUMBER = re.compile(r"([0-9零一二三四五六七八九十百]{1,6})(?:分之([0-9零一二三四五六七八九十百]{1,6}))?")
-IN_TEXT = re.compile(r"\\text ?\{ ?([A-Za-z]+) ?\}")
-NEGATION = re.compile(r"^(?:(?:not|non|un|in)(?=...)|[不非](?=.))")
+IN_TEXT = re.compile(r"\\text ?\{ ?([A-Za-z][A-Za-z -]*?) ?\}")
+KIND_NAMED = re.compile(r"(?<=[a-z]{3})(?:function|solution|triangle|number)s?$")
+"""What `odd` and `infinitely many` are said of."""
+MEMBER = re.compile(r"^[a-z]\\in(?=\\)")
+NEGATION = re.compile(r"^(?:(?:not|non|un|in)-?(?=...)|[不非](?=.))")
 WORD = re.compile(r"[a-z0-9]+")
 SPACES = re.compile(r"[\s.。,，;；:：'\"!?()（）]+")
 CHINESE_NUMERAL = re.compile(r"[二三四五六七八九十百千万两]")
@@ -40,9 +69,17 @@ def numeral(text: str) -> str:
     """The digits of a number in words; any other text as it is."""
     if not text.isascii() and CHINESE_NUMBER.fullmatch(text):
         return CHINESE_NUMBER.sub(_chinese_number, text)
+    if date := DATE.match(text):
+        text = f"{date[1] or ''}{SAME[date[2].casefold()].capitalize()} {text[date.end() :]}"
     wrapped = IN_TEXT.fullmatch(text)
-    plain = SAME.get((wrapped[1] if wrapped else text).casefold(), "")
-    return plain if plain.isdecimal() else text
+    words = (wrapped[1] if wrapped else text).casefold()
+    plain = SAME.get(words, "")
+    if plain.isdecimal():
+        return plain
+    if tens := TWO_DIGITS.fullmatch(words):
+        return str(TENS[tens[1]] + int(SAME.get(tens[2] or "zero", "0")))
+    part = FRACTION.fullmatch(words)
+    return f"\\frac{{{SAME.get(part[1], '1')}}}{{{PARTS[part[2]]}}}" if part else text
 
 
 def _chinese_number(match: re.Match[str]) -> str:
@@ -62,15 +99,22 @@ def _chinese_number(match: re.Match[str]) -> str:
 def plain_words(text: str) -> str:
     """Words without case, spaces, articles and final stops, one word for all that say the same."""
     plain = SPACES.sub("", FILLING.sub("", text.strip()).casefold())
-    if len(plain) > 4:
+    if plain in SAME:
+        return SAME[plain]
+    plain = plain.replace("而不", "不").replace("而非", "非")
+    if len(plain) > 3:
         plain = plain.removesuffix("条件")
+    plain = KIND_NAMED.sub("", MEMBER.sub("", plain))
     return SAME.get(plain, plain)
 
 
 def leading_word(text: str) -> str:
     """The yes or no that a sentence begins with: `No` of `No, it does not follow`."""
     first = re.split(r"[,.;:，。；]", text, maxsplit=1)[0]
-    return first if SAME.get(plain_words(first), plain_words(first)) in ("yes", "no") else text
+    said = plain_words(first)
+    # `Yes and no` says both.
+    other = {"yes": "no", "no": "yes"}.get(said)
+    return first if other and plain_words(text[len(first) + 1 :]) != other else text
 
 
 def different_words(gold: str, answer: str) -> bool:
@@ -78,7 +122,10 @@ def different_words(gold: str, answer: str) -> bool:
     left, right = plain_words(gold), plain_words(answer)
     if not left or not right:
         return True
-    if NEGATION.sub("", left) == NEGATION.sub("", right):
+    if left != right and {left, right} <= ALIKE.keys():
+        return True
+    bare = [NEGATION.sub("", side) for side in (left, right)]
+    if {left, SAME.get(bare[0], bare[0])} & {right, SAME.get(bare[1], bare[1])}:
         return left != right
     if _within(gold, answer):
         # "Friday" and "Friday afternoon" may be the same, "even" and "not even" are not.

@@ -1,0 +1,100 @@
+r"""Answers with parts that have several spellings: `(1)(3)`, `(a,b)=(2,3)`, `]0,1]`, `x \ne 1, x \ne 2`."""
+
+import re
+from fractions import Fraction
+from itertools import pairwise
+
+from tasks.grading.expression import evaluate
+from tasks.grading.listing import listed, split
+from tasks.grading.reader import read
+from tasks.grading.relations import Interval, condition
+
+NUMBERED = re.compile(r"(?:\([1-9]\)[ ,;]*){2,9}")
+"""Statements by their numbers."""
+NAMED_TUPLE = re.compile(r"\((?P<names>[A-Za-z](?:_\w)?(?:, ?[A-Za-z](?:_\w)?)+)\) ?= ?(?P<values>\(.+\))")
+UNEQUAL = re.compile(r"(?:[A-Za-z] ?\\in ?)?\\mathbb ?\{?R\}? ?(?:\\setminus|\\backslash|-) ?\\\{(?P<out>.+)\\\}")
+OUTWARD = re.compile(r"([\[\]])([^\[\]]+,[^\[\]]+)([\[\]])")
+"""An interval as French has it: `]0, 1]`."""
+REAL = re.compile(r"(?<=.), ?[a-z] ?\\in ?\\mathbb ?\{? ?R ?\}?(?=\\?\}?$)")
+POSITIVE = re.compile(r"\\mathbb ?\{? ?R ?\}? ?(?:[\^_] ?\{? ?\+ ?\}?|_ ?\{ ?> ?0 ?\})")
+MAX_UNION = 4
+NOT = re.compile(r"[A-Za-z] ?\\ne(?![a-z]) ?")
+
+
+def labelled(text: str) -> str:
+    """The list or interval that a text of the first sorts is; any other text as it is."""
+    if text[:1] == "]" or text[-1:] == "[":
+        return OUTWARD.sub(_inward, text)
+    text = REAL.sub("", text)
+    if POSITIVE.fullmatch(text):
+        return "(0,\\infty)"
+    if NUMBERED.fullmatch(text):
+        return f"\\{{{', '.join(re.findall('[1-9]', text))}\\}}"
+    named = NAMED_TUPLE.fullmatch(text)
+    if named is None:
+        return text
+    names, values = named["names"].split(","), listed(named["values"]).parts
+    if len(names) != len(values):
+        return text
+    return ", ".join(f"{name.strip()}={value}" for name, value in zip(names, values, strict=True))
+
+
+def _inward(match: re.Match[str]) -> str:
+    return f"{'(' if match[1] == ']' else '['}{match[2]}{')' if match[3] == '[' else ']'}"
+
+
+def _left_out(text: str) -> list[str]:
+    r"""The intervals that are all numbers but a few: of `x \ne \pm 3`, `\mathbb{R} \setminus \{1, 2\}`; else none."""
+    match = UNEQUAL.fullmatch(text)
+    parts = listed(match["out"] if match else text).parts
+    if not match:
+        if not NOT.match(text):
+            return []
+        parts = [NOT.sub("", part) for part in parts]
+    found: dict[Fraction | float, str] = {}
+    for part in parts:
+        for each in (part.replace("\\pm", "+"), part.replace("\\pm", "-")):
+            parsed = read(each)
+            value = evaluate(parsed) if parsed and not parsed.names else None
+            if value is None or (isinstance(value, complex) and value.imag):
+                return []
+            found[value.real] = each
+    ends = ["-\\infty", *(found[value] for value in sorted(found)), "\\infty"]
+    return [f"({low},{high})" for low, high in pairwise(ends)]
+
+
+def conditions(text: str) -> list[str]:
+    """`x<1, x>3` and `x \\ne 2` as the intervals of their union; empty where it is something else."""
+    if but := _left_out(text):
+        return but
+    together = "\\land" in text
+    parts = [part.strip() for part in text.split("\\land")] if together else split(text)
+    found = [condition(part) for part in parts]
+    met = [each for each in found if each is not None]
+    if len(met) < len(parts) or not 2 <= len(met) <= MAX_UNION:
+        return []
+    if not together and any("\\infty" not in each.low + each.high for each in met):
+        return [_written(each) for each in met]
+    if len(met) > 2:
+        return []
+    low, high = sorted(met, key=lambda each: each.low != "-\\infty")
+    return _of_rays(low, high, together=together)
+
+
+def _of_rays(low: Interval, high: Interval, *, together: bool) -> list[str]:
+    """What two half-lines say, of which the second condition holds too, or instead."""
+    ends = read(low.high), read(high.low)
+    if low.low != "-\\infty" or high.high != "\\infty" or ends[0] is None or ends[1] is None:
+        return []
+    values = evaluate(ends[0]), evaluate(ends[1])
+    if not all(isinstance(value, Fraction) for value in values) or ends[0].names or ends[1].names:
+        return []
+    written = [_written(low), _written(high)]
+    if not together and complex(values[0] or 0).real <= complex(values[1] or 0).real:
+        return written
+    # Meant together, as two that overlap are with nothing but a comma between them.
+    return [f"{written[1].partition(',')[0]},{written[0].partition(',')[2]}"]
+
+
+def _written(each: Interval) -> str:
+    return f"{'[' if each.low_closed else '('}{each.low},{each.high}{']' if each.high_closed else ')'}"
