@@ -3,6 +3,9 @@ import pytest
 from flows import profiles
 from tasks.errors import LimoError
 from tasks.params import read_tree
+from tasks.training.data import Encoded
+from tasks.training.recipe import Recipe
+from tasks.training.schedule import schedule_of
 
 
 @pytest.fixture
@@ -43,3 +46,23 @@ def test_switching_between_profiles_needs_no_force(folder):
     profiles.use("big", target)
     profiles.use("default", target)
     assert read_tree(target)["profile"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("name", "batch", "weighting", "epoch"), [("limo-v1", 32, "example", 9), ("limo-v2", 64, "token", None)]
+)
+def test_the_papers_recipe_of_training(tmp_path, name, batch, weighting, epoch):
+    profiles.use(name, tmp_path / "params.yaml")
+    params = read_tree(tmp_path / "params.yaml")
+    recipe = Recipe.model_validate({key: value for key, value in params["train"].items() if key != "base"})
+    assert (recipe.global_batch, recipe.weighting, recipe.select_epoch) == (batch, weighting, epoch)
+    assert (recipe.lr, recipe.scheduler, recipe.warmup_steps) == (5e-6, "cosine", 0)
+    assert (recipe.epochs, recipe.steps, recipe.checkpoint_every) == (15, None, 1)
+    assert (recipe.max_length, recipe.precision, recipe.attention) == (16384, "bf16", "flash_attention_2")
+    assert params["base"]["models"][params["train"]["base"]]["hub"]["repo"] == "Qwen/Qwen2.5-32B-Instruct"
+    assert params["select"]["count"] == {"limo-v1": 817, "limo-v2": 800}[name]
+
+
+def test_v1_exports_the_step_that_the_paper_released():
+    recipe = Recipe(global_batch=32, select_epoch=9)
+    assert schedule_of([Encoded("c", [1, 2], 1)] * 817, recipe)[:3] == (26, 390, 234)
