@@ -68,7 +68,7 @@ def _experiment() -> str:
 
 def _follow(lines: Path, artifacts: Path, job: str, ended: threading.Event, outcome: list[str]) -> None:
     while not lines.exists():
-        if ended.wait(EVERY_SECONDS):
+        if ended.wait(EVERY_SECONDS) and not lines.exists():
             return
     try:
         with connected(artifacts) as client, lines.open("rb") as file:
