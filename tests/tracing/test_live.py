@@ -18,21 +18,21 @@ def row(step):
 def history(artifacts, metric="loss"):
     """The status of the one live run, and its metric's steps and values: read beside MLflow, not through it."""
     database = artifacts / "mlflow" / "mlflow.db"
-    if not database.exists():
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as store:
+            runs = store.execute(
+                "select r.status from runs r join experiments e using (experiment_id) where e.name = ?", [EXPERIMENT]
+            ).fetchall()
+            points = store.execute("select step, value from metrics where key = ? order by step", [metric]).fetchall()
+    except sqlite3.OperationalError:
+        # It is still being made.
         return None, []
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as store:
-        if not store.execute("select 1 from sqlite_master where name = 'metrics'").fetchall():
-            return None, []
-        runs = store.execute(
-            "select r.status from runs r join experiments e using (experiment_id) where e.name = ?", [EXPERIMENT]
-        ).fetchall()
-        points = store.execute("select step, value from metrics where key = ? order by step", [metric]).fetchall()
     assert len(runs) < 2
     return (runs[0][0] if runs else None), points
 
 
 def until(artifacts, steps):
-    for _ in range(300):
+    for _ in range(1200):
         status, points = history(artifacts)
         if len(points) == steps:
             return status
@@ -41,7 +41,8 @@ def until(artifacts, steps):
 
 
 @pytest.fixture
-def lines(tmp_path):
+def lines(tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.tracing.live.LAST_SECONDS", 120.0)
     return tmp_path / "live.jsonl"
 
 
