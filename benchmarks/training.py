@@ -7,9 +7,15 @@ Each run is a process of its own: one rank with all cores, four steps of a quart
 AdamW, loss on responses only. Tokens are those of the samples, without padding; the first step, which warms up, is left
 out. TRL runs padded, with one and with eight samples in a pass, and packed to the same length. Packed without
 flash-attention its samples see each other, so its loss is another. Writes benchmarks/results/training.json.
+
+    python -m benchmarks.training --device cuda --size 7b --precision bf16    # one GPU, samples of up to 16,384 tokens
+
+does the same on a GPU, with activation checkpointing and flash-attention where it is installed, and adds MFU. It was
+never run on one: none was at hand.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import resource
@@ -22,27 +28,34 @@ from typing import Any
 
 import polars as pl
 
-from benchmarks.training_data import make_model, make_samples
+from benchmarks.training_data import SIZES, make_model, make_samples
 from tasks.models.digest import describe
 from tasks.training.job import OUTCOME, Job
+from tasks.training.meter import Meter
 from tasks.training.recipe import Recipe
 
 RESULT = Path(__file__).parent / "results/training.json"
-LONGEST = 2048
+LONGEST = {"cpu": 2048, "cuda": 16_384}
 STEPS = 4
 LR = 3e-4
 TRL = {"trl padded, 1 a pass": (1, False), "trl padded, 8 a pass": (8, False), "trl packed": (1, True)}
 
 
-def recipe(samples: int, precision: str) -> Recipe:
+def attention(device: str) -> str:
+    return "flash_attention_2" if device == "cuda" and importlib.util.find_spec("flash_attn") else "sdpa"
+
+
+def recipe(given: argparse.Namespace) -> Recipe:
     return Recipe(
         epochs=1,
-        global_batch=samples // STEPS,
+        global_batch=given.samples // STEPS,
         lr=LR,
         scheduler="constant",
-        max_length=LONGEST,
-        precision=precision,  # type: ignore[arg-type]
-        device="cpu",
+        max_length=LONGEST[given.device],
+        precision=given.precision,
+        attention=attention(given.device),  # type: ignore[arg-type]
+        activation_checkpointing=given.device == "cuda",
+        device=given.device,
         processes=1,
         export_dtype="float32",
     )
@@ -56,7 +69,7 @@ def ours(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     out.mkdir()
     model = describe(folder / "model", "base", "made")
     job = Job(
-        recipe=recipe(given.samples, given.precision),
+        recipe=recipe(given),
         model=model.model_copy(update={"path": str(folder / "model")}),
         system=None,
         samples=folder / "samples.parquet",
@@ -66,8 +79,10 @@ def ours(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     launch(job)
     steps = pl.read_parquet(out / "steps.parquet")
     assert (folder / "work" / OUTCOME).exists()
-    rows = steps.select("seconds", "tokens", "loss").rows()
-    return told(rows, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+    rows = steps.select("seconds", "tokens", "loss", "mfu").rows()
+    on_gpu = float(steps["memory_mib"].max())  # type: ignore[arg-type]
+    peak = on_gpu if given.device == "cuda" else resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return told(rows, peak)
 
 
 def trl(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
@@ -83,7 +98,7 @@ def trl(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     batch, packing = TRL[given.run]
     model = describe(folder / "model", "base", "made").model_copy(update={"path": str(folder / "model")})
     paths = {"samples": folder / "samples.parquet", "work": folder, "out": folder}
-    samples, _ = read_samples(Job(recipe=recipe(given.samples, given.precision), model=model, system=None, **paths))
+    samples, _ = read_samples(Job(recipe=recipe(given), model=model, system=None, **paths))
     size = given.samples // STEPS
     order = [samples[row] for step in range(STEPS) for row in batch_rows(len(samples), 42, size, step)]
     masks = [[0] * sample.prompt + [1] * sample.learnt for sample in order]
@@ -100,7 +115,8 @@ def trl(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
             seconds.append(time.monotonic() - self.started)
 
     total = sum(len(sample.ids) for sample in samples)
-    passes = -(-total // (LONGEST * STEPS)) if packing else size // batch
+    longest = LONGEST[given.device]
+    passes = -(-total // (longest * STEPS)) if packing else size // batch
     config = SFTConfig(
         output_dir=str(folder / "trl"),
         per_device_train_batch_size=batch,
@@ -109,17 +125,17 @@ def trl(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         learning_rate=LR,
         lr_scheduler_type="constant",
         warmup_steps=0,
-        max_length=LONGEST,
+        max_length=longest,
         packing=packing,
         bf16=given.precision == "bf16",
-        gradient_checkpointing=False,
-        use_cpu=True,
+        gradient_checkpointing=given.device == "cuda",
+        use_cpu=given.device == "cpu",
         report_to=[],
         logging_steps=1,
         save_strategy="no",
         completion_only_loss=True,
         dataset_kwargs={"skip_prepare_dataset": not packing},
-        model_init_kwargs={"dtype": "float32", "attn_implementation": "sdpa"},
+        model_init_kwargs={"dtype": "float32", "attn_implementation": attention(given.device)},
     )
     trainer = SFTTrainer(str(folder / "model"), args=config, train_dataset=data, callbacks=[Clock()])
     # In the order given: the same samples in each step as here.
@@ -128,18 +144,27 @@ def trl(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     )
     trainer.train()
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
-    tokens = [sum(len(s.ids) for s in order[at : at + size]) for at in range(0, len(order), size)]
+    lengths = [[len(s.ids) for s in order[at : at + size]] for at in range(0, len(order), size)]
+    tokens = [sum(each) for each in lengths]
+    meter = Meter(folder / "model", given.device, 1)
+    used = [meter.mfu(each, taken) for each, taken in zip(lengths, seconds, strict=False)]
     if packing:
+        # Which samples a step holds is TRL's own choice: only the whole is known.
         tokens = [total // len(seconds)] * len(seconds)
-    rows = list(zip(seconds, tokens, losses, strict=True))
-    return told(rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        used = [meter.mfu([len(s.ids) for s in order], sum(seconds))] * len(seconds)
+    on_cpu = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = torch.cuda.max_memory_allocated() / 2**20 if given.device == "cuda" else on_cpu
+    return told(list(zip(seconds, tokens, losses, used, strict=True)), peak)
 
 
-def told(rows: list[tuple[float, int, float]], peak_kib: int) -> dict[str, Any]:
+def told(rows: list[tuple[float, int, float, float | None]], peak_mib: float) -> dict[str, Any]:
     later = rows[1:]
+    seconds = sum(row[0] for row in later)
+    used = [row[3] * row[0] for row in later if row[3] is not None]
     return {
-        "tokens_per_second": sum(row[1] for row in later) / sum(row[0] for row in later),
-        "peak_mib": round(peak_kib / 1024),
+        "tokens_per_second": sum(row[1] for row in later) / seconds,
+        "mfu": round(sum(used) / seconds, 3) if used else None,
+        "peak_mib": round(peak_mib),
         "losses": [round(row[2], 5) for row in rows],
     }
 
@@ -148,6 +173,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=64, help="a multiple of 32")
     parser.add_argument("--precision", choices=("fp32", "bf16"), nargs="+", default=["fp32", "bf16"])
+    parser.add_argument("--device", choices=tuple(LONGEST), default="cpu")
+    parser.add_argument("--size", choices=tuple(SIZES), default="20m")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -156,30 +183,33 @@ def main() -> None:
         found = ours(given.folder, given) if given.run == "this trainer" else trl(given.folder, given)
         (given.folder / "found.json").write_text(json.dumps(found), encoding="utf-8")
         return
-    compared = {precision: compare(given.samples, precision) for precision in given.precision}
-    found = {"samples": given.samples, "cores": len(os.sched_getaffinity(0))} | compared
-    RESULT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    compared = {precision: compare(given, precision) for precision in given.precision}
+    found = {"samples": given.samples, "size": given.size, "cores": len(os.sched_getaffinity(0))} | compared
+    result = RESULT if given.device == "cpu" else RESULT.with_name("training_gpu.json")
+    result.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
-def compare(samples: int, precision: str) -> dict[str, Any]:
+def compare(given: argparse.Namespace, precision: str) -> dict[str, Any]:
     """All runs at one precision, printed as a table."""
-    runs = {name: alone(name, samples, precision) for name in ("this trainer", *TRL)}
+    runs = {name: alone(name, given, precision) for name in ("this trainer", *TRL)}
     best = max(runs[name]["tokens_per_second"] for name in TRL)
     ratio = runs["this trainer"]["tokens_per_second"] / best
     print(precision)
     for name, one in runs.items():
-        print(f"{name:<22} {one['tokens_per_second']:8,.0f} tokens/s {one['peak_mib']:6,} MiB  losses {one['losses']}")
+        speed = f"{one['tokens_per_second']:8,.0f} tokens/s" + (f", MFU {one['mfu']:.1%}" if one["mfu"] else "")
+        print(f"{name:<22} {speed} {one['peak_mib']:6,} MiB  losses {one['losses']}")
     print(f"ratio to its best      {ratio:8.2f}", flush=True)
     return {"ratio": ratio, "runs": runs}
 
 
-def alone(name: str, samples: int, precision: str) -> dict[str, Any]:
+def alone(name: str, given: argparse.Namespace, precision: str) -> dict[str, Any]:
     """One run in a process and a folder of its own."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        make_model(folder / "model")
-        make_samples(samples, LONGEST).write_parquet(folder / "samples.parquet")
-        asked = ["--run", name, "--folder", scratch, "--samples", str(samples), "--precision", precision]
+        make_model(folder / "model", given.size)
+        make_samples(given.samples, LONGEST[given.device]).write_parquet(folder / "samples.parquet")
+        asked = ["--run", name, "--folder", scratch, "--samples", str(given.samples), "--precision", precision]
+        asked += ["--device", given.device, "--size", given.size]
         subprocess.run([sys.executable, "-m", "benchmarks.training", *asked], check=True)
         found: dict[str, Any] = json.loads((folder / "found.json").read_text(encoding="utf-8"))
         return found

@@ -28,7 +28,14 @@ from tasks.reporting.template import fill
 from tasks.tracing.text import clean
 
 TEMPLATE = "page.html.j2"
-CURVES = {"loss": "loss", "lr": "learning rate", "grad_norm": "gradient norm", "tokens_per_second": "tokens a second"}
+CURVES = {
+    "loss": "loss",
+    "lr": "learning rate",
+    "grad_norm": "gradient norm",
+    "tokens_per_second": "tokens a second",
+    "memory_mib": "MiB of memory",
+    "mfu": "model FLOPs utilisation",
+}
 BINS = 25
 TITLE = 120
 """Characters of a question where it is one line of a table."""
