@@ -206,6 +206,18 @@ def shown(artifacts):
         return run.info.status, [point.step for point in client.get_metric_history(run.info.run_id, "loss")]
 
 
+def test_compiled_layers_give_the_same_losses_and_are_compiled_once(project, trained, monkeypatch):
+    """Whatever the number of samples in a pack: a layer is two programs, and two more to recompute it."""
+    monkeypatch.setenv("TORCH_LOGS", "recompiles,graph_code")
+    compiled = project.run("compiled", compile=True, activation_checkpointing=True, processes=1, select_epoch=1)
+    columns = ["loss", "grad_norm"]
+    found, expected = (pl.read_parquet(run / "steps.parquet")[columns].head(3) for run in (compiled, trained))
+    assert found.to_numpy() == pytest.approx(expected.to_numpy(), rel=1e-4)
+    told = next((project.root / "compiled-work").glob("*/worker.log")).read_text()
+    assert "TRACED GRAPH" in told
+    assert told.count("Recompiling") <= 2
+
+
 def test_killed_and_gone_on_gives_the_same_weights(project, trained, capfd):
     """First one of the ranks is killed, then all; MLflow shows each step once."""
     paths = project.paths("killed")

@@ -16,11 +16,21 @@ PACKED = "limo_packed"
 """The name under which transformers knows `packed_attention`."""
 
 
+class Lengths:
+    """Tokens of each sample of a pack, as an object: torch.compile would make a program for each tuple that it sees."""
+
+    def __init__(self, each: tuple[int, ...]) -> None:
+        """Hold them."""
+        self.each = each
+
+
 def register() -> None:
     """Make `packed_attention` known to transformers."""
+    import torch
     from transformers import AttentionInterface
 
-    AttentionInterface.register(PACKED, packed_attention)
+    # Its loop over samples would be compiled anew for each number of them.
+    AttentionInterface.register(PACKED, torch.compiler.disable(packed_attention))  # type: ignore[no-untyped-call]
 
 
 def packed_attention(
@@ -30,7 +40,7 @@ def packed_attention(
     value: "torch.Tensor",
     attention_mask: "torch.Tensor | None",
     *,
-    lengths: tuple[int, ...],
+    lengths: Lengths,
     scaling: float | None = None,
     sliding_window: int | None = None,
     **_: Any,
@@ -53,13 +63,13 @@ def packed_attention(
     import torch.nn.functional as F  # noqa: N812
 
     assert attention_mask is None, "a mask for packed samples"
-    if sliding_window and max(lengths) > sliding_window:
-        seen = f"sees {sliding_window} tokens back, and a sample has {max(lengths)}"
+    if sliding_window and max(lengths.each) > sliding_window:
+        seen = f"sees {sliding_window} tokens back, and a sample has {max(lengths.each)}"
         raise LimoError(f"train.attention: the model {seen}; set flash_attention_2, or lower train.max_length")
     grouped = query.shape[1] != key.shape[1]
     parts = [
         F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling, enable_gqa=grouped)
-        for q, k, v in zip(*(torch.split(each, list(lengths), dim=2) for each in (query, key, value)), strict=True)
+        for q, k, v in zip(*(torch.split(each, list(lengths.each), dim=2) for each in (query, key, value)), strict=True)
     ]
     return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
 
@@ -69,7 +79,7 @@ def pack_arguments(pack: Pack, attention: str) -> dict[str, Any]:
     import torch
 
     if attention == PACKED:
-        return {"lengths": pack.lengths}
+        return {"lengths": Lengths(pack.lengths)}
     ends = torch.tensor([0, *pack.lengths], dtype=torch.int32, device=pack.ids.device).cumsum(0, dtype=torch.int32)
     longest = max(pack.lengths)
     return {"cu_seq_lens_q": ends, "cu_seq_lens_k": ends, "max_length_q": longest, "max_length_k": longest}

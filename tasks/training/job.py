@@ -22,7 +22,7 @@ LIVE = "live.jsonl"
 
 INDIFFERENT = {
     *("checkpoint_every", "keep_checkpoints", "export_dtype", "select_epoch"),
-    *("processes", "nodes", "pack_tokens", "activation_checkpointing", "cpu_offload"),
+    *("processes", "nodes", "pack_tokens", "activation_checkpointing", "cpu_offload", "compile"),
 }
 """Settings that do not change the course of training, so that a changed one goes on from the same checkpoints. Those of
 the second line decide how a step is computed: the same sums in another order, so its results differ by rounding."""

@@ -12,6 +12,7 @@ from tasks.files import write_json
 from tasks.records.chain import SAMPLE
 from tasks.training.attention import PACKED, pack_arguments, register
 from tasks.training.checkpoint import resume, save
+from tasks.training.compiled import compile_layers
 from tasks.training.data import (
     Encoded,
     Pack,
@@ -103,6 +104,8 @@ def _prepare(job: Job, accelerator: "Accelerator", samples: list[Encoded]) -> Se
     )
     model, optimizer = accelerator.prepare(model, optimizer)
     prove(accelerator, model, job.recipe.processes)
+    if job.recipe.compile:
+        compile_layers(model)
     meter = Meter(Path(job.model.path), accelerator.device.type, accelerator.num_processes)
     return Session(job, accelerator, model, head, optimizer, samples, schedule_of(samples, job.recipe), Log(), meter)
 

@@ -54,6 +54,8 @@ class Recipe(Params):
     """flash_attention_2 needs a GPU and the package flash-attn. Paper: FlashAttention-2."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass: about a third more time, a fraction of the memory."""
+    compile: bool = False
+    """Compile the decoder layers with torch.compile, when they first run; on CPUs with a C++ compiler."""
     cpu_offload: bool = False
     """Keep weights, gradients and optimizer in the memory of the host; needs a GPU to compute on."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

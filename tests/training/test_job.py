@@ -30,5 +30,6 @@ def test_what_does_not_matter_goes_on():
 
 
 def test_how_a_step_is_computed_goes_on():
-    recipe = Recipe(processes=4, nodes=2, pack_tokens=9, activation_checkpointing=True, cpu_offload=True)
+    how = {"pack_tokens": 9, "activation_checkpointing": True, "cpu_offload": True, "compile": True}
+    recipe = Recipe(processes=4, nodes=2, **how)
     assert job_key(recipe, *GIVEN[1:]) == job_key(*GIVEN)

@@ -6,7 +6,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from tasks.errors import LimoError
 from tasks.training import head
-from tasks.training.attention import PACKED, pack_arguments, packed_attention, register
+from tasks.training.attention import PACKED, Lengths, pack_arguments, packed_attention, register
 from tasks.training.data import Encoded, collate
 from tasks.training.head import FusedHead, token_losses
 from tasks.training.loop import losses_of
@@ -85,7 +85,7 @@ def test_flash_attention_is_told_where_samples_end():
 def test_a_window_shorter_than_a_sample_is_refused():
     part = torch.zeros(1, 2, 40, 4)
     with pytest.raises(LimoError, match="the model sees 16 tokens back, and a sample has 30; set flash_attention_2"):
-        packed_attention(None, part, part, part, None, lengths=(30, 10), sliding_window=16)
+        packed_attention(None, part, part, part, None, lengths=Lengths((30, 10)), sliding_window=16)
 
 
 def test_a_model_that_scales_its_logits_is_refused():
