@@ -112,6 +112,9 @@ def trl(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
             self.started = time.monotonic()
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
+            if given.device == "cuda":
+                # Until then the GPU has been asked for the step, and has not taken it.
+                torch.cuda.synchronize()
             seconds.append(time.monotonic() - self.started)
 
     total = sum(len(sample.ids) for sample in samples)
