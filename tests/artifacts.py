@@ -17,6 +17,7 @@ from tasks.records.response import ATTEMPT
 from tasks.score import ScoreParams, score_chains
 from tasks.select import SelectParams, select_samples
 from tasks.tracing.store import connected
+from tasks.training.log import SAMPLE_LOSS
 from tests.builders import make_model, make_question, write_models
 
 GRADER = "limo-grader 1"
@@ -287,6 +288,10 @@ def _write_train(root, kept):
     steps = {"step": [1, 2, 3], "epoch": [0.5, 1.0, 1.5], "loss": [2.0, 1.0, 0.5], "lr": [1e-5, 5e-6, 0.0]}
     facts = {"base_model_id": "m_base", "tokens": 600, "seconds": 9.0, "checkpoint": {"told": "step 3 of 3: the last"}}
     tables = {"steps": pl.DataFrame(steps), "rejected": kept.clear().with_columns(reason=None, evidence=None)}
+    # The last sample is the one that is least learnt.
+    losses = [(step, place, 2.0 / step + place) for step in (1, 2) for place in range(kept.height)]
+    taken = [(step, step, 0, kept["chain_id"][place], 60, 40, loss) for step, place, loss in losses]
+    tables["samples"] = pl.DataFrame(taken, SAMPLE_LOSS, orient="row")
     _write(root / "train", "train", tables, kept.height, kept.height, facts)
 
 

@@ -230,7 +230,7 @@ def test_killed_and_gone_on_gives_the_same_weights(project, trained, capfd):
     assert stage.returncode == 2
     assert "limo: train: a rank was killed (SIGKILL; out of memory?); rerun to go on from the last checkpoint" in error
     status, steps = shown(project.root)
-    assert status == "KILLED"
+    assert status == "FAILED"
     assert steps == list(range(1, len(steps) + 1))
     assert len(steps) >= 3, "the first epoch's"
 

@@ -12,6 +12,7 @@ from tasks.records.model import load_models
 from tasks.reporting.behind import behind_scores
 from tasks.reporting.examples import answered_pair, best_sample
 from tasks.reporting.figures import Series, curve, even_edges, histogram
+from tasks.reporting.learnt import least_learnt
 from tasks.reporting.numbers import (
     DIMENSIONS,
     binned,
@@ -98,6 +99,7 @@ def _content(artifacts: Path) -> dict[str, Any]:
         "selected": int(scored["selected"].sum()),
         "chains": scored.height,
         "curves": _curves(artifacts / "train" / "steps.parquet"),
+        "least_learnt": least_learnt(artifacts),
         "lengths": _length_drawing(answers),
         "length_summary": length_summary(answers),
         "costs": costs(artifacts),

@@ -25,6 +25,8 @@ EXPERIMENT = "limo-training"
 """Where MLFLOW_EXPERIMENT_NAME names no other."""
 JOB, LIVE_RUN = "limo.job", "limo.live_run"
 EVERY_SECONDS = 1.0
+AT_ONCE = 50
+"""Steps in a message: all numbers of a step are in one, so that a step that is there is whole."""
 LAST_SECONDS = 30.0
 """How long the end of training waits for MLflow."""
 
@@ -44,6 +46,9 @@ def shown_live(lines: Path, artifacts: Path, job: str) -> Iterator[None]:
     try:
         yield
         outcome[0] = "FINISHED"
+    except Exception:
+        outcome[0] = "FAILED"
+        raise
     finally:
         ended.set()
         follower.join(LAST_SECONDS)
@@ -104,5 +109,7 @@ def _log_new(client: "MlflowClient", run_id: str, file: IO[bytes], done: int) ->
         rows.append(json.loads(line))
     file.seek(-len(line), os.SEEK_CUR)
     # Steps since the last checkpoint are taken again by a run that goes on, with the same results.
-    log_metrics(client, run_id, step_points(row for row in rows if row["step"] > done))
+    new = [row for row in rows if row["step"] > done]
+    for start in range(0, len(new), AT_ONCE):
+        log_metrics(client, run_id, step_points(new[start : start + AT_ONCE]))
     return max(done, *(int(row["step"]) for row in rows), 0)
