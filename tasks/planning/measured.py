@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from tasks.errors import LimoError
 from tasks.files import MANIFEST, read_json
-from tasks.models.hardware import Machine
+from tasks.models.hardware import Machine, gpu_kind
 from tasks.planning.given import Given
 
 COUNTED = {
@@ -101,7 +101,9 @@ def _same(engine: str, machine: Machine | None) -> bool:
 def _trained(manifest: Mapping[str, Any], where: str, machine: Machine | None) -> Measured:
     told = manifest["facts"]
     numbers = {"train.tokens": Given(told["tokens"] / (told["epochs"] * manifest["kept"]), where)}
-    if machine is not None or told["device"] != "cpu" or not told["step_seconds"]:
-        # A run on GPUs does not say of which kind they were.
+    kind = gpu_kind(told["device"])
+    # On as many of them: how training scales is not known.
+    same = told["device"] == "cpu" if machine is None else (kind, told["world_size"]) == (machine.gpu, machine.number)
+    if not same or not told["step_seconds"]:
         return Measured(numbers, {})
     return Measured(numbers, {"train": Given(told["tokens"] / told["step_seconds"], where)})

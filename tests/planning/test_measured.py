@@ -17,7 +17,7 @@ def artifacts(tmp_path):
     def write(**changed):
         drawn = {"responses": 400, "tokens": 8000, "samples_not_drawn": 100, "tokens_generated": 6000, "seconds": 25.0}
         drawn["engine"] = {"engine": "vllm 0.26.0 NVIDIA-H200 bfloat16", "start_seconds": 5.0}
-        trained = {"tokens": 64000, "epochs": 4.0, "step_seconds": 32.0, "device": "cpu"}
+        trained = {"tokens": 64000, "epochs": 4.0, "step_seconds": 32.0, "device": "cpu", "world_size": 2}
         stages = {
             "base": (2, {"parameters": SIZES}),
             "decontaminate": (90, {}),
@@ -59,6 +59,13 @@ def test_speeds_are_taken_of_the_kind_of_machine_that_is_planned_for(artifacts):
     }
     assert values(read_measured(folder, SIZES, read_machine("8xH100")).speeds) == {}
     assert values(read_measured(folder, SIZES, None).speeds) == {"train": 2000}
+
+
+def test_the_speed_of_training_is_of_as_many_gpus_of_the_kind(artifacts):
+    folder = artifacts(train={"device": "NVIDIA H200", "world_size": 8})
+    assert read_measured(folder, SIZES, read_machine("8xH200")).speeds["train"].value == 2000
+    for other in (read_machine("4xH200"), read_machine("8xH100"), None):
+        assert "train" not in read_measured(folder, SIZES, other).speeds
 
 
 def test_what_was_read_from_the_ledger_gives_no_speed(artifacts):
