@@ -13,7 +13,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import tasks.lean  # noqa: F401
 from tasks.files import write_json
 from tasks.stage import die_with_parent
 from tasks.training.job import Job
@@ -24,6 +23,8 @@ COUNTED = 2
 
 def main() -> None:
     die_with_parent()
+    import tasks.lean  # noqa: F401
+
     job = Job.model_validate_json(Path(sys.argv[1]).read_bytes())
     from torch.optim.optimizer import register_optimizer_step_post_hook
 

@@ -8,7 +8,6 @@ import sys
 import traceback
 from pathlib import Path
 
-import tasks.lean  # noqa: F401
 from tasks.errors import LimoError
 from tasks.files import write_json
 from tasks.stage import die_with_parent
@@ -24,6 +23,9 @@ def main() -> None:
     """Train; exits with 1 after a failure."""
     listen()
     die_with_parent()
+    # Not where this module is imported, by the stage: other parts of its process may want what is kept away.
+    import tasks.lean  # noqa: F401
+
     job = Job.model_validate_json(Path(sys.argv[1]).read_bytes())
     try:
         from tasks.training.loop import train
