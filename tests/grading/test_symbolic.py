@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.grading import symbolic
+from tasks.grading import symbolic, worker
 from tasks.grading.symbolic import Limits, Question, check_many
 
 # The default, so that the workers of the other tests serve here too.
@@ -81,3 +81,11 @@ def alive(pid):
             return stat.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+@pytest.mark.parametrize("gold", ["7", "x^2+1"])
+@pytest.mark.parametrize("answer", [r"\infty \infty", r"-\infty", r"0\infty", r"\infty-\infty", r"\frac{1}{0}"])
+def test_what_has_no_finite_value_differs_without_being_simplified(gold, answer):
+    expected, given = worker._parse(gold)[0], worker._parse(answer)[0]
+    assert worker._differ(expected, given)
+    assert not worker._differ(given, given)
