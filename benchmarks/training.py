@@ -17,6 +17,7 @@ never run on one: none was at hand.
 import argparse
 import importlib.util
 import json
+import math
 import os
 import resource
 import subprocess
@@ -195,10 +196,14 @@ def main() -> None:
 def compare(given: argparse.Namespace, precision: str) -> dict[str, Any]:
     """All runs at one precision, printed as a table."""
     runs = {name: alone(name, given, precision) for name in ("this trainer", *TRL)}
-    best = max(runs[name]["tokens_per_second"] for name in TRL)
-    ratio = runs["this trainer"]["tokens_per_second"] / best
+    speeds = {name: one["tokens_per_second"] for name, one in runs.items() if "failed" not in one}
+    best = max((speeds[name] for name in TRL if name in speeds), default=math.nan)
+    ratio = speeds.get("this trainer", math.nan) / best
     print(precision)
     for name, one in runs.items():
+        if "failed" in one:
+            print(f"{name:<22} failed: {one['failed']}")
+            continue
         speed = f"{one['tokens_per_second']:8,.0f} tokens/s" + (f", MFU {one['mfu']:.1%}" if one["mfu"] else "")
         print(f"{name:<22} {speed} {one['peak_mib']:6,} MiB  losses {one['losses']}")
     print(f"ratio to its best      {ratio:8.2f}", flush=True)
@@ -213,7 +218,12 @@ def alone(name: str, given: argparse.Namespace, precision: str) -> dict[str, Any
         make_samples(given.samples, LONGEST[given.device]).write_parquet(folder / "samples.parquet")
         asked = ["--run", name, "--folder", scratch, "--samples", str(given.samples), "--precision", precision]
         asked += ["--device", given.device, "--size", given.size]
-        subprocess.run([sys.executable, "-m", "benchmarks.training", *asked], check=True)
+        command = [sys.executable, "-m", "benchmarks.training", *asked]
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            # Memory may not do for all of them.
+            said = done.stderr.splitlines() or [f"exit code {done.returncode}"]
+            return {"failed": next((line for line in reversed(said) if "Error" in line), said[-1])[:300]}
         found: dict[str, Any] = json.loads((folder / "found.json").read_text(encoding="utf-8"))
         return found
 

@@ -58,13 +58,14 @@ def run(train: TrainParams, chat: ChatParams, *, samples: Path, models: Path, wo
         raise LimoError(f"{samples}: no samples to train on; loosen the section `select` of params.yaml")
     base = require_model(load_models(models), train.base, "train.base")
     recipe = Recipe.model_validate(train.model_dump(exclude={"base", "live"}))
-    key = job_key(recipe, given, base.model_id, chat.system)
+    key = job_key(recipe, given, base.model_id, chat.system, chat.thinking)
     with publish(out) as part:
         absolute = base.model_copy(update={"path": str(Path(base.path).absolute())})
         paths = {"samples": samples.absolute(), "work": (work / key).absolute(), "out": part.absolute()}
         live = shown_live(work / key / LIVE, out.parent, key) if train.live else nullcontext()
         with live:
-            outcome = launch(Job(recipe=recipe, model=absolute, system=chat.system, **paths))
+            asked = {"system": chat.system, "thinking": chat.thinking}
+            outcome = launch(Job(recipe=recipe, model=absolute, **asked, **paths))
         decided = decide(given, outcome.pop("too_long"), recipe.max_length)
         _write(part, decided, outcome | {"run": key, "base_model_id": base.model_id}, out / "model")
 

@@ -238,7 +238,11 @@ def test_killed_and_gone_on_gives_the_same_weights(project, trained, capfd):
     stage = project.start("killed", live=True)
     wait_for(lambda: len(checkpoints(work)) > before)
     everyone = psutil.Process(stage.pid).children(recursive=True)
-    stage.kill()
+    torn = work / ".step-00000099"
+    torn.mkdir()
+    # All at once, so that no rank is told of another's end and saves.
+    for process in (*everyone, psutil.Process(stage.pid)):
+        process.kill()
     stage.communicate()
     assert len(everyone) == 3, "a launcher and two ranks"
     _, alive = psutil.wait_procs(everyone, timeout=20)
@@ -248,6 +252,7 @@ def test_killed_and_gone_on_gives_the_same_weights(project, trained, capfd):
     flip_a_byte(damaged)
 
     project.run("killed", live=True)
+    assert not torn.exists()
     assert shown(project.root) == ("FINISHED", list(range(1, 19)))
     assert "damaged checkpoint, passed over" in capfd.readouterr().out
     assert read_json(paths["out"] / "manifest.json")["facts"]["resumed_at"] == step_of(whole)
@@ -257,6 +262,15 @@ def test_killed_and_gone_on_gives_the_same_weights(project, trained, capfd):
     assert tables[0].equals(tables[1])
     assert pl.read_parquet(trained / "samples.parquet").equals(pl.read_parquet(paths["out"] / "samples.parquet"))
     assert (paths["out"] / "model/README.md").read_text() == (trained / "model/README.md").read_text()
+
+
+def test_told_to_end_before_there_are_ranks_it_ends(project):
+    stage = project.start("early")
+    wait_for(lambda: psutil.Process(stage.pid).children())
+    stage.terminate()
+    _, error = stage.communicate(timeout=60)
+    assert stage.returncode == 2
+    assert "limo: train: told to end before the first step; rerun to go on" in error
 
 
 def test_told_to_end_it_saves_the_step_and_goes_on_from_there(project, trained):

@@ -39,8 +39,11 @@ NODE = 8
 
 
 def gpu_kind(name: str) -> Gpu | None:
-    """The GPU that a driver calls `name`, such as `NVIDIA H100 80GB HBM3`; None where it is not known."""
+    """The GPU that a driver calls `name`, such as `NVIDIA H100 80GB HBM3`; None where it is not known, or is of another
+    build, whose peak is lower."""
     words = name.replace("-", " ").upper().split()
+    if {"PCIE", "NVL"} & set(words):
+        return None
     return next((gpu for kind, gpu in KINDS.items() if kind in words), None)
 
 

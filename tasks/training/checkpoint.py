@@ -76,7 +76,7 @@ def resume(accelerator: "Accelerator", log: Log, work: Path, last: int) -> int:
         if step_of(folder) > last:
             continue
         if _whole(accelerator, folder):
-            accelerator.load_state(str(folder))
+            _load(accelerator, folder)
             log.read(folder)
             if (ranks := _ranks_of(folder)) != accelerator.num_processes:
                 _say(accelerator, f"{folder} was saved by {ranks} ranks, {accelerator.num_processes} go on from it")
@@ -85,6 +85,22 @@ def resume(accelerator: "Accelerator", log: Log, work: Path, last: int) -> int:
     if checkpoints(work):
         _say(accelerator, f"{work}: no checkpoint of step {last} or before is left; from the start")
     return 0
+
+
+def remove_torn(work: Path) -> None:
+    """Remove what a run that was killed while it saved has left; only the holder of the lock may."""
+    for torn in work.glob(f".{PREFIX}*"):
+        shutil.rmtree(torn)
+
+
+def _load(accelerator: "Accelerator", folder: Path) -> None:
+    from torch.distributed.checkpoint.api import CheckpointException
+
+    try:
+        accelerator.load_state(str(folder))
+    except CheckpointException as error:
+        # It is a BaseException, which a rank would not report.
+        raise next(iter(error.failures.values()))[0] from error
 
 
 def checkpoints(work: Path) -> list[Path]:

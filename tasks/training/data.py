@@ -51,22 +51,37 @@ class Pack(NamedTuple):
         return Pack(lengths=self.lengths, **tensors)
 
 
-def encode(tokenizer: Any, chain_id: str, system: str | None, question: str, response: str) -> Encoded:
+def encode(
+    tokenizer: Any, chain_id: str, system: str | None, question: str, response: str, *, thinking: bool | None = None
+) -> Encoded:
     """The sample in the model's own chat template.
 
     Prompt and response are encoded apart, as at inference, where the response grows token by token after the prompt.
     What the template writes after the end token (a line break, for most) is never generated and so is left out.
 
+    Args:
+        thinking: as of `chat.thinking`.
+
     Raises:
-        LimoError: the template does not continue its own prompt, or does not close the response with the end token.
+        LimoError: the template does not continue its own prompt, changes the response, or does not close it with the
+            end token.
     """
+    options = {} if thinking is None else {"enable_thinking": thinking}
     asked = [{"role": "system", "content": system}] if system else []
     asked.append({"role": "user", "content": question})
-    prompt = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
-    whole = tokenizer.apply_chat_template([*asked, {"role": "assistant", "content": response}], tokenize=False)
+    prompt = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True, **options)
+    said = [*asked, {"role": "assistant", "content": response}]
+    whole = tokenizer.apply_chat_template(said, tokenize=False, **options)
     if not whole.startswith(prompt):
         raise LimoError(
             f"{tokenizer.name_or_path}: its chat template does not continue its own prompt for sample {chain_id}"
+        )
+    # From within the prompt where that opens the reasoning with which the response begins.
+    start = whole.find(response.strip(), max(0, len(prompt) - len(response)))
+    if start < 0 or whole[len(prompt) : start].strip():
+        raise LimoError(
+            f"{tokenizer.name_or_path}: its chat template changes the response of sample {chain_id} (some "
+            "cut what stands before `</think>`); train a model whose template writes a response as it is"
         )
     prompt_ids = tokenizer.encode(prompt, add_special_tokens=False)
     ids = tokenizer.encode(whole[len(prompt) :], add_special_tokens=False)

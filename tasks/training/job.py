@@ -37,6 +37,8 @@ class Job(BaseModel):
     model: Model
     system: str | None
     """The system message of every prompt; None: none."""
+    thinking: bool | None = None
+    """The template's switch `enable_thinking`, where it is set."""
     samples: Path
     work: Path
     """Checkpoints, log and this file."""
@@ -44,10 +46,12 @@ class Job(BaseModel):
     """Gets the folder `model` and the tables steps.parquet and samples.parquet."""
 
 
-def job_key(recipe: Recipe, samples: pl.DataFrame, model_id: str, system: str | None) -> str:
+def job_key(
+    recipe: Recipe, samples: pl.DataFrame, model_id: str, system: str | None, thinking: bool | None = None
+) -> str:
     """The name of the run's work folder: 16 digits of a hash of all that decides the course of training."""
     settings: dict[str, Any] = recipe.model_dump(exclude=INDIFFERENT)
-    decisive = [FORMAT, settings, model_id, system, samples_digest(samples)]
+    decisive = [FORMAT, settings, model_id, system, thinking, samples_digest(samples)]
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -1,6 +1,7 @@
 """Start the ranks with `accelerate launch`, wait for them, and say in one line why they failed."""
 
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ def launch(job: Job) -> dict[str, Any]:
     (job.work / "accelerate.yaml").write_text(yaml.safe_dump(accelerate_config(job.recipe)), encoding="utf-8")
     with (job.work / LOG).open("wb") as log:
         code = run_ranks(job, log) if job.recipe.nodes == 1 else run_nodes(job, log)
+    if code == -signal.SIGTERM:
+        raise LimoError("train: told to end before the first step; rerun to go on")
     if code != 0 or not (job.work / OUTCOME).exists():
         raise LimoError(failure(job.work))
     outcome: dict[str, Any] = read_json(job.work / OUTCOME)
@@ -53,9 +56,12 @@ def failure(work: Path) -> str:
 
 
 def _killed(log: str) -> str | None:
-    killed = re.search(r"Signal (\d+) \((\w+)\) received by PID", log)
+    killed = re.findall(r"Signal \d+ \((\w+)\) received by PID", log)
+    # When one is killed, the launcher ends the others with a SIGTERM.
+    if others := [name for name in killed if name != "SIGTERM"]:
+        return f"a rank was killed ({others[0]}; out of memory?)"
     if killed:
-        return f"a rank was killed ({killed[2]}; out of memory?)"
+        return "told to end before the first step"
     # Slurm's first line on what went wrong; it is no news that a node exited, for its ranks say why.
     slurm = re.search(r"^(?:srun|slurmstepd)[\w-]*: error: (.+)$", log, re.MULTILINE)
     return None if slurm is None or "Exited with" in slurm[1] else f"Slurm says: {slurm[1]}"

@@ -11,7 +11,7 @@ from tasks.errors import LimoError
 from tasks.files import write_json
 from tasks.records.chain import SAMPLE
 from tasks.training.attention import PACKED, pack_arguments, register
-from tasks.training.checkpoint import resume, save
+from tasks.training.checkpoint import remove_torn, resume, save
 from tasks.training.compiled import compile_layers
 from tasks.training.data import (
     Encoded,
@@ -44,6 +44,8 @@ def train(job: Job) -> None:
     accelerator = start(job.recipe)
     # Kept open to the end of this process, so that the lock is.
     lock = hold(job.work) if accelerator.is_main_process else None
+    if lock:
+        remove_torn(job.work)
     accelerator.wait_for_everyone()
     samples, too_long = read_samples(job)
     if not samples:
@@ -57,10 +59,10 @@ def train(job: Job) -> None:
         session.log.show(job.work / LIVE)
     for step in range(first, last):
         stop = _step(session, step)
-        if (step + 1) % per_epoch == 0 or step + 1 == last:
-            _end_epoch(session, step + 1)
+        saved = ((step + 1) % per_epoch == 0 or step + 1 == last) and _end_epoch(session, step + 1)
         if stop and step + 1 < last:
-            save(accelerator, session.log, job.work, step + 1, job.recipe.keep_checkpoints)
+            if not saved:
+                save(accelerator, session.log, job.work, step + 1, job.recipe.keep_checkpoints)
             raise LimoError(f"train: told to end after step {step + 1} of {last}, which is saved; rerun to go on")
     session.log.gather()
     # Started by hand, the ranks have no stage that made it.
@@ -82,7 +84,7 @@ def read_samples(job: Job) -> tuple[list[Encoded], dict[str, int]]:
     tokenizer = AutoTokenizer.from_pretrained(job.model.path)
     rows = pl.read_parquet(job.samples, columns=list(SAMPLE)).sort("rank", "chain_id")
     encoded = [
-        encode(tokenizer, chain_id, job.system, question, text)
+        encode(tokenizer, chain_id, job.system, question, text, thinking=job.thinking)
         for chain_id, question, text in rows.select("chain_id", "question", "text").iter_rows()
     ]
     limit = job.recipe.max_length
@@ -172,10 +174,12 @@ def losses_of(model: Any, head: FusedHead, pack: Pack, attention: str) -> tuple[
     return found
 
 
-def _end_epoch(session: Session, step: int) -> None:
+def _end_epoch(session: Session, step: int) -> bool:
+    """Save where it is due, and say how the epoch went; whether it was saved."""
     recipe, log, (per_epoch, total, last, _) = session.job.recipe, session.log, session.schedule
     epoch = -(-step // per_epoch)
-    if epoch % recipe.checkpoint_every == 0 or step == last:
+    due = epoch % recipe.checkpoint_every == 0 or step == last
+    if due:
         save(session.accelerator, log, session.job.work, step, recipe.keep_checkpoints)
     if session.accelerator.is_main_process:
         rows = log.steps[(epoch - 1) * per_epoch :]
@@ -183,3 +187,4 @@ def _end_epoch(session: Session, step: int) -> None:
         loss = sum(row.loss for row in rows) / len(rows)
         of = f"epoch {epoch}/{-(-total // per_epoch)}"
         print(f"train: {of}  step {step}  loss {loss:.4f}  {speed:,.0f} tokens/s", flush=True)
+    return due

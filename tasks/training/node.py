@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -34,9 +34,11 @@ def run_ranks(job: Job, log: IO[bytes] | None = None, machine: tuple[str, ...] =
     process = subprocess.Popen(_command(job, machine), stderr=log, env=_environment(job), preexec_fn=_prepare)  # noqa: PLW1509
 
     def tell() -> None:
-        # Not the launcher, which would kill the ranks after 30 seconds.
-        for rank in psutil.Process(process.pid).children():
-            rank.terminate()
+        with suppress(psutil.NoSuchProcess):
+            launcher = psutil.Process(process.pid)
+            # The launcher only before there are ranks: it would kill them after 30 seconds.
+            for each in launcher.children() or [launcher]:
+                each.terminate()
 
     with passing_on(tell):
         try:

@@ -38,13 +38,31 @@ def test_response_and_end_token_are_learnt_and_nothing_else():
     ("template", "said"),
     [
         (TEMPLATE.replace("assistant\n{% endif", "assistant\n<think>{% endif"), "does not continue its own prompt"),
+        (TEMPLATE.replace("m.content", "m.content.split('</think>')|last"), "changes the response of sample c_1"),
         (TEMPLATE.replace("<|im_end|>\n", "\n"), "does not close an answer with the end token `<|im_end|>`"),
     ],
 )
 def test_a_template_that_cannot_be_trained_on_is_named(template, said):
     with pytest.raises(LimoError) as caught:
-        encode(make_tokenizer(template), "c_1", "s", "q", "r")
+        encode(make_tokenizer(template), "c_1", "s", "q", "so</think>r")
     assert said in str(caught.value)
+
+
+def test_reasoning_that_the_prompt_opens_is_learnt_from_there():
+    tokenizer = make_tokenizer(TEMPLATE.replace("assistant\n{% endif", "assistant\n<think>{% endif"))
+    sample = encode(tokenizer, "c_1", None, "q", "<think>so</think>r")
+    assert tokenizer.decode(sample.ids[sample.prompt :]) == "so</think>r<|im_end|>"
+
+
+def test_the_templates_switch_for_reasoning_is_set_as_at_inference():
+    switch = "{% if enable_thinking is defined and not enable_thinking %}no {% endif %}"
+    tokenizer = make_tokenizer(switch + TEMPLATE)
+    prompts = [
+        tokenizer.decode(sample.ids[: sample.prompt])
+        for sample in (encode(tokenizer, "c", None, "q", "r", thinking=value) for value in (None, True, False))
+    ]
+    assert prompts[0] == prompts[1]
+    assert prompts[2] == f"no {prompts[0]}"
 
 
 def test_order_depends_on_seed_and_epoch_only():

@@ -32,6 +32,8 @@ def model(tmp_path):
         ("NVIDIA A100-SXM4-80GB", "A100"),
         ("NVIDIA L40S", "L40S"),
         ("NVIDIA GeForce RTX 4090", None),
+        ("NVIDIA H100 PCIe", None),
+        ("NVIDIA H100 NVL", None),
         ("cpu", None),
     ],
 )
