@@ -13,6 +13,7 @@ from tasks.training.fsdp import accelerate_config
 from tasks.training.job import OUTCOME, Job
 from tasks.training.node import run_ranks
 from tasks.training.slurm import run_nodes
+from tasks.training.stopping import hold
 from tasks.training.worker import FAILURE
 
 LOG = "worker.log"
@@ -25,6 +26,8 @@ def launch(job: Job) -> dict[str, Any]:
         LimoError: a rank failed.
     """
     job.work.mkdir(parents=True, exist_ok=True)
+    # The ranks of an earlier run may still be saving, and say there why they end.
+    hold(job.work).close()
     for left_over in [*job.work.glob(FAILURE.format(rank="*")), job.work / OUTCOME]:
         left_over.unlink(missing_ok=True)
     (job.work / "job.json").write_text(job.model_dump_json(indent=2), encoding="utf-8")
