@@ -266,7 +266,10 @@ def test_killed_and_gone_on_gives_the_same_weights(project, trained, capfd):
 
 def test_told_to_end_before_there_are_ranks_it_ends(project):
     stage = project.start("early")
-    wait_for(lambda: psutil.Process(stage.pid).children())
+    launcher = "accelerate.commands.launch"
+    wait_for(lambda: any(launcher in child.cmdline() for child in psutil.Process(stage.pid).children()))
+    # It is a program of its own by now, and the stage listens; it takes seconds until there are ranks.
+    time.sleep(0.3)
     stage.terminate()
     _, error = stage.communicate(timeout=60)
     assert stage.returncode == 2
