@@ -10,7 +10,7 @@ ANY_INTEGER = re.compile(r"(?<=.)(?:, ?\(?| ?\() ?[a-z] ?\\in ?(?:\\mathbb ?\{? 
 UNUSUAL = re.compile(
     r"[0-9] ?(?:\\text ?\{ ?)?[htmbpdeE百千万亿]|[0-9](?:st|nd|rd)|\\in ?(?:\\math|[ZN])|[0-9] [0-9]|\.[0-9]*\\|\\begin"
     r"|\)_|C ?[(_]|\\choose|\\binom ?[0-9]|\\ldots|[0-9]\.\.\."
-    r"|\\text ?\{[ ,(]*(?:for|since|because) |\\circ ?[0-9]|USD|[a-z] ?\("
+    r"|\\text ?\{[ ,(]*(?:for|since|because) |\\circ ?[0-9]|USD|[a-z] ?\(| for |\ball "
 )
 DOUBLED = re.compile(r"\\\\(?=[a-zA-Z])")
 PROGRAMMED = re.compile(r"(?<=[\w)}\]])\*\*(?=[\w({-])|<=|>=|(?<= )!=")
@@ -26,6 +26,12 @@ CHOOSE = re.compile(r"\{ ?([^{}]+?) ?\\choose ?([^{}]+?) ?\}|^([^{}]+?) ?\\choos
 SHORT_CHOICE = re.compile(r"\\binom ?([0-9]) ?([0-9])")
 ASIDE = re.compile(r",? ?\\text ?\{[ ,(]*(?:for (?:all|any|every|each)|since|because)\b.*$")
 """Words that only say for which names an equation holds, or why."""
+BARE_ASIDE = re.compile(r"^([^=]*=[^=]*?),? for (?:all|any|every|each|some)\b.*$")
+ALL_OF = re.compile(
+    r"^(?:\\text ?\{ ?)?all (?:(?:positive|natural|real|possible) )?(?:integers|numbers|reals|values)"
+    r"(?: of| with| such that)?(?: ?\})? ?(?=[A-Za-z] ?(?:\\[lg]e(?![a-z])|[<>]))"
+)
+"""The `all positive integers` of `all positive integers n \\ge 3`."""
 DOTTED = re.compile(r"\\dot ?\{? ?([0-9]) ?\}?([0-9 ]*)\\dot ?\{? ?([0-9]) ?\}?")
 """The first and the last of the digits that repeat."""
 ENDLESS = re.compile(r"([0-9]*\.[0-9]*?)(?:([0-9])\2{2,}|([0-9]{2,6}?)\3+)(?:\\ldots|\\dots|\.\.\.)")
@@ -66,6 +72,7 @@ def from_elsewhere(text: str) -> str:
         text = DOUBLED.sub(r"\\", text)
     if "," in text:
         text = THOUSANDS.sub(",", text)
+    text = text.replace("{:}", ":")
     if "**" in text or "=" in text:
         text = PROGRAMMED.sub(lambda found: FROM_PROGRAMS[found[0]], text)
     return text
@@ -77,7 +84,7 @@ def unusual(text: str) -> str:
     text = RATIO_SIGN.sub(":", text) if RATIO.fullmatch(text) else text
     text = DOTTED.sub(lambda found: f"\\overline{{{found[1]}{found[2].replace(' ', '')}{found[3]}}}", text)
     text = ENDLESS.sub(lambda found: f"{found[1]}\\overline{{{found[2] or found[3]}}}", text)
-    text = ASIDE.sub("", CHOOSE.sub(_binomial, text))
+    text = ALL_OF.sub("", BARE_ASIDE.sub(r"\1", ASIDE.sub("", CHOOSE.sub(_binomial, text))))
     text = REPEATING.sub(_fraction_of_repeating, E_NOTATION.sub(r"\\times 10^{\1}", text))
     text = ANY_INTEGER.sub("", text)
     text = BARE_FUNCTION.sub(r"\\\1", IN_BASE.sub(r"\1", text))

@@ -3,6 +3,7 @@
 import re
 from typing import NamedTuple
 
+from tasks.grading.congruences import same_classes
 from tasks.grading.expression import evaluate
 from tasks.grading.fast import CHINESE, UNDECIDED, Decision, choice, decide, figures, rounded, words
 from tasks.grading.listing import listed
@@ -105,6 +106,8 @@ def _without_units(rules: Rules, gold: str, answer: str) -> Open:
         return Open(Decision(clock, "time"))
     if (proportional := same_ratio(gold, answer)) is not None:
         return Open(Decision(proportional, "ratio"))
+    if "\\equiv" in gold + answer and (congruent := same_classes(plain(gold), plain(answer))) is not None:
+        return Open(Decision(congruent, "congruence"))
     left, right = _quantities(gold, answer)
     if left.unit and right.unit and left.unit != right.unit:
         return _other_units(left, right)

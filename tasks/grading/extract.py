@@ -23,7 +23,8 @@ OPTION_LINE = re.compile(r"\**(?:(?:option|choice|选项?) ?)?\(?([A-J])\)?[.)�
 BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 MATHS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"))
 BETWEEN_BOXES = re.compile(
-    r"(?:,|;|、|\\text ?\{[ ,]*(?:and|or)[ ,]*\}|\band\b|\bor\b|和|或|\\q?quad|\\[()\[\],;]|[ $])*"
+    r"(?:,|;|、|\\text ?\{[ ,]*(?:and|or)[ ,]*\}|\band\b|\bor\b|和|或|\\q?quad|\\[()\[\],;]|[ $]"
+    r"|\b[A-Za-z](?:_\{?\w\}?)? ?=)*"
 )
 MAX_BOXES, MAX_BOX_CHARS = 20, 500
 DEFAULT = Rules()

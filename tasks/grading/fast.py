@@ -190,8 +190,9 @@ def _options(gold: str, answer: str) -> Decision:
         return choice(gold, answer)
     if BARE_OPTION.fullmatch(gold) and WORDED_OPTION.fullmatch(answer):
         return choice(gold, answer)
-    if SEVERAL_OPTIONS.fullmatch(gold) and LISTED_OPTIONS.fullmatch(answer):
-        return Decision(option_letters(gold) == "".join(sorted(set(re.findall("[A-G]", answer)))), "choice")
+    for one, other in ((gold, answer), (answer, gold)):
+        if SEVERAL_OPTIONS.fullmatch(one) and LISTED_OPTIONS.fullmatch(other):
+            return Decision(option_letters(one) == "".join(sorted(set(re.findall("[A-G]", other)))), "choice")
     if gold in "ABCDE" and (small := SMALL_OPTION.fullmatch(answer)):
         return Decision(gold == small[1].upper(), "choice")
     left, right = (BARE_OPTION.fullmatch(NAMED_OPTION.sub("", text)) for text in (gold, answer))

@@ -1,6 +1,7 @@
 """Lists in brackets or bare, split at their top-level commas."""
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 GROUPED = re.compile(r"(?<![0-9.])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])")
@@ -60,3 +61,14 @@ def _encloses(text: str, opening: str, closing: str) -> bool:
         if depth == 0 and position >= len(opening) - 1:
             return position == last
     return False
+
+
+def plus_minus(parts: Sequence[str]) -> list[str]:
+    """`1 \\pm 2` as two parts."""
+    found = []
+    for part in parts:
+        if part.count("\\pm") == 1 and "\\mp" not in part:
+            found += [part.replace("\\pm", "+"), part.replace("\\pm", "-")]
+        else:
+            found.append(part)
+    return found

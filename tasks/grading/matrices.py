@@ -3,12 +3,14 @@
 import re
 from itertools import combinations, permutations
 
-from tasks.grading.listing import listed
+from tasks.grading.listing import listed, split
 from tasks.grading.relations import all_of
 from tasks.grading.scalars import scalars
 
 MAX_CHARS = 100
 BARRED = re.compile(r"\| ?(?P<matrix>\\begin ?\{(?:array|matrix)\}[^|]*\\end ?\{\w+\}) ?\|")
+TERM = re.compile(r"[-+]?(?:\{[^{}]*\}|\([^()]*\)|[^-+{}()])+")
+UNIT_TERM = re.compile(r"(?P<sign>[-+]?)(?P<size>[^ijk]*?)\*?(?P<unit>[ijk])")
 MATRIX = re.compile(
     r"[(\[]? ?\\begin ?\{([pbvBV]?matrix|smallmatrix|array)\}(?: ?\{[lcr| ]+\})?(?P<body>.*)\\end ?\{\1\} ?[)\]]?",
     re.DOTALL,
@@ -31,6 +33,39 @@ def matrices(gold: str, answer: str) -> bool | None:
         return False
     cells = zip([c for row in rows[0] for c in row], [c for row in rows[1] for c in row], strict=True)
     return all_of(scalars(a.strip(), b.strip()) for a, b in cells)
+
+
+def components(text: str, other: str) -> str:
+    r"""`(1, -2, 0)` of `i - 2j` beside a vector, a matrix of `[[1,2],[3,4]]` beside a matrix; else the text."""
+    if not text.endswith(("i", "j", "k", ")", "]")):
+        return text
+    matrix = MATRIX.fullmatch(other)
+    if text.startswith(("[[", "[(", "((")):
+        return _of_rows(text) if matrix else text
+    size = len(listed(other).parts) if other.startswith("(") else 0
+    if matrix:
+        size = len(re.findall(r"\\\\|&", matrix["body"].strip().rstrip("\\"))) + 1
+    return _of_unit_vectors(text, "ijk"[:size]) if 2 <= size <= 3 else text
+
+
+def _of_rows(text: str) -> str:
+    rows = split(text[1:-1])
+    if not all(row[:1] in "([" and row[-1:] in ")]" for row in rows):
+        return text
+    body = r"\\".join("&".join(split(row[1:-1])) for row in rows)
+    return rf"\begin{{matrix}}{body}\end{{matrix}}"
+
+
+def _of_unit_vectors(text: str, names: str) -> str:
+    found: dict[str, str] = {}
+    for term in TERM.findall(text):
+        unit = UNIT_TERM.fullmatch(term.replace(" ", ""))
+        if unit is None or unit["unit"] in found:
+            return text
+        found[unit["unit"]] = f"{unit['sign']}{unit['size'] or '1'}"
+    # `3i` alone is a complex number.
+    vector = found.keys() <= set(names) and found.keys() != {"i"}
+    return f"({','.join(found.get(name, '0') for name in names)})" if vector else text
 
 
 def determinant(text: str) -> str:

@@ -81,6 +81,8 @@ FORMULA = re.compile(r"[\\0-9=<>+^_]")
 SUCH_THAT = re.compile(r"\\mid|[|:]")
 APPROXIMATELY = re.compile(r"^\\approx ?")
 CHINESE_GAP = re.compile(r"(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])")
+THIN_IN_UNIT = re.compile(r"\\(?:mathrm|text) ?\{[^{}]*\\,(?:[^{}]|\{[^{}]*\})*\}")
+"""`\\mathrm{m\\,s^{-2}}`: what stands between units, where elsewhere it may part thousands."""
 ROMAN_LETTER = re.compile(r"\\mathrm\s*\{\s*([A-Za-z])\s*\}")
 UNIT_VECTOR = re.compile(
     r"\\(?:mathbf|vec|hat|boldsymbol|bm) ?\{? ?(?:\\hat ?\{? ?)?\\?([ijk])(?:math)? ?\}?(?: ?\})?(?![A-Za-z])"
@@ -130,9 +132,11 @@ def tidy(text: str) -> str:
     text = spelled_out(text)
     if not (text.isascii() and text.isprintable()):
         text = text.translate(CHARACTERS)
+    if "\\," in text:
+        text = THIN_IN_UNIT.sub(lambda font: font[0].replace("\\,", " "), text)
     text = (
         UNIT_VECTOR.sub(r" \1", from_elsewhere(text))
-        if "{" in text or "hat" in text or "vec" in text
+        if "\\b" in text or "\\mathbf" in text or "hat" in text or "vec" in text
         else from_elsewhere(text)
     )
     text = COMMAND.sub(_replace, text)

@@ -7,7 +7,7 @@ from tasks.grading.normalise import Quantity, split_short_unit, split_unit
 from tasks.grading.units import measure, one_name, product
 
 MAX_CHARS = 80
-IN_FONT = re.compile(r"\\text ?\{([^{}]*)\}")
+IN_FONT = re.compile(r"\\text ?\{((?:[^{}]|\{[^{}]*\})*)\}")
 QUOTIENT = re.compile(r"\\frac ?\{([^{}]+)\} ?\{([^{}]+)\}$")
 PART = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+|[\u4e00-\u9fff]{1,2})[ ,]*")
 TEMPERATURE = re.compile(r"(?P<body>.*[0-9}]) ?\^ ?\{? ?\\circ ?\}? ?(?:\\text ?\{ ?([CF]) ?\}|([CF]))")

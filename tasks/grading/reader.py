@@ -90,22 +90,22 @@ class _Reader:
             elif token in tokens.OVER:
                 self._take()
                 node, divided = ("/", node, self._signed(depth)), True
-            elif self._begins(token):
-                # 1/2x may be meant either way.
-                if divided or (token[0] in tokens.DIGITS and node[0] == "num"):
-                    raise UnreadableError
-                node = ("*", node, self._factor(depth))
+            elif tokens.begins(token):
+                node = self._beside(node, token, depth, divided=divided)
             else:
                 break
         return node
 
+    def _beside(self, node: Node, token: str, depth: int, *, divided: bool) -> Node:
+        """A factor without a sign before it: t/RC is t/(RC), but 1/2x may be meant either way."""
+        if divided and tokens.letters(node[2], self._tokens[self._at : self._at + 2]):
+            return ("/", node[1], ("*", node[2], self._factor(depth)))
+        if divided or (token[0] in tokens.DIGITS and node[0] == "num"):
+            raise UnreadableError
+        return ("*", node, self._factor(depth))
+
     def _signed(self, depth: int) -> Node:
         return self._factor(depth) if self._sign() > 0 else ("neg", self._factor(depth))
-
-    def _begins(self, token: str) -> bool:
-        if token[0] == "\\":
-            return token in tokens.BEGINNING or token[1:] in tokens.UNARY or tokens.GREEK.fullmatch(token) is not None
-        return (token[0].isascii() and token[0].isalnum()) or token[0] == "." or token in ("(", "[", "{")
 
     def _factor(self, depth: int) -> Node:
         node = self._base(depth)
@@ -245,4 +245,4 @@ class _Reader:
 
     def _goes_on(self, token: str) -> bool:
         ends = not token or token in tokens.CLOSING or token.lstrip("\\") in tokens.UNARY
-        return not ends and self._begins(token)
+        return not ends and tokens.begins(token)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from tasks.grading.constants import renamed
 from tasks.grading.expression import equal_values, evaluate
 from tasks.grading.listing import listed
 from tasks.grading.reader import Parsed, read
@@ -19,6 +20,7 @@ FUNCTION = re.compile(r"\\[a-z]+|[A-Za-z]'?\(|\\?\|")
 VALUE_OF_SET = re.compile(r"\\?\{ ?[A-Za-z] ?(?:\\in ?\\mathbb ?\{? ?R ?\}? ?)?(?:\\mid|\||:) ?(?P<condition>.*)\}")
 
 
+ARGUMENT = re.compile(r"\([a-z]\)$")
 SAME_NAMES = ({"y", "f(x)"},)
 ABSOLUTE = re.compile(
     r"\\?\|(?P<name>[A-Za-z])\\?\| ?(?P<sign><|\\le(?![a-z])) ?(?P<bound>[^<>=\\|]+|\\(?:frac|sqrt).+)"
@@ -107,7 +109,10 @@ def _equations(gold: list[str], answer: list[str]) -> bool | None:
     """Two equations: the same sides, or differences of sides that are multiples of each other."""
     if NAME.fullmatch(gold[0]) and NAME.fullmatch(answer[0]):
         equal = scalars(gold[1], answer[1])
-        alike = gold[0].casefold() == answer[0].casefold() if "(" in gold[0] else gold[0] == answer[0]
+        names = [ARGUMENT.sub("", side[0]) for side in (gold, answer)]
+        alike = names[0].casefold() == names[1].casefold() if "(" in gold[0] else names[0] == names[1]
+        if alike and equal is False and (general := (read(gold[1]), read(answer[1]))):
+            equal = bool(general[0] and general[1] and renamed(general[0], general[1], fewest=1))
         if alike or (equal and {gold[0], answer[0]} in SAME_NAMES):
             return equal
         # y = x/2 may be solved for x, as x = 2y.
@@ -167,12 +172,12 @@ def as_intervals(gold: str, answer: str) -> bool | None:
         if one[0] and other[1]:
             return same_interval(one[0], other[1])
     if sides[0][1] and sides[1][1]:
-        names = [_variable(text) for text in (gold, answer)]
+        names = [name_in(text) for text in (gold, answer)]
         return False if names[0] != names[1] else same_interval(sides[0][1], sides[1][1])
     return None
 
 
-def _variable(text: str) -> str:
+def name_in(text: str) -> str:
     """The first name in a condition, which is the one that it is of; empty in `|x| < 2`."""
     match = VALUE_OF_SET.fullmatch(text)
     sides = chain(match["condition"].rstrip("\\") if match else text).sides

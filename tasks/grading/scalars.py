@@ -3,6 +3,7 @@
 import re
 from fractions import Fraction
 
+from tasks.grading.constants import by_a_constant, renamed, without_constant
 from tasks.grading.expression import EQUAL, POINTS, Value, equal_values, evaluate, same
 from tasks.grading.normalise import SPACE_AROUND, squeeze
 from tasks.grading.reader import Parsed, read
@@ -11,9 +12,6 @@ from tasks.grading.values import BASED, in_base, is_rounding, read_number
 INFINITY = re.compile(r"([+-]?) ?\\infty")
 NEAR = 0.05
 """Relative difference past which two measures are not one, rounded."""
-INTEGRATION = re.compile(r"(?<=.)\+ ?[CcKk]$")
-OF_A_VARIABLE = re.compile(r"[xtuyz]|\\theta")
-"""The constant at the end of an antiderivative."""
 LEAST_CONVERTED = 2
 """Digits of a number that may be another one, converted and rounded."""
 INTEGERS = frozenset("kmn")
@@ -28,9 +26,8 @@ def scalars(gold: str, answer: str) -> bool | None:
     """Whether two expressions have the same value; a decimal may be the other one rounded."""
     if SPACE_AROUND.sub("", gold) == SPACE_AROUND.sub("", answer) or _same_degrees(gold, answer):
         return True
-    constant = INTEGRATION.search(gold), INTEGRATION.search(answer)
-    if constant[0] and constant[1] and OF_A_VARIABLE.search(gold):
-        gold, answer = gold[: constant[0].start()], answer[: constant[1].start()]
+    antiderivatives = without_constant(gold, answer)
+    gold, answer = antiderivatives or (gold, answer)
     infinite = INFINITY.fullmatch(gold), INFINITY.fullmatch(answer)
     if infinite[0] and infinite[1]:
         return (infinite[0][1] == "-") == (infinite[1][1] == "-")
@@ -41,12 +38,11 @@ def scalars(gold: str, answer: str) -> bool | None:
         # Infinity is no number.
         return False if (infinite[0] and right) or (infinite[1] and left) else None
     equal = same(left, right)
-    if equal is not False:
-        return equal
-    return any(rule(gold, answer, left, right) for rule in (_rounded, _renamed, _written_out))
+    alike = equal or any(rule(gold, answer, left, right) for rule in (_rounded, _other_integer, _written_out))
+    return alike or (antiderivatives is not None and by_a_constant(left, right)) or renamed(left, right, 2) or equal
 
 
-def _renamed(gold: str, answer: str, left: Parsed, right: Parsed) -> bool:
+def _other_integer(gold: str, answer: str, left: Parsed, right: Parsed) -> bool:
     r"""`2k\pi` against `2n\pi`: all multiples of a period, whatever the integer is called."""
     names = left.names - right.names, right.names - left.names
     if (

@@ -7,7 +7,7 @@ from itertools import pairwise
 from tasks.grading.expression import evaluate
 from tasks.grading.listing import listed, split
 from tasks.grading.reader import read
-from tasks.grading.relations import Interval, condition
+from tasks.grading.relations import VALUE_OF_SET, Interval, condition, name_in
 
 NUMBERED = re.compile(r"(?:\([1-9]\)[ ,;]*){2,9}")
 """Statements by their numbers."""
@@ -18,6 +18,7 @@ OUTWARD = re.compile(r"([\[\]])([^\[\]]+,[^\[\]]+)([\[\]])")
 REAL = re.compile(r"(?<=.), ?[a-z] ?\\in ?\\mathbb ?\{? ?R ?\}?(?=\\?\}?$)")
 POSITIVE = re.compile(r"\\mathbb ?\{? ?R ?\}? ?(?:[\^_] ?\{? ?\+ ?\}?|_ ?\{ ?> ?0 ?\})")
 MAX_UNION = 4
+INFINITE = re.compile(r"([+-]?) ?\\infty")
 NOT = re.compile(r"[A-Za-z] ?\\ne(?![a-z]) ?")
 
 
@@ -51,24 +52,65 @@ def _left_out(text: str) -> list[str]:
         if not NOT.match(text):
             return []
         parts = [NOT.sub("", part) for part in parts]
-    found: dict[Fraction | float, str] = {}
+    found = _by_value(parts)
+    ends = ["-\\infty", *(found[value] for value in sorted(found)), "\\infty"]
+    return [f"({low},{high})" for low, high in pairwise(ends)] if found else []
+
+
+def _by_value(parts: list[str]) -> dict[float, str]:
+    r"""Numbers by their values, `\pm 3` as two; none where one has no real value."""
+    found: dict[float, str] = {}
     for part in parts:
         for each in (part.replace("\\pm", "+"), part.replace("\\pm", "-")):
-            parsed = read(each)
-            value = evaluate(parsed) if parsed and not parsed.names else None
-            if value is None or (isinstance(value, complex) and value.imag):
-                return []
-            found[value.real] = each
-    ends = ["-\\infty", *(found[value] for value in sorted(found)), "\\infty"]
-    return [f"({low},{high})" for low, high in pairwise(ends)]
+            value = _value(each)
+            if value is None:
+                return {}
+            found[value] = each
+    return found
+
+
+def _value(text: str) -> float | None:
+    """The real value of a number or an infinity."""
+    if infinite := INFINITE.fullmatch(text):
+        return float(f"{infinite[1]}inf")
+    parsed = read(text)
+    value = evaluate(parsed) if parsed and not parsed.names else None
+    return None if value is None or complex(value).imag else complex(value).real
+
+
+def _but(parts: list[str]) -> list[str]:
+    r"""The pieces of an interval without some numbers: of `x \ge 1, x \ne 4`; none where it is something else."""
+    met = [each for part in parts if (each := condition(part))]
+    out = _by_value([NOT.sub("", part) for part in parts if NOT.match(part)])
+    others = [part for part in parts if not NOT.match(part)]
+    if not len(met) == len(others) == 1 or not out or len(set(map(name_in, parts))) > 1:
+        return []
+    (whole,) = met
+    low, high = _value(whole.low), _value(whole.high)
+    if low is None or high is None:
+        return []
+    inside = [out[value] for value in sorted(out) if low < value < high]
+    first, last = (
+        "[" if whole.low_closed and low not in out else "(",
+        "]" if whole.high_closed and high not in out else ")",
+    )
+    ends = (
+        [f"{first}{whole.low}", *(f"({value}" for value in inside)],
+        [*(f"{value})" for value in inside), f"{whole.high}{last}"],
+    )
+    return [f"{low},{high}" for low, high in zip(*ends, strict=True)]
 
 
 def conditions(text: str) -> list[str]:
     """`x<1, x>3` and `x \\ne 2` as the intervals of their union; empty where it is something else."""
+    built = VALUE_OF_SET.fullmatch(text)
+    text = built["condition"].rstrip("\\").strip() if built and "\\ne" in text else text
     if but := _left_out(text):
         return but
     together = "\\land" in text
     parts = [part.strip() for part in text.split("\\land")] if together else split(text)
+    if "\\ne" in text:
+        return _but(parts)
     found = [condition(part) for part in parts]
     met = [each for each in found if each is not None]
     if len(met) < len(parts) or not 2 <= len(met) <= MAX_UNION:

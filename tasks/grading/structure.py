@@ -5,12 +5,11 @@ to the symbolic check.
 """
 
 import re
-from collections.abc import Sequence
 from functools import lru_cache
 
 from tasks.grading.hostile import depth
-from tasks.grading.listing import GROUPED, Listed, listed
-from tasks.grading.matrices import MATRIX, matrices
+from tasks.grading.listing import GROUPED, Listed, listed, plus_minus
+from tasks.grading.matrices import MATRIX, components, matrices
 from tasks.grading.reader import read
 from tasks.grading.relations import (
     FLIPPED,
@@ -32,6 +31,7 @@ MAX_NESTED = 8
 """Brackets inside brackets, past which nothing is decided here."""
 HALF_OPEN = {"(]", "[)"}
 PART_LABEL = re.compile(r"\((i{1,3}|iv|v|[a-d])\) ?(?=\S)")
+POINT = re.compile(r"[A-Z](?:_\w|')? ?(?P<point>\([^()]+,[^()]+\))")
 MEMBER = re.compile(r"^[A-Za-z]\s*\\in(?![a-z])\s*")
 
 
@@ -54,7 +54,8 @@ def compare(gold: str, answer: str, *, ordered: bool | None = None) -> bool | No
 @lru_cache(maxsize=20_000)
 def _compare(gold: str, answer: str, ordered: bool | None = None) -> bool | None:
     """Remembered, since the same parts are met again and again in lists of lists."""
-    for rule in (_shapes, matrices, _unions, _members):
+    gold, answer = components(gold, answer), components(answer, gold)
+    for rule in (_shapes, matrices, _unions, _members, _points):
         decided = rule(gold, answer)
         if decided is not None:
             return decided
@@ -109,7 +110,7 @@ def _lists(left: Listed, right: Listed, gold: str, answer: str, ordered: bool | 
         ordered = None
     loose = {left.brackets, right.brackets} <= {"", "{}"}
     if ordered is False or (ordered is None and loose):
-        return _as_sets(_plus_minus(left.parts), _plus_minus(right.parts))
+        return _as_sets(plus_minus(left.parts), plus_minus(right.parts))
     if left.brackets != right.brackets and _as_sets(left.parts, right.parts) is False:
         return False
     if len(left.parts) != len(right.parts):
@@ -173,20 +174,12 @@ def _name_of(part: str) -> str:
     return name.strip() if sign and "=" not in value and NAME.fullmatch(name.strip()) else ""
 
 
-def _plus_minus(parts: Sequence[str]) -> list[str]:
-    """`1 \\pm 2` as two parts."""
-    found = []
-    for part in parts:
-        if part.count("\\pm") == 1 and "\\mp" not in part:
-            found += [part.replace("\\pm", "+"), part.replace("\\pm", "-")]
-        else:
-            found.append(part)
-    return found
-
-
 def _as_sets(gold: list[str], answer: list[str]) -> bool | None:
     """Whether each part has its like on the other side, each used once."""
     doubt = False
+    if sum(part.startswith("\\{") for part in gold) != sum(part.startswith("\\{") for part in answer):
+        # {a} is no a.
+        return False
     left = list(gold)
     for part in answer:
         verdicts = [_compare(each, part) for each in left]
@@ -226,6 +219,15 @@ def _unions(gold: str, answer: str) -> bool | None:
 def _pieces(gold: str, answer: str) -> bool | None:
     one, other = interval(gold), interval(answer)
     return same_interval(one, other) if one and other else _compare(gold, answer)
+
+
+def _points(gold: str, answer: str) -> bool | None:
+    """`A(2,5)` against `(2,5)`."""
+    named = [POINT.fullmatch(text) for text in (gold, answer)]
+    bare = [text[:1] == "(" for text in (gold, answer)]
+    if not ((named[0] and bare[1]) or (named[1] and bare[0])):
+        return None
+    return _compare(*(match["point"] if match else text for match, text in zip(named, (gold, answer), strict=True)))
 
 
 def _members(gold: str, answer: str) -> bool | None:

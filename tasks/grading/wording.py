@@ -47,7 +47,11 @@ PARTS = {
 }
 FRACTION = re.compile(rf"(an?|{'|'.join(NUMBERS[0].split()[1:10])})[ -]({'|'.join(PARTS)})s?")
 
-FILLING = re.compile(r"^(?:the|an?|it is|there (?:is|are)|answer is)\b ?|^on (?=[A-Z])", re.IGNORECASE)
+FILLING = re.compile(
+    r"^(?:the|this) (?:series|sequence|integral|limit) (?:is )?(?=[a-z])"
+    r"|^(?:the|an?|it is|there (?:is|are)|answer is)\b ?|^on (?=[A-Z])",
+    re.IGNORECASE,
+)
 CHINESE_TENS = {"十": 10, "百": 100}
 CHINESE_NUMBER = re.compile(r"([0-9零一二三四五六七八九十百]{1,6})(?:分之([0-9零一二三四五六七八九十百]{1,6}))?")
 IN_TEXT = re.compile(r"\\text ?\{ ?([A-Za-z][A-Za-z -]*?) ?\}")
@@ -56,6 +60,7 @@ KIND_NAMED = re.compile(r"(?<=[a-z]{3})(?:function|solution|triangle|number)s?$"
 MEMBER = re.compile(r"^[a-z]\\in(?=\\)")
 NEGATION = re.compile(r"^(?:(?:not|non|un|in)-?(?=...)|[不非](?=.))")
 WORD = re.compile(r"[a-z0-9]+")
+CAPITALISED = re.compile(r"[A-Z][a-z]+")
 SPACES = re.compile(r"[\s.。,，;；:：'\"!?()（）]+")
 CHINESE_NUMERAL = re.compile(r"[二三四五六七八九十百千万两]")
 CHINESE_WORD = re.compile(r"[\u4e00-\u9fff]{1,12}")
@@ -120,7 +125,7 @@ def leading_word(text: str) -> str:
 def different_words(gold: str, answer: str) -> bool:
     """Whether two short answers are plainly different: names or terms of which neither holds the other."""
     left, right = plain_words(gold), plain_words(answer)
-    if not left or not right:
+    if not left or not right or _one_of_several(gold, answer):
         return True
     if left != right and {left, right} <= ALIKE.keys():
         return True
@@ -140,6 +145,12 @@ def different_words(gold: str, answer: str) -> bool:
         # A number that the words do not hold, unless they spell one.
         return not all(number) and not any(CHINESE_NUMERAL.search(side) for side in (left, right))
     return all(short)
+
+
+def _one_of_several(gold: str, answer: str) -> bool:
+    """Whether a name stands against several: `Alice` against `Alice, Bob`."""
+    names = re.split(", ?", answer.strip())
+    return len(names) > 1 and all(map(CAPITALISED.fullmatch, [gold.strip(), *names]))
 
 
 def _within(gold: str, answer: str) -> bool:

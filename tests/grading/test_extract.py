@@ -29,6 +29,8 @@ FOUND = [
     ("答案：$\\sqrt{2}$", "\\sqrt{2}"),
     (r"The answer is 3, that is \boxed{4}", "4"),
     (r"The roots are $\boxed{2}$ and $\boxed{3}$.", "2, 3"),
+    (r"Therefore $x = \boxed{\frac12}$ or $x_2 = \boxed{-2}$.", r"\frac12, -2"),
+    (r"First $x = \boxed{5}$, so that $2y + x = \boxed{7}$.", "7"),
     (r"(a) \boxed{2} (b) \boxed{3}", "3"),
     ("\\boxed{7}\n\nWait. Final Answer: 8", "8"),
     ("\\boxed{3x+2}. The final answer is 3x + 2.", "3x+2"),

@@ -1,0 +1,59 @@
+"""Constants that may be any number: the `C` of an antiderivative, the `c_1` and `c_2` of a general solution."""
+
+import re
+from itertools import permutations
+
+from tasks.grading.expression import POINTS, equal_values, evaluate, same
+from tasks.grading.reader import Node, Parsed
+
+INTEGRATION = re.compile(r"(?<=.)\+ ?[CcKk]$")
+OF_A_VARIABLE = re.compile(r"[xtuyz]|\\theta")
+CONSTANT = re.compile(r"[ABCKck](?:_[0-9])?")
+NUMBERED = re.compile(r"[ABCKck]_[0-9]")
+MAX_CONSTANTS = 3
+
+
+def without_constant(gold: str, answer: str) -> tuple[str, str] | None:
+    """Two antiderivatives without their `+ C`; None where either is none."""
+    found = INTEGRATION.search(gold), INTEGRATION.search(answer)
+    if not (found[0] and found[1] and OF_A_VARIABLE.search(gold)):
+        return None
+    return gold[: found[0].start()].strip(), answer[: found[1].start()].strip()
+
+
+def by_a_constant(left: Parsed, right: Parsed) -> bool:
+    """Whether two expressions of variables differ by the same number everywhere, as two antiderivatives may."""
+    values = [(evaluate(left, point), evaluate(right, point)) for point in range(POINTS)]
+    pairs = [(complex(one), complex(other)) for one, other in values if one is not None and other is not None]
+    if len(pairs) < POINTS or not (left.names or right.names):
+        return False
+    size = max(abs(value) for pair in pairs for value in pair)
+    first, *others = (one - other for one, other in pairs)
+    # Compared beside the values, since the difference of large ones is rounded as they are.
+    return all(equal_values(size + first, size + other) for other in others)
+
+
+def renamed(left: Parsed, right: Parsed, fewest: int) -> bool:
+    """Whether two general solutions are the same but for the names of their constants, or the order of these.
+
+    Args:
+        fewest: constants that there must be: one letter alone may be no constant at all.
+    """
+    own = [sorted(name for name in side.names if CONSTANT.fullmatch(name)) for side in (left, right)]
+    variables = [side.names.difference(names) for side, names in zip((left, right), own, strict=True)]
+    if len(own[0]) != len(own[1]) or not fewest <= len(own[0]) <= MAX_CONSTANTS or not variables[0]:
+        return False
+    numbered = any(all(map(NUMBERED.fullmatch, names)) for names in own)
+    if variables[0] != variables[1] or (fewest > 1 and not numbered):
+        return False
+    return any(same(left, _with_names(right, dict(zip(own[1], order, strict=True)))) for order in permutations(own[0]))
+
+
+def _with_names(parsed: Parsed, names: dict[str, str]) -> Parsed:
+    return Parsed(_replaced(parsed.node, names), frozenset(names.get(name, name) for name in parsed.names))
+
+
+def _replaced(node: Node, names: dict[str, str]) -> Node:
+    if node[0] == "var":
+        return ("var", names.get(str(node[1]), node[1]))
+    return tuple(_replaced(part, names) if isinstance(part, tuple) else part for part in node)
