@@ -5,6 +5,7 @@ from itertools import permutations
 
 from tasks.grading.expression import POINTS, equal_values, evaluate, same
 from tasks.grading.reader import Node, Parsed
+from tasks.grading.trees import substituted
 
 INTEGRATION = re.compile(r"(?<=.)\+ ?[CcKk]$")
 OF_A_VARIABLE = re.compile(r"[xtuyz]|\\theta")
@@ -50,10 +51,5 @@ def renamed(left: Parsed, right: Parsed, fewest: int) -> bool:
 
 
 def _with_names(parsed: Parsed, names: dict[str, str]) -> Parsed:
-    return Parsed(_replaced(parsed.node, names), frozenset(names.get(name, name) for name in parsed.names))
-
-
-def _replaced(node: Node, names: dict[str, str]) -> Node:
-    if node[0] == "var":
-        return ("var", names.get(str(node[1]), node[1]))
-    return tuple(_replaced(part, names) if isinstance(part, tuple) else part for part in node)
+    others: dict[Node, Node] = {("var", old): ("var", new) for old, new in names.items()}
+    return Parsed(substituted(parsed.node, others), frozenset(names.get(name, name) for name in parsed.names))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from tasks.grading.reader import Node, Parsed, UnreadableError
+from tasks.grading.trees import natural, of_ten
 
 MAX_BITS = 8_192
 """Longest exact power, in bits."""
@@ -65,8 +66,8 @@ def evaluate(parsed: Parsed, point: int = 0) -> Value | None:
 def same(left: Parsed, right: Parsed) -> bool | None:
     """Whether two expressions have the same value wherever they have one; None when floats cannot tell."""
     if ("log" in left.names) != ("log" in right.names):
-        # log may be meant as ln, or to any other base.
-        return None
+        # log may be meant as ln, which it is if that makes them equal, or to any other base.
+        return None if of_ten(left.node) else same(natural(left), natural(right)) or None
     found = 0
     points = range(POINTS if left.names or right.names else 1)
     if len(points) > 1 and (_stepped(left.node) or _stepped(right.node)):

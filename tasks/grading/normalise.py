@@ -79,7 +79,10 @@ MAX_WRAPS = 5
 WRAP = re.compile(r"(?P<font>\\text ?)?\{")
 FORMULA = re.compile(r"[\\0-9=<>+^_]")
 SUCH_THAT = re.compile(r"\\mid|[|:]")
-APPROXIMATELY = re.compile(r"^\\approx ?")
+APPROXIMATELY = re.compile(
+    r"^(?:\\approx ?|(?:\\text ?\{ ?)?(?:about|approximately|approx\.?|roughly)(?: ?\})? (?=[-\\.0-9])"
+    r"|大?约为? ?(?=[-\\.0-9]))"
+)
 CHINESE_GAP = re.compile(r"(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])")
 THIN_IN_UNIT = re.compile(r"\\(?:mathrm|text) ?\{[^{}]*\\,(?:[^{}]|\{[^{}]*\})*\}")
 """`\\mathrm{m\\,s^{-2}}`: what stands between units, where elsewhere it may part thousands."""

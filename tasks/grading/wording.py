@@ -45,6 +45,7 @@ PARTS = {
     "eighth": 8,
     "tenth": 10,
 }
+NEGATIVE = re.compile(r"(?:minus|negative) (.+)")
 FRACTION = re.compile(rf"(an?|{'|'.join(NUMBERS[0].split()[1:10])})[ -]({'|'.join(PARTS)})s?")
 
 FILLING = re.compile(
@@ -78,12 +79,15 @@ def numeral(text: str) -> str:
         text = f"{date[1] or ''}{SAME[date[2].casefold()].capitalize()} {text[date.end() :]}"
     wrapped = IN_TEXT.fullmatch(text)
     words = (wrapped[1] if wrapped else text).casefold()
+    if negative := NEGATIVE.fullmatch(words):
+        value = numeral(negative[1])
+        return text if value == negative[1] and not value.isdecimal() else f"-{value}"
     plain = SAME.get(words, "")
     if plain.isdecimal():
         return plain
     if tens := TWO_DIGITS.fullmatch(words):
         return str(TENS[tens[1]] + int(SAME.get(tens[2] or "zero", "0")))
-    part = FRACTION.fullmatch(words)
+    part = FRACTION.fullmatch("a half" if words == "half" else words)
     return f"\\frac{{{SAME.get(part[1], '1')}}}{{{PARTS[part[2]]}}}" if part else text
 
 
