@@ -5,6 +5,8 @@ Only a sentence that concludes counts ("so", "therefore", "is"), and none that d
 
 import re
 
+from tasks.grading.units import measure, one_name
+
 LAST_CHARS = 1_000
 """How much of the end is read: the searches here are of quadratic time."""
 
@@ -21,7 +23,8 @@ DOUBTFUL = re.compile(
 COURTESY = re.compile(r"I hope it is correct\W*$|<\|[a-z_]+\|>\w*\s*$|Let me know[^.]*\.?\s*$")
 SENTENCE = re.compile(r"(?<=[.。!！?？])\s+|。")
 NUMBER = r"(?<![A-Za-z0-9_.])[-−+]?[£€¥]?[0-9][0-9,]*(?:\.[0-9]+)?(?:/[0-9]+)?(?:\\?%)?"
-VALUE = re.compile(rf"\$\$(.+?)\$\$|\$(.+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]|({NUMBER})")
+CLOCK = r"(?<![0-9:])[0-9]{1,2}:[0-5][0-9](?: ?[AaPp]\.?[Mm]\b(?:\.(?!$))?)?"
+VALUE = re.compile(rf"\$\$(.+?)\$\$|\$(.+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]|({CLOCK}|{NUMBER})")
 ANNOUNCED = re.compile(
     r"(?:^|[.。!?,\n])[\s*]*(?:(?:so|thus|hence|therefore|but|and),? )?(?:(?:the|my|our) )?final answer(?: is|:)[: *]*"
     r"(?=[-$\\(\d])",
@@ -32,6 +35,13 @@ MORE = re.compile(r"\s*(?:,|and|or)\s*[$\\0-9]")
 TERM_BEFORE = re.compile(r"[-+*/^_×·(\[{<>]\s*$")
 NUMBER_ENDS = re.compile(r"\s*(?:$|[.。,;!*°€£¥)]|m[²³]|[a-z]{2}|[\u4e00-\u9fff]|\^?\\circ|\\?%|\\text)")
 SUBJECT = re.compile(r"(?:the|there|it|they|its|this|so)\b.* (?:is|are|equals) +(?=[-$\\(\[\d.])", re.IGNORECASE)
+ASSIGNED = re.compile(
+    r"(?:\(? ?[A-Za-z](?: ?, ?[A-Za-z]){0,3} ?\)?|[A-Za-z]_?[0-9]?) ?(?:=|∈) ?(?P<value>[({\[][^$=]{1,80}[)}\]])[.。]?$"
+)
+"""A list that a closing sentence gives to a name: `(x, y) = (4, 1)`, `x ∈ {1, 2}`."""
+SAID = re.compile(r"(?:it|this|that) (?:is|was|will be) (?:an? |the |on )?([A-Za-z]{3,})[.!]?", re.IGNORECASE)
+CONDITION = re.compile(r"((?:充分不必要|必要不充分|充要|充分必要|既不充分也不必要)(?:条件)?)[。.]?$")
+UNIT_AFTER = re.compile(r" ?((?P<unit>[A-Za-z]+(?:/[A-Za-z]+)?|[\u4e00-\u9fff]{1,2})(?:[²³]|\^[23])?)")
 OPENING_LETTER = re.compile(r"\(?([A-J])\)?(?:[.,:。，：)]|不|$)")
 CHOSEN_LETTER = re.compile(r"(?:is|it's|choose|pick|select|option|choice|选|answer:) *\(?([A-J])\b", re.IGNORECASE)
 
@@ -55,9 +65,11 @@ def concluded(closing: str) -> str:
     whole = VALUE.fullmatch(last)
     if whole:
         return _content(whole)
-    if not CONCLUDING.search(last) or DOUBTFUL.search(last):
+    if DOUBTFUL.search(last):
         return ""
-    values = list(VALUE.finditer(last))
+    if said := SAID.fullmatch(last) or ASSIGNED.search(last) or CONDITION.search(last):
+        return said[1]
+    values = list(VALUE.finditer(last)) if CONCLUDING.search(last) or re.search(CLOCK, last) else []
     return _content(values[-1]) if values and _is_whole(values[-1]) else ""
 
 
@@ -85,4 +97,6 @@ def _is_whole(value: re.Match[str]) -> bool:
 
 
 def _content(value: re.Match[str]) -> str:
-    return next(group for group in value.groups() if group is not None).strip().rstrip(",")
+    content = next(group for group in value.groups() if group is not None).strip().rstrip(",")
+    unit = UNIT_AFTER.match(value.string, value.end()) if value[0] == value[5] else None
+    return f"{content} {unit[1]}" if unit and measure(one_name(unit["unit"])) else content

@@ -10,7 +10,8 @@ ANY_INTEGER = re.compile(r"(?<=.)(?:, ?\(?| ?\() ?[a-z] ?\\in ?(?:\\mathbb ?\{? 
 UNUSUAL = re.compile(
     r"[0-9] ?(?:\\text ?\{ ?)?[htmbpdeE百千万亿]|[0-9](?:st|nd|rd)|\\in ?(?:\\math|[ZN])|[0-9] [0-9]|\.[0-9]*\\|\\begin"
     r"|\)_|C ?[(_]|\\choose|\\binom ?[0-9]|\\ldots|[0-9]\.\.\."
-    r"|\\text ?\{[ ,(]*(?:for|since|because) |\\circ ?[0-9]|USD|[a-z] ?\(| for |\ball "
+    r"|\\text ?\{[ ,(]*(?:for|since|because) |\\circ ?[0-9]|USD|[a-z] ?\(| for |\ball |(?:^|[ ,;])(?:[a-d]|i+)\)"
+    r"|^(?:\\text ?\{ ?)?(?:the )?[a-z]{4,} |[a-z]\)(?: ?\})?$"
 )
 DOUBLED = re.compile(r"\\\\(?=[a-zA-Z])")
 PROGRAMMED = re.compile(r"(?<=[\w)}\]])\*\*(?=[\w({-])|<=|>=|(?<= )!=")
@@ -26,6 +27,16 @@ CHOOSE = re.compile(r"\{ ?([^{}]+?) ?\\choose ?([^{}]+?) ?\}|^([^{}]+?) ?\\choos
 SHORT_CHOICE = re.compile(r"\\binom ?([0-9]) ?([0-9])")
 ASIDE = re.compile(r",? ?\\text ?\{[ ,(]*(?:for (?:all|any|every|each)|since|because)\b.*$")
 """Words that only say for which names an equation holds, or why."""
+IN_BRACKETS = re.compile(
+    r"(?<=[^\s(]) ?(?:\\text ?\{ ?)?\((?!.*\b(?:not?|only|except|mod|if|or|and)\b)[a-z]{2,}(?: [a-z]{3,})+\)(?: ?\})?$"
+)
+"""Words about an answer: the `(both work)` of `6 or 9 (both work)`."""
+NOUN = re.compile(
+    r"^(?:\\text ?\{ ?)?(?:the )?(?:circle|ellipse|parabola|hyperbola|line|plane|curve|sphere|function|equation)"
+    r"(?: with equation| given by| is)?:?(?: ?\})? ?(?=[-\\(\[0-9A-Za-z][^a-z]*?(?:[=^_(,]|\\in))"
+)
+"""What stands before the formula that it names: `the circle x^2 + y^2 = 16`."""
+LETTERED = re.compile(r"(?:^|(?<=[ ,;]))([a-d]|i{1,3})\)(?= ?\S)")
 BARE_ASIDE = re.compile(r"^([^=]*=[^=]*?),? for (?:all|any|every|each|some)\b.*$")
 ALL_OF = re.compile(
     r"^(?:\\text ?\{ ?)?all (?:(?:positive|natural|real|possible) )?(?:integers|numbers|reals|values)"
@@ -84,6 +95,8 @@ def unusual(text: str) -> str:
     text = RATIO_SIGN.sub(":", text) if RATIO.fullmatch(text) else text
     text = DOTTED.sub(lambda found: f"\\overline{{{found[1]}{found[2].replace(' ', '')}{found[3]}}}", text)
     text = ENDLESS.sub(lambda found: f"{found[1]}\\overline{{{found[2] or found[3]}}}", text)
+    text = NOUN.sub("", IN_BRACKETS.sub("", text))
+    text = LETTERED.sub(r"(\1)", text) if "(" not in text else text
     text = ALL_OF.sub("", BARE_ASIDE.sub(r"\1", ASIDE.sub("", CHOOSE.sub(_binomial, text))))
     text = REPEATING.sub(_fraction_of_repeating, E_NOTATION.sub(r"\\times 10^{\1}", text))
     text = ANY_INTEGER.sub("", text)

@@ -8,7 +8,7 @@ from tasks.grading.expression import evaluate
 from tasks.grading.fast import CHINESE, UNDECIDED, Decision, choice, decide, figures, rounded, words
 from tasks.grading.listing import listed
 from tasks.grading.normalise import Quantity, plain, squeeze
-from tasks.grading.quantities import quantity, short_quantity
+from tasks.grading.quantities import both_short, quantity, short_quantity
 from tasks.grading.reader import read
 from tasks.grading.rules import Rules
 from tasks.grading.scalars import multiples
@@ -111,6 +111,7 @@ def _without_units(rules: Rules, gold: str, answer: str) -> Open:
     left, right = _quantities(gold, answer)
     if left.unit and right.unit and left.unit != right.unit:
         return _other_units(left, right)
+    left, right = _in_degrees(left, right.body), _in_degrees(right, left.body)
     bodies = squeeze(left.body), squeeze(right.body)
     if left.unit or right.unit:
         decision = decide(*bodies)
@@ -126,11 +127,19 @@ def _without_units(rules: Rules, gold: str, answer: str) -> Open:
 def _quantities(gold: str, answer: str) -> tuple[Quantity, Quantity]:
     """Both without their units; where one side has a unit, the other's may be short, or the sign for degrees."""
     left, right = quantity(gold), quantity(answer)
+    if not left.unit and not right.unit and (short := both_short(gold, answer)):
+        return short
     if left.unit or (not right.unit and read_number(squeeze(gold))):
         right = right if right.unit else _short_or_degrees(answer)
     elif right.unit:
         left = _short_or_degrees(gold)
     return left, right
+
+
+def _in_degrees(side: Quantity, other: str) -> Quantity:
+    """`45 degrees` beside `\\frac{\\pi}{4}` with the sign that makes it a number."""
+    angle = side.unit == "degree" and "\\pi" in other and read_number(squeeze(side.body))
+    return Quantity(f"{side.body}^{{\\circ}}", "") if angle else side
 
 
 def _short_or_degrees(text: str) -> Quantity:

@@ -5,10 +5,11 @@ phrases are looked for in the last few thousand characters only, so the time is 
 """
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from tasks.grading.closing import VALUE, announced, concluded, opening_letter, stated
-from tasks.grading.rules import Rules
+from tasks.grading.rules import Rules, Way
 
 CLOSING_CHARS = 4_000
 """How much of the end of a response is searched for an answer that is not in a box."""
@@ -20,10 +21,11 @@ ANSWER_PHRASE = re.compile(
 )
 SENTENCE_END = re.compile(r"[.。!！?？;；](?=\s|$)|\n|。")
 OPTION_LINE = re.compile(r"\**(?:(?:option|choice|选项?) ?)?\(?([A-J])\)?[.)。]?\**", re.IGNORECASE)
+TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 MATHS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"))
 BETWEEN_BOXES = re.compile(
-    r"(?:,|;|、|\\text ?\{[ ,]*(?:and|or)[ ,]*\}|\band\b|\bor\b|和|或|\\q?quad|\\[()\[\],;]|[ $]"
+    r"(?:,|;|、|\\text ?\{[ ,]*(?:and|or)[ ,]*\}|\band\b|\bor\b|和|或|\\q?quad|\\[()\[\],; ]|[ $]"
     r"|\b[A-Za-z](?:_\{?\w\}?)? ?=)*"
 )
 MAX_BOXES, MAX_BOX_CHARS = 20, 500
@@ -41,7 +43,8 @@ def extract(response: str, rules: Rules = DEFAULT) -> Extracted:
     r"""The final answer of a response.
 
     In this order, as far as `rules.extraction` allows: the last `\boxed{}` or `\fbox{}` and those beside it,
-    unless a "final answer is" comes after it; what follows the last `####`, at the end or a value; the sentence after
+    unless a "final answer is" comes after it; the last `<answer>` that is closed; what follows
+    the last `####`, at the end or a value; the sentence after
     the last "the answer is"; a last line that is nothing but an option's letter; the last bold words of the last line;
     the last formula or number of a closing sentence. Only what follows the last `</think>` counts. When the last box is
     unterminated there is no answer: an earlier box held something else.
@@ -114,14 +117,9 @@ def closing_brace(text: str, opening: int) -> int | None:
 
 def _unboxed(closing: str, rules: Rules) -> Extracted:
     ways = rules.extraction
-    _, marker, rest = closing.rpartition("####")
-    line, _, after = rest.partition("\n")
-    # Else it is a heading, with the answer further down.
-    if marker and "hash" in ways and (not after.strip() or VALUE.fullmatch(line.strip())):
-        return _found(line)
-    phrases = list(ANSWER_PHRASE.finditer(closing)) if "phrase" in ways else []
-    if phrases:
-        return _found(_sentence(closing[phrases[-1].end() :]))
+    marked = _marked(closing, ways)
+    if marked is not None:
+        return _found(marked)
     last = next((line.strip() for line in reversed(closing.split("\n")) if line.strip()), "")
     letter = OPTION_LINE.fullmatch(last) if "letter" in ways else None
     if letter:
@@ -132,6 +130,20 @@ def _unboxed(closing: str, rules: Rules) -> Extracted:
     if rules.kind == "choice" and "letter" in ways:
         return _found(opening_letter(closing))
     return _found(concluded(closing) if "closing" in ways else "")
+
+
+def _marked(closing: str, ways: Sequence[Way]) -> str | None:
+    """What a mark or a phrase says is the answer; None where there is none."""
+    tagged = TAGGED.findall(closing) if "tag" in ways else []
+    if tagged:
+        return _sentence(tagged[-1].strip())
+    _, marker, rest = closing.rpartition("####")
+    line, _, after = rest.partition("\n")
+    # Else it is a heading, with the answer further down.
+    if marker and "hash" in ways and (not after.strip() or VALUE.fullmatch(line.strip())):
+        return line
+    phrases = list(ANSWER_PHRASE.finditer(closing)) if "phrase" in ways else []
+    return _sentence(closing[phrases[-1].end() :]) if phrases else None
 
 
 def _sentence(rest: str) -> str:

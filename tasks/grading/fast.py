@@ -29,7 +29,8 @@ SEVERAL = re.compile(
     rf"(?i:\b(?:except|neither)\b|除了)"
     rf"|^\W*(?i:option|choice)? ?\(?(?P<one>[{LETTERS}])\)?"
     rf"(?: ?(?i:is|are|was|不)(?i:n't| not| wrong| incorrect| false|对|正确)\b"
-    rf"|(?:(?: or |[;/] ?)(?i:option |choice )?|, ?(?i:option|choice) ?)\(?(?!(?P=one))[{LETTERS}](?![A-Za-z]))"
+    rf"|(?:(?: or |[;/] ?)(?i:option |choice )?|, ?(?i:option|choice) ?|, ?(?=\())"
+    rf"\(?(?!(?P=one))[{LETTERS}](?![A-Za-z]))"
     rf"|^\(?(?P<first>[{LETTERS}])\).*(?<![A-Za-z(])(?!(?P=first))[{LETTERS}]\)"
 )
 """An answer that says something else of its letter, or names another one too."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tasks.grading.carried import lacks
+from tasks.grading.closing import stated
 from tasks.grading.elsewhere import without_bar
 from tasks.grading.equality import WORD, equal
 from tasks.grading.extract import Extracted, extract
@@ -121,6 +122,7 @@ def final_answer(pair: Pair) -> Extracted:
         answer = answer.strip("* ")
     if "\\boxed" in answer or "\\fbox" in answer:
         return extract(answer, read_rules(pair.rules))
+    answer = stated(answer)
     return Extracted(answer) if answer else Extracted(None, "no_answer")
 
 

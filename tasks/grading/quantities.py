@@ -5,15 +5,19 @@ from fractions import Fraction
 
 from tasks.grading.normalise import Quantity, split_short_unit, split_unit
 from tasks.grading.units import measure, one_name, product
+from tasks.grading.values import read_number
 
 MAX_CHARS = 80
 IN_FONT = re.compile(r"\\text ?\{((?:[^{}]|\{[^{}]*\})*)\}")
+MICRO = re.compile(r"\\mu ?(?:\\text ?\{ ?|(?=[A-Za-z]))|\\text ?\{ ?\\mu ?(?:\})? ?")
 QUOTIENT = re.compile(r"\\frac ?\{([^{}]+)\} ?\{([^{}]+)\}$")
 PART = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+|[\u4e00-\u9fff]{1,2})[ ,]*")
 TEMPERATURE = re.compile(r"(?P<body>.*[0-9}]) ?\^ ?\{? ?\\circ ?\}? ?(?:\\text ?\{ ?([CF]) ?\}|([CF]))")
+AFTER_NUMBER = re.compile(r"[0-9}] ?(?: [A-Za-zμ]|\\text|\\mu)")
+ONE_LETTER = re.compile(r"(?<![A-Za-z/^*])[a-z]$")
 UNITS = re.compile(
     r"(?P<body>-?[0-9][0-9.,]*(?: ?(?:\\times|\\cdot) ?10 ?\^ ?(?:\{ ?-?[0-9]+ ?\}|[0-9]))?|.*\}|.*[0-9])"
-    r" (?P<unit>(?:[A-Za-z(]|\\Omega)[^=]*)"
+    r" (?P<unit>(?:[A-Za-z(μ]|\\Omega)[^=]*)"
 )
 
 
@@ -53,11 +57,23 @@ def short_quantity(text: str) -> Quantity:
     return whole if whole.unit else _measured(text) or split_short_unit(text)
 
 
+def both_short(gold: str, answer: str) -> tuple[Quantity, Quantity] | None:
+    """`72 km/h` and `20 m/s`, or `30 J` and `30`: short units that are no variables; None for anything else."""
+    if not AFTER_NUMBER.search(gold):
+        return None
+    left, right = short_quantity(gold), short_quantity(answer)
+    if measure(left.unit) and measure(right.unit):
+        return left, right
+    # A single small letter may well be a variable.
+    number = read_number(answer.replace(" ", ""))
+    return (left, right) if number and measure(left.unit) and not ONE_LETTER.search(gold) else None
+
+
 def _measured(text: str) -> Quantity | None:
     """A number and known units after a space, multiplied or divided."""
     if len(text) > MAX_CHARS:
         return None
-    flat = IN_FONT.sub(r" \1 ", text)
+    flat = IN_FONT.sub(r" \1 ", MICRO.sub("μ", text))
     flat = " ".join(QUOTIENT.sub(r" (\1)/(\2)", flat).replace(" ^", "^").split())
     match = UNITS.fullmatch(flat)
     unit = product(match["unit"]) if match else ""

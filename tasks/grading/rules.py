@@ -38,7 +38,7 @@ ALIASES = {
 }
 """Other words for the kinds, as data sets have them."""
 
-Way = Literal["box", "hash", "phrase", "letter", "bold", "closing"]
+Way = Literal["box", "tag", "hash", "phrase", "letter", "bold", "closing"]
 WAYS: tuple[Way, ...] = get_args(Way)
 Carried = Literal["unit", "percent", "degrees", "base", "currency"]
 
@@ -63,8 +63,8 @@ class Rules(Params):
     required: tuple[Carried, ...] = ()
     """What an answer must carry where the gold does; all else may be left out. A wrong unit is never right."""
     extraction: tuple[Way, ...] = Field(default=WAYS, min_length=1)
-    r"""Where a final answer is looked for: `\boxed{}`, after `####`, "the answer is", a lone letter, a last bold, and
-    the last formula or number of a closing sentence."""
+    r"""Where a final answer is looked for: `\boxed{}`, in `<answer>`, after `####`, "the answer is", a lone letter, a
+    last bold, and the last formula or number of a closing sentence."""
 
     def text(self) -> str:
         """One canonical line: the bare kind where nothing else is set, else JSON."""

@@ -48,6 +48,9 @@ def compare(gold: str, answer: str, *, ordered: bool | None = None) -> bool | No
         # `(i) 2 (ii) 3` is no product.
         parts = zip(*(PART_LABEL.split(text)[2::2] for text in (gold, answer)), strict=True)
         return all_of(_compare(one.strip(" ,;"), other.strip(" ,;"), ordered) for one, other in parts)
+    if len(labels[0]) > 1 and not labels[1] and len(bare := listed(answer).parts) == len(labels[0]):
+        expected = PART_LABEL.split(gold)[2::2]
+        return all_of(_compare(one.strip(" ,;"), other, ordered) for one, other in zip(expected, bare, strict=True))
     return _compare(labelled(gold.strip()), labelled(answer.strip()), ordered)
 
 
@@ -98,6 +101,7 @@ def _is_several(text: str) -> bool:
 
 
 def _lists(left: Listed, right: Listed, gold: str, answer: str, ordered: bool | None) -> bool | None:
+    left, right = _two_points(left, right, gold), _two_points(right, left, answer)
     if not left.brackets and not right.brackets and (GROUPED.search(gold) or GROUPED.search(answer)):
         # 1,234 may be one number.
         return None
@@ -119,6 +123,12 @@ def _lists(left: Listed, right: Listed, gold: str, answer: str, ordered: bool | 
     if all(found):
         return True if left.brackets == right.brackets else _other_brackets(left, right)
     return False if False in found and (left.brackets == right.brackets or ordered) else None
+
+
+def _two_points(side: Listed, other: Listed, text: str) -> Listed:
+    """`(\\pm 2, 0)` as the part of a list, where the other side is a list of two points."""
+    both = side.brackets == "()" and text.count("\\pm") == 1 and not other.brackets and len(other.parts) == 2
+    return Listed("", [text]) if both else side
 
 
 def _other_brackets(left: Listed, right: Listed) -> bool | None:

@@ -84,19 +84,23 @@ DERIVED = {
     "ohm": "V*A^-1",
     "eV": "1.602176634e-19 J",
     "erg": "1e-7 J",
+    "F": "C*V^-1",
+    "Wb": "V*s",
+    "T": "Wb*m^-2",
     "atm": "101325 Pa",
     "cal": "4.184 J",
 }
 """Units that are made of others."""
 PREFIXES = {
-    name: Fraction(size) for name, size in {"G": "1e9", "M": "1e6", "k": "1000", "m": "0.001", "n": "1e-9"}.items()
+    name: Fraction(size)
+    for name, size in {"G": "1e9", "M": "1e6", "k": "1000", "m": "0.001", "μ": "1e-6", "n": "1e-9"}.items()
 }
-PREFIXED = re.compile(r"([GMkmn])(N|J|W|Pa|Hz|C|V|eV|cal)")
+PREFIXED = re.compile(r"([GMkmμn])(N|J|W|Pa|Hz|C|F|T|A|V|eV|cal|ohm)|([μn])(m|s|g)")
 NAMES = {other: name for name, others in OTHER_NAMES.items() for other in others.split()}
 COMPOUND = {"mph": "mile/h", "kmh": "km/h", "kph": "km/h", "mpg": "mile/gallon"}
 PER = re.compile(r"(?<=[a-z])per(?=[a-z])")
 RAISED = re.compile(r"(?P<word>square|sq|平方|cubic|cu|立方)\.?(?P<base>[^\^]+)|(?P<plain>[^\^]+)\^(?P<power>[23])")
-FACTOR = re.compile(r"\\[A-Za-z]+|[A-Za-z]+|\^ ?\{? ?-?[1-9] ?\}?|[^\s{}]")
+FACTOR = re.compile(r"\\[A-Za-z]+|[A-Za-zμ]+|\^ ?\{? ?-?[1-9] ?\}?|[^\s{}]")
 SHORT = re.compile(
     r"(?P<body>.*[0-9}]) (?P<unit>(?:mm|cm|m|km|in|ft|yd|mi|mg|g|kg|lb|oz|s|min|h|hr|mL|ml|L|rad)(?:/(?:s|h|min))?)"
     r"(?P<power>\^\{?[23]\}?)?"
@@ -121,6 +125,9 @@ BASE = {
 def one_name(unit: str) -> str:
     """The name that stands for all names of a unit: `cm` for `centimeters`; any other as it is."""
     written = unit.strip().rstrip(".")
+    if " " in written and (made := product(written)):
+        # `N m` is no nm.
+        return made
     name = PER.sub("/", written.replace(" ", "").casefold())
     name = "/".join(_single(part) for part in COMPOUND.get(name, name).split("/"))
     return name if measure(name) else product(written) or name
@@ -170,8 +177,9 @@ def _known(name: str) -> tuple[dict[str, int], Fraction] | None:
         return {BASE[name].dimension: 1}, BASE[name].size
     prefixed = PREFIXED.fullmatch(name)
     if prefixed:
-        dimensions, size = _made_of(prefixed[2])
-        return dimensions, size * PREFIXES[prefixed[1]]
+        whole = _known(prefixed[2] or prefixed[4])
+        assert whole is not None
+        return whole[0], whole[1] * PREFIXES[prefixed[1] or prefixed[3]]
     return _made_of(name) if name in DERIVED else None
 
 

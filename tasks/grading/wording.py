@@ -58,6 +58,7 @@ CHINESE_NUMBER = re.compile(r"([0-9零一二三四五六七八九十百]{1,6})(?
 IN_TEXT = re.compile(r"\\text ?\{ ?([A-Za-z][A-Za-z -]*?) ?\}")
 KIND_NAMED = re.compile(r"(?<=[a-z]{3})(?:function|solution|triangle|number)s?$")
 """What `odd` and `infinitely many` are said of."""
+SUBJECT = re.compile(r"^(?:原|该|此)?(?:方程组|方程|不等式|命题)")
 MEMBER = re.compile(r"^[a-z]\\in(?=\\)")
 NEGATION = re.compile(r"^(?:(?:not|non|un|in)-?(?=...)|[不非](?=.))")
 WORD = re.compile(r"[a-z0-9]+")
@@ -108,6 +109,9 @@ def _chinese_number(match: re.Match[str]) -> str:
 def plain_words(text: str) -> str:
     """Words without case, spaces, articles and final stops, one word for all that say the same."""
     plain = SPACES.sub("", FILLING.sub("", text.strip()).casefold())
+    if plain in SAME:
+        return SAME[plain]
+    plain = SUBJECT.sub("", plain)
     if plain in SAME:
         return SAME[plain]
     plain = plain.replace("而不", "不").replace("而非", "非")

@@ -39,6 +39,16 @@ FOUND = [
     ("Therefore, there are 12 sequences that meet the three conditions.", "12"),
     ("So the pair is \\((7, 6)\\). <|im_end|>", "(7, 6)"),
     ("因此一共有12个。", "12"),
+    ("The train arrives at 10:15 AM.", "10:15 AM"),
+    ("The solution is (x, y) = (4, 1).", "(4, 1)"),
+    ("So x ∈ {π/4, 5π/4}.", "{π/4, 5π/4}"),
+    ("So the work done is 30 joules.", "30 joules"),
+    ("答：一共需要6分钟。", "6 分钟"),
+    ("It is a parabola.", "parabola"),
+    ("所以p是q的必要不充分条件。", "必要不充分条件"),
+    ("<think>6?</think> <answer>1024</answer>", "1024"),
+    (r"<answer>5</answer> or rather <answer>the answer is $\frac{1}{2}$</answer>", r"\frac{1}{2}"),
+    (r"<answer>So it is $\boxed{7}$.</answer>", "7"),
 ]
 MISSING = [
     ("", "no_answer"),

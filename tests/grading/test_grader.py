@@ -113,3 +113,17 @@ def test_a_tolerance_is_of_the_value_whatever_it_is_written_in(gold, answer, ver
 def test_rules_that_are_none_are_one_line(rules):
     with pytest.raises(LimoError, match="^grading rules"):
         grade("5", "5", rules)
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "verdict"),
+    [
+        ("n=8", "the smallest such n is 8", "correct"),
+        ("n=8", "the smallest such n is 9", "incorrect"),
+        ("9 m^2", "the area is 9m²", "correct"),
+        ("9 m", "the area is 9m²", "incorrect"),
+        ("5", "the roots are 5 and 6", "incorrect"),
+    ],
+)
+def test_a_bare_answer_may_be_a_sentence(gold, answer, verdict):
+    assert grade_answer(gold, answer).verdict == verdict
