@@ -13,7 +13,7 @@ from tasks.grading.scalars import is_constant, scalars
 RELATION = re.compile(r"\\le(?![a-z])|\\ge(?![a-z])|\\ne(?![a-z])|\\in(?![a-z])|[<>=]")
 FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
 NAME = re.compile(r"(?:\\?[A-Za-z]+(?:_(?:\w|\{\w+\}))?'?|[A-Za-z](?:\^\{-1\}|'{1,2})?\([A-Za-z](?:,[A-Za-z])*\))")
-BARE_TERMS = re.compile(r"[a-z](?:_\w)?(?: ?[-+]? ?[a-z](?:_\w)?)+")
+BARE_TERMS = re.compile(r"[a-z](?:_\w)?(?: ?(?:[-+] ?)?[a-z](?:_\w)?)+")
 """`a+b` or `xy`, which a question may have asked for."""
 FUNCTION = re.compile(r"\\[a-z]+|[A-Za-z]'?\(|\\?\|")
 """What a side begins with that is a value and no term: `f(2)`, `\\sin A`, `|AB|`."""
