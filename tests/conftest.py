@@ -5,12 +5,19 @@ from pathlib import Path
 LONGEST = (
     "test_pipeline.py",
     "test_drills.py",
-    "test_real_servers.py",
     "test_train.py",
     "test_ray_engine.py",
-    "test_replicas.py",
-    "test_arm.py",
+    "test_real_servers.py",
     "test_on_ray.py",
+    "test_ledger_cli.py",
+    "test_cli.py",
+    "test_models.py",
+    "test_slurm.py",
+    "test_arm.py",
+    "test_make.py",
+    "test_grader.py",
+    "test_symbolic.py",
+    "test_replicas.py",
 )
 """By name, the longest first."""
 

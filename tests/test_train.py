@@ -24,7 +24,7 @@ from tasks.records.model import load_models
 from tasks.tracing.live import EXPERIMENT
 from tasks.tracing.store import connected
 from tasks.train import TrainParams, decide, run
-from tasks.training.checkpoint import checkpoints, step_of
+from tasks.training.checkpoint import HASHES, checkpoints, step_of
 from tasks.training.data import batch_rows
 from tasks.training.log import SAMPLE_LOSS, STEP
 from tests.builders import write_models
@@ -219,13 +219,11 @@ def test_compiled_layers_give_the_same_losses_and_are_compiled_once(project, tra
 
 
 def test_killed_and_gone_on_gives_the_same_weights(project, trained, capfd):
-    """First one of the ranks is killed, then all; MLflow shows each step once."""
+    """First one of the ranks is killed, then all as they save; MLflow shows each step once."""
     paths = project.paths("killed")
     stage = project.start("killed", live=True)
     work = wait_for(lambda: next((f for f in paths["work"].glob("*") if checkpoints(f)), None))
-    everyone = psutil.Process(stage.pid).children(recursive=True)
-    ranks = [process for process in everyone if "tasks.training.worker" in process.cmdline()[-2]]
-    ranks[-1].kill()
+    ranks_of(stage)[-1].kill()
     _, error = stage.communicate(timeout=120)
     assert stage.returncode == 2
     assert "limo: train: a rank was killed (SIGKILL; out of memory?); rerun to go on from the last checkpoint" in error
@@ -234,12 +232,9 @@ def test_killed_and_gone_on_gives_the_same_weights(project, trained, capfd):
     assert steps == list(range(1, len(steps) + 1))
     assert len(steps) >= 3, "the first epoch's"
 
-    before = len(checkpoints(work))
     stage = project.start("killed", live=True)
-    wait_for(lambda: len(checkpoints(work)) > before)
+    torn = stopped_as_it_saves(stage, work)
     everyone = psutil.Process(stage.pid).children(recursive=True)
-    torn = work / ".step-00000099"
-    torn.mkdir()
     # All at once, so that no rank is told of another's end and saves.
     for process in (*everyone, psutil.Process(stage.pid)):
         process.kill()
@@ -248,6 +243,8 @@ def test_killed_and_gone_on_gives_the_same_weights(project, trained, capfd):
     _, alive = psutil.wait_procs(everyone, timeout=20)
     assert alive == []
     assert not paths["out"].joinpath("manifest.json").exists()
+    assert list(torn.iterdir())
+    assert not (torn / HASHES).exists(), "or it would be whole"
     damaged, whole, *_ = checkpoints(work)
     flip_a_byte(damaged)
 
@@ -266,7 +263,7 @@ def test_killed_and_gone_on_gives_the_same_weights(project, trained, capfd):
 
 def test_told_to_end_before_there_are_ranks_it_ends(project):
     stage = project.start("early")
-    launcher = "accelerate.commands.launch"
+    launcher = "tasks.training.launcher"
     wait_for(lambda: any(launcher in child.cmdline() for child in psutil.Process(stage.pid).children()))
     # It is a program of its own by now, and the stage listens; it takes seconds until there are ranks.
     time.sleep(0.3)
@@ -376,6 +373,32 @@ def wait_for(found, seconds=120):
             return value
         time.sleep(0.01)
     raise TimeoutError
+
+
+def ranks_of(stage):
+    """The ranks, as soon as there are some."""
+    launcher = wait_for(lambda: psutil.Process(stage.pid).children())[0]
+    ranks = wait_for(lambda: (found := launcher.children()) and len(found) == 2 and found)
+    assert [rank.cmdline() for rank in ranks] == [launcher.cmdline()] * 2, "forked, without a GPU"
+    return ranks
+
+
+def stopped_as_it_saves(stage, work):
+    """Stop all ranks in the middle of a save that follows two whole checkpoints; the folder that they write."""
+    ranks = ranks_of(stage)
+    while stage.poll() is None:
+        # A save takes 60 ms and more, and there are four of them.
+        time.sleep(0.001)
+        torn = next(work.glob(".step-*"), None)
+        if torn is None or not torn.is_dir() or len(checkpoints(work)) < 2:
+            continue
+        for rank in ranks:
+            rank.suspend()
+        if torn.is_dir() and list(torn.iterdir()) and not (torn / HASHES).exists():
+            return torn
+        for rank in ranks:
+            rank.resume()
+    raise AssertionError(f"no save was caught: {stage.communicate()}")
 
 
 def flip_a_byte(checkpoint):

@@ -123,7 +123,7 @@ def kill(server: Local) -> None:
 def command(name: str, folder: Path, params: EngineParams, *, host: str, port: int, on_cpu: bool) -> list[str]:
     """The command line of one server, with the settings that the engine `vllm` would have."""
     # Not the script `vllm`: it looks for a package of that name, which the CPU build is not.
-    words: list[object] = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    words: list[object] = [sys.executable, "-m", "tasks.engines.api_server"]
     words += ["--model", folder, "--served-model-name", name, "--host", host, "--port", port]
     words += ["--dtype", params.dtype, "--max-num-seqs", params.max_num_seqs]
     words += ["--tensor-parallel-size", params.tensor_parallel, "--data-parallel-size", params.data_parallel]

@@ -68,12 +68,10 @@ def _prepare() -> None:
 
 
 def _command(job: Job, machine: tuple[str, ...]) -> list[str]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(job.work / "accelerate.yaml")]
+    launcher = [sys.executable, "-m", "tasks.training.launcher", "--config_file", str(job.work / "accelerate.yaml")]
     return [
         *launcher,
         *machine,
-        f"--num_cpu_threads_per_process={max(1, cores * job.recipe.nodes // job.recipe.processes)}",
         "--module",
         "tasks.training.worker",
         str(job.work / "job.json"),
@@ -81,8 +79,11 @@ def _command(job: Job, machine: tuple[str, ...]) -> list[str]:
 
 
 def _environment(job: Job) -> dict[str, str]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # All files are local by now; and nothing is reported to anyone.
     added = {
+        # Also the launcher's own: what it has loaded stays as it is in the ranks that it forks.
+        "OMP_NUM_THREADS": str(max(1, cores * job.recipe.nodes // job.recipe.processes)),
         "HF_HUB_OFFLINE": "1",
         "DO_NOT_TRACK": "1",
         "TRANSFORMERS_VERBOSITY": "error",

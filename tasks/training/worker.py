@@ -1,10 +1,11 @@
-"""One rank of a training run, started by `accelerate launch --module tasks.training.worker JOB`.
+"""One rank of a training run, also started by `accelerate launch --module tasks.training.worker JOB`.
 
 A rank that fails leaves one line of what went wrong in the job's work folder, for the stage to show.
 """
 
 import os
 import sys
+import time
 import traceback
 from pathlib import Path
 
@@ -20,13 +21,18 @@ OUT_OF_MEMORY = ("OutOfMemoryError", "out of memory", "not enough memory", "can'
 
 
 def main() -> None:
+    """Do the job whose file is the first argument."""
+    work(Path(sys.argv[1]))
+
+
+def work(path: Path) -> None:
     """Train; exits with 1 after a failure."""
     listen()
     die_with_parent()
     # Not where this module is imported, by the stage: other parts of its process may want what is kept away.
     import tasks.lean  # noqa: F401
 
-    job = Job.model_validate_json(Path(sys.argv[1]).read_bytes())
+    job = Job.model_validate_json(path.read_bytes())
     try:
         from tasks.training.loop import train
 
@@ -37,6 +43,9 @@ def main() -> None:
         rank = os.environ.get("RANK", "0")
         write_json(job.work / FAILURE.format(rank=rank), {"line": line, "cause": cause})
         sys.stderr.flush()
+        if not cause:
+            # The launcher tells of one rank only: if another was killed, let it see that one first.
+            time.sleep(1)
         # Without the exit handlers, which wait for ranks that no longer answer.
         os._exit(1)
 

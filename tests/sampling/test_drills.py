@@ -22,7 +22,7 @@ from tasks.files import read_json
 from tasks.records.question import QUESTION
 from tests.builders import SHIPPED, make_model, make_question, write_models
 
-SAMPLES, QUESTIONS = 8, 20
+SAMPLES, QUESTIONS = 8, 26
 PARAMS = {
     "engine": {
         "dtype": "float32",
@@ -149,27 +149,8 @@ def assert_as_undisturbed(folder, undisturbed):
     assert ledger_ids(folder).is_unique().all()
 
 
-def test_the_engine_is_killed_and_runs_out_of_memory_and_the_stage_goes_on(start, undisturbed, tmp_path):
-    run = start()
-    run.until_generated(20)
-    run.engine().kill()
-    before = run.generated()
-    run.until_generated(before + 20)
-    # No more memory than it has: its next step fails.
-    engine = run.engine()
-    resource.prlimit(engine.pid, resource.RLIMIT_AS, (engine.memory_info().vms // 2,) * 2)
-    assert run.ends() == 0, run.log.read_text()
-    told = run.log.read_text()
-    assert facts(tmp_path)["engine"]["restarts"] == 2, told
-    assert "was killed by SIGKILL); started again with up to 4 responses at once" in told
-    assert told.count("ran short of memory") == 2
-    assert "started again with up to 2 responses at once" in told
-    assert "Traceback" not in told
-    assert facts(tmp_path)["responses_generated"] == len(ledger_ids(tmp_path))
-    assert_as_undisturbed(tmp_path, undisturbed)
-
-
-def test_disk_full_then_kill_9_then_sigterm_then_to_the_end(start, undisturbed, tmp_path):
+def test_disk_full_then_kill_9_then_sigterm_then_dead_engines_and_to_the_end(start, undisturbed, tmp_path):
+    """Four starts of one stage, of which each goes on where the one before it was."""
     with small_disk(tmp_path / "small", "32m") as (folder, grow):
         run = start(folder)
         family = []
@@ -203,10 +184,27 @@ def test_disk_full_then_kill_9_then_sigterm_then_to_the_end(start, undisturbed, 
         assert kept >= had + 20
 
         run = start(folder)
+        lose_two_engines(run)
         assert run.ends() == 0, run.log.read_text()
+        told = run.log.read_text()
+        assert facts(folder)["engine"]["restarts"] == 2, told
+        assert "was killed by SIGKILL); started again with up to 4 responses at once" in told
+        assert told.count("ran short of memory") == 2
+        assert "started again with up to 2 responses at once" in told
         assert facts(folder)["responses_generated"] == len(ledger_ids(folder)) - kept
-        assert "Traceback" not in run.log.read_text()
+        assert "Traceback" not in told
         assert_as_undisturbed(folder, undisturbed)
+
+
+def lose_two_engines(run):
+    """Kill the engine once it gives responses, and starve the one that comes in its place."""
+    run.until_generated(20)
+    run.engine().kill()
+    before = run.generated()
+    run.until_generated(before + 20)
+    # No more memory than it has: its next step fails.
+    engine = run.engine()
+    resource.prlimit(engine.pid, resource.RLIMIT_AS, (engine.memory_info().vms // 2,) * 2)
 
 
 def fill(folder, generated):

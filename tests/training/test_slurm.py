@@ -100,7 +100,7 @@ def wait_for_nodes(process, seconds=60):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         everyone = psutil.Process(process.pid).children(recursive=True)
-        if sum("accelerate.commands.launch" in p.cmdline() for p in everyone) == 2:
+        if sum("tasks.training.launcher" in p.cmdline() for p in everyone) == 2:
             return everyone
         time.sleep(0.05)
     raise TimeoutError
