@@ -3,7 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from tasks.grading.normalise import split_unit, tidy
+from tasks.grading.normalise import tidy
+from tasks.grading.quantities import short_quantity
 from tasks.grading.rules import Carried
 
 SIGNS = {
@@ -23,5 +24,5 @@ def lacks(gold: str, answer: str, required: Sequence[Carried]) -> Carried | None
 def carries(text: str, what: Carried) -> bool:
     """Whether an answer, as it was written, carries this."""
     if what == "unit":
-        return bool(split_unit(tidy(text)).unit)
+        return bool(short_quantity(tidy(text)).unit)
     return bool(SIGNS[what].search(text))

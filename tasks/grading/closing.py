@@ -32,6 +32,7 @@ ANNOUNCED = re.compile(
 )
 """A sentence that begins so and nothing else: not "a common wrong final answer is"."""
 MORE = re.compile(r"\s*(?:,|and|or)\s*[$\\0-9]")
+BETWEEN = re.compile(r"\s*(?:,|，|、|,? ?\band\b|和|与)\s*(?:[A-Za-z] ?= ?)?")
 TERM_BEFORE = re.compile(r"[-+*/^_×·(\[{<>]\s*$")
 NUMBER_ENDS = re.compile(r"\s*(?:$|[.。,;!*°€£¥)]|m[²³]|[a-z]{2}|[\u4e00-\u9fff]|\^?\\circ|\\?%|\\text)")
 SUBJECT = re.compile(r"(?:the|there|it|they|its|this|so)\b.* (?:is|are|equals) +(?=[-$\\(\[\d.])", re.IGNORECASE)
@@ -70,7 +71,20 @@ def concluded(closing: str) -> str:
     if said := SAID.fullmatch(last) or ASSIGNED.search(last) or CONDITION.search(last):
         return said[1]
     values = list(VALUE.finditer(last)) if CONCLUDING.search(last) or re.search(CLOCK, last) else []
+    together = _together(values, last)
+    if len(together) > 1:
+        return ", ".join(map(_content, together))
     return _content(values[-1]) if values and _is_whole(values[-1]) else ""
+
+
+def _together(values: list[re.Match[str]], sentence: str) -> list[re.Match[str]]:
+    """The last values that nothing but commas and `and` stand between: `4 and 5`, `x = 5 and y = 6`."""
+    found = values[-1:]
+    for value in reversed(values[:-1]):
+        if not BETWEEN.fullmatch(sentence[value.end() : found[0].start()]):
+            break
+        found.insert(0, value)
+    return found if all(not TERM_BEFORE.search(sentence[: value.start()]) for value in found) else found[-1:]
 
 
 def stated(sentence: str) -> str:

@@ -9,6 +9,9 @@ from tasks.grading.trees import substituted
 
 INTEGRATION = re.compile(r"(?<=.)\+ ?[CcKk]$")
 OF_A_VARIABLE = re.compile(r"[xtuyz]|\\theta")
+OTHER_PARAMETER = re.compile(
+    r"(?<![A-Za-z\\])(?![xtuyzei](?![A-Za-z]))[a-z](?![A-Za-z])|(?<![A-Za-z\\])[a-z]{2}(?![A-Za-z])"
+)
 CONSTANT = re.compile(r"[ABCKck](?:_[0-9])?")
 NUMBERED = re.compile(r"[ABCKck]_[0-9]")
 MAX_CONSTANTS = 3
@@ -18,6 +21,9 @@ def without_constant(gold: str, answer: str) -> tuple[str, str] | None:
     """Two antiderivatives without their `+ C`; None where either is none."""
     found = INTEGRATION.search(gold), INTEGRATION.search(answer)
     if not (found[0] and found[1] and OF_A_VARIABLE.search(gold)):
+        return None
+    if not found[0][0].endswith("C") and OTHER_PARAMETER.search(gold[: found[0].start()]):
+        # The c of ax + c is as given as the a.
         return None
     return gold[: found[0].start()].strip(), answer[: found[1].start()].strip()
 

@@ -6,7 +6,9 @@ THOUSANDS = re.compile(r",\\! *| ?\{ ?, ?\}")
 ORDINAL = re.compile(r"(?<=[A-Za-z] )([0-9]+)(?:st|nd|rd|th)\b")
 RATIO = re.compile(r"[0-9]+(?: ?(?:to|\\text ?\{ ?to ?\}) ?[0-9]+)+")
 RATIO_SIGN = re.compile(r" ?(?:to|\\text ?\{ ?to ?\}) ?")
-ANY_INTEGER = re.compile(r"(?<=.)(?:, ?\(?| ?\() ?[a-z] ?\\in ?(?:\\mathbb ?\{? ?[ZN] ?\}?|[ZN])(?:_?\^?[+*])?\)?$")
+ANY_INTEGER = re.compile(
+    r"(?<=.)(?:, ?\(?| ?\() ?[a-z] ?\\in ?(?:\\(?:mathbb|text) ?\{? ?[ZN] ?\}?|[ZN])(?:_?\^?[+*])?\)?$"
+)
 UNUSUAL = re.compile(
     r"[0-9] ?(?:\\text ?\{ ?)?[htmbpdeE百千万亿]|[0-9](?:st|nd|rd)|\\in ?(?:\\math|[ZN])|[0-9] [0-9]|\.[0-9]*\\|\\begin"
     r"|\)_|C ?[(_]|\\choose|\\binom ?[0-9]|\\ldots|[0-9]\.\.\."

@@ -54,7 +54,7 @@ def equal(rules: Rules, gold: str, answer: str) -> Open:
 
 def _exactly(rules: Rules, gold: str, answer: str) -> Decision:
     if rules.kind == "text":
-        return words(gold, answer)
+        return decide(gold, answer) if read_number(gold) and read_number(answer) else words(gold, answer)
     if rules.kind == "integer" and ("%" in gold) != ("%" in answer):
         return Decision(False, "percent")
     order = _order(rules)
@@ -84,9 +84,18 @@ def _near(gold: str, answer: str, tolerance: float) -> Decision:
     else:
         scales = [1.0, 1.0]
     values = [_constant(side.body) for side in sides]
-    if values[0] is None or values[1] is None or (sides[0].body.endswith("%") != sides[1].body.endswith("%")):
+    if values[0] is None or values[1] is None:
         return UNDECIDED
     expected, given = (value * scale for value, scale in zip(values, scales, strict=True) if value is not None)
+    percent = [side.body.endswith("%") for side in sides]
+    if percent[0] != percent[1]:
+        # 50% is 0.5, and a plain 50.
+        plain = given if percent[0] else expected
+        expected, given = (
+            (expected, given * 100)
+            if percent[0] and abs(plain) < 1
+            else ((expected * 100, given) if percent[1] and abs(plain) < 1 else (expected, given))
+        )
     return Decision(abs(expected - given) <= tolerance * abs(expected), "tolerance")
 
 

@@ -79,7 +79,7 @@ def same(left: Parsed, right: Parsed) -> bool | None:
         if a is None or b is None:
             continue
         equal = equal_values(a, b)
-        if equal and not isinstance(a, Fraction) and abs(complex(a)) > LARGE:
+        if equal and not (isinstance(a, Fraction) and isinstance(b, Fraction)) and abs(complex(a)) > LARGE:
             # What differs by little beside so much is lost in floats.
             return None
         if not equal:

@@ -19,6 +19,9 @@ ANSWER_PHRASE = re.compile(
     r"|故选择|应选择|因此选|所以选|选择|故选|应选",
     re.IGNORECASE,
 )
+AMOUNT = re.compile(r"\$[0-9][0-9,]*(?:\.[0-9]+)?")
+IN_WORDS = re.compile(r"(?<![A-Za-z\\{])[A-Za-z]{2,} [A-Za-z]{2,}|[.!?] ")
+"""What is between two amounts of dollars, and in no formula."""
 SENTENCE_END = re.compile(r"[.。!！?？;；](?=\s|$)|\n|。")
 OPTION_LINE = re.compile(r"\**(?:(?:option|choice|选项?) ?)?\(?([A-J])\)?[.)。]?\**", re.IGNORECASE)
 TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
@@ -126,7 +129,7 @@ def _unboxed(closing: str, rules: Rules) -> Extracted:
         return _found(letter[1].upper())
     bold = BOLD.findall(last) if "bold" in ways else []
     if bold:
-        return _found(bold[-1])
+        return _found(stated(bold[-1]))
     if rules.kind == "choice" and "letter" in ways:
         return _found(opening_letter(closing))
     return _found(concluded(closing) if "closing" in ways else "")
@@ -151,11 +154,18 @@ def _sentence(rest: str) -> str:
     rest = rest.lstrip(" :：*\n")
     for opening, closing in MATHS:
         if rest.startswith(opening):
-            formula, _, after = rest[len(opening) :].partition(closing)
+            formula, closed, after = rest[len(opening) :].partition(closing)
+            if opening == "$" and not (closed and "\n" not in formula and not IN_WORDS.search(formula)):
+                amount = AMOUNT.match(rest)
+                return amount[0] if amount else stated(_until_its_end(rest))
             more = re.match(r",? ?(?:and|or|,|和|或) ?" + re.escape(opening), after)
             return f"{formula}, {_sentence(after[more.end() - len(opening) :])}" if more else formula
+    return stated(_until_its_end(rest))
+
+
+def _until_its_end(rest: str) -> str:
     end = SENTENCE_END.search(rest)
-    return stated(rest[: end.start()] if end else rest)
+    return rest[: end.start()] if end else rest
 
 
 def _found(answer: str) -> Extracted:

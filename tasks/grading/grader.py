@@ -20,6 +20,7 @@ from tasks.grading.kept import Kept, Key
 from tasks.grading.normalise import split_unit, squeeze, tidy
 from tasks.grading.reader import read
 from tasks.grading.rules import Rules, read_rules
+from tasks.grading.spelling import same_point
 from tasks.grading.symbolic import Limits, Question, check_many
 from tasks.grading.values import read_number
 from tasks.grading.version import GRADER
@@ -188,7 +189,7 @@ def in_process(key: Key) -> Verdict | Question:
     if len(key.answer) > MAX_ANSWER or len(key.gold) > MAX_ANSWER:
         return _overlong(key)
     rules = read_rules(key.rules)
-    gold, answer = unnamed(numeral(tidy(key.gold)), numeral(tidy(key.answer)))
+    gold, answer = unnamed(*(numeral(tidy(text)) for text in same_point(key.gold, key.answer)))
     if "." in key.gold and "\\" in key.gold and key.answer.strip("$ ") == without_bar(key.gold) != key.gold.strip("$ "):
         return Verdict("incorrect", key.answer, "number", None)
     if rules.required and (lacking := lacks(key.gold, key.answer, rules.required)):

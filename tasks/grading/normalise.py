@@ -52,6 +52,8 @@ REPLACED_WORDS = {
     **dict.fromkeys(("leq", "leqslant"), "\\le"),
     **dict.fromkeys(("geq", "geqslant"), "\\ge"),
     "neq": "\\ne",
+    **{f"var{name}": f"\\{name}" for name in ("epsilon", "theta", "phi", "rho")},
+    "hbar": "\\frac{h}{2\\pi}",
     "lt": "<",
     "gt": ">",
     "langle": "(",
@@ -94,7 +96,7 @@ ROMAN = re.compile(r"\\mathrm\b")
 SHORT_FRACTION = re.compile(r"\\frac\s*(\d|\{[^{}]*\})\s*(\d|\{[^{}]*\})")
 SHORT_ROOT = re.compile(r"\\sqrt\s*(\[\w+\])?\s*([A-Za-z0-9])")
 LOST_BACKSLASH = re.compile(r"(?<![A-Za-z\\])(frac|sqrt)(?=\{)")
-CONJUNCTION = re.compile(r",? ?(?:\\text ?\{ ?(?:and|or) ?\}|\b(?:and|or)\b|或者|或|以及|和) ?")
+CONJUNCTION = re.compile(r",? ?(?:\\text ?\{ ?(?:and|or|或者?|和|以及) ?\}|\b(?:and|or)\b|或者|或|以及|和) ?")
 BOTH = re.compile(r",? ?(?:\\text ?\{ ?and ?\}|\band\b|且|并且) ?")
 ORDERED = re.compile(r"[<>]|\\[lg]e(?![a-z])")
 LONE_BRACES = re.compile(r"([\^_]) ?\{ ?(\w|\\circ) ?\}")
@@ -150,6 +152,8 @@ def tidy(text: str) -> str:
     # Between conditions `and` is not `or`; between values either makes a list.
     text = BOTH.sub(" \\\\land ", text) if ORDERED.search(text) else text
     text = CONJUNCTION.sub(",", text).replace("\\text{^\\circ}", "^\\circ")
+    if len(text) > 2 and text[0] == text[-1] and text[0] in "'\"":
+        text = text[1:-1]
     if text.startswith("\\text{") and (quantity := QUANTITY.fullmatch(text)):
         text = quantity[1]
     return _strip_ends(APPROXIMATELY.sub("", unusual(text) if UNUSUAL.search(text) else text))

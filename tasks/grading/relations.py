@@ -178,8 +178,10 @@ def as_intervals(gold: str, answer: str) -> bool | None:
 
 
 def name_in(text: str) -> str:
-    """The first name in a condition, which is the one that it is of; empty in `|x| < 2`."""
+    """The first name in a condition, which is the one that it is of; empty where there is none."""
     match = VALUE_OF_SET.fullmatch(text)
+    if absolute := ABSOLUTE.fullmatch(text):
+        return absolute["name"]
     sides = chain(match["condition"].rstrip("\\") if match else text).sides
     if len(sides) == 3:
         return sides[1]

@@ -19,7 +19,20 @@ REAL = re.compile(r"(?<=.), ?[a-z] ?\\in ?\\mathbb ?\{? ?R ?\}?(?=\\?\}?$)")
 POSITIVE = re.compile(r"\\mathbb ?\{? ?R ?\}? ?(?:[\^_] ?\{? ?\+ ?\}?|_ ?\{ ?> ?0 ?\})")
 MAX_UNION = 4
 INFINITE = re.compile(r"([+-]?) ?\\infty")
+OUTSIDE = re.compile(r"\\?\|[A-Za-z]\\?\| ?(?P<sign>>|\\ge(?![a-z])) ?(?P<bound>[^<>=\\|]+|\\(?:frac|sqrt).+)")
+"""`|x| > 2`."""
+CHOICES = re.compile(r"\$? ?C ?(\([^()]{1,40},[^()]{1,40}\)) ?\$?")
 NOT = re.compile(r"[A-Za-z] ?\\ne(?![a-z]) ?")
+
+
+def same_point(gold: str, answer: str) -> tuple[str, str]:
+    """Both texts; a point named C beside a pair without its name, since `C(4,3)` alone is a number of choices."""
+    names = [CHOICES.fullmatch(text) for text in (gold, answer)]
+    if names[0] and not names[1] and answer.lstrip("$ ").startswith("("):
+        return names[0][1], answer
+    if names[1] and not names[0] and gold.lstrip("$ ").startswith("("):
+        return gold, names[1][1]
+    return gold, answer
 
 
 def labelled(text: str) -> str:
@@ -78,6 +91,16 @@ def _value(text: str) -> float | None:
     return None if value is None or complex(value).imag else complex(value).real
 
 
+def _outside(text: str) -> list[str]:
+    """The two pieces of `|x| > 2`; none of anything else."""
+    match = OUTSIDE.fullmatch(text)
+    if match is None:
+        return []
+    closed, bound = match["sign"] != ">", match["bound"]
+    ends = Interval("-\\infty", f"-({bound})", False, closed), Interval(bound, "\\infty", closed, False)
+    return [_written(each) for each in ends]
+
+
 def _but(parts: list[str]) -> list[str]:
     r"""The pieces of an interval without some numbers: of `x \ge 1, x \ne 4`; none where it is something else."""
     met = [each for part in parts if (each := condition(part))]
@@ -105,8 +128,8 @@ def conditions(text: str) -> list[str]:
     """`x<1, x>3` and `x \\ne 2` as the intervals of their union; empty where it is something else."""
     built = VALUE_OF_SET.fullmatch(text)
     text = built["condition"].rstrip("\\").strip() if built and "\\ne" in text else text
-    if but := _left_out(text):
-        return but
+    if pieces := _left_out(text) or _outside(text):
+        return pieces
     together = "\\land" in text
     parts = [part.strip() for part in text.split("\\land")] if together else split(text)
     if "\\ne" in text:

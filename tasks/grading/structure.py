@@ -243,6 +243,6 @@ def _points(gold: str, answer: str) -> bool | None:
 def _members(gold: str, answer: str) -> bool | None:
     r"""`x \in [0,1]` against `[0,1]`."""
     stripped = [MEMBER.sub("", text) for text in (gold, answer)]
-    if stripped == [gold, answer]:
+    if stripped == [gold, answer] or any(map(MEMBER.match, stripped)):
         return None
     return _compare(*stripped)

@@ -103,6 +103,10 @@ def test_without_a_gold_nothing_is_graded(response):
         ("2 \\text{ m}", "2.01 \\text{ m}", "correct"),
         ("2 \\text{ m}", "201 \\text{ cm}", "correct"),
         ("2 \\text{ m}", "2 \\text{ s}", "incorrect"),
+        ("50\\%", "0.503", "correct"),
+        ("0.5", "50.3\\%", "correct"),
+        ("50", "50.3\\%", "correct"),
+        ("0.5", "52\\%", "incorrect"),
     ],
 )
 def test_a_tolerance_is_of_the_value_whatever_it_is_written_in(gold, answer, verdict):
@@ -127,3 +131,16 @@ def test_rules_that_are_none_are_one_line(rules):
 )
 def test_a_bare_answer_may_be_a_sentence(gold, answer, verdict):
     assert grade_answer(gold, answer).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "rules", "verdict"),
+    [
+        ("5", "5.0", {"kind": "text"}, "correct"),
+        ("5", "6", {"kind": "text"}, "incorrect"),
+        ("5 kg", "5000 g", {"required": ["unit"]}, "correct"),
+        ("5 kg", "5", {"required": ["unit"]}, "incorrect"),
+    ],
+)
+def test_texts_and_units_go_by_value_too(gold, answer, rules, verdict):
+    assert grade_answer(gold, answer, Rules(**rules)).verdict == verdict
