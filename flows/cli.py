@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 
-from flows import check as checks
-from flows import comparing, dag, grading, ledger, plan, profiles, running, summary
-from flows.needs import NeedsParams, lacks
+from flows import comparing, grading, ledger, plan
+from flows.dag import ARTIFACTS
 from tasks.errors import LimoError
-from tasks.params import read_tree
 from tasks.stage import one_line_errors
 
+# Each command imports what it needs once it is run: all of them together take seconds.
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(ledger.app, name="ledger")
 app.command()(grading.grade)
@@ -36,6 +35,11 @@ def check(
     profile: Annotated[str | None, typer.Argument(help="a profile; by default params.yaml is checked")] = None,
 ) -> None:
     """Validate params.yaml or a profile, every error at once, and say what this machine lacks to run it."""
+    from flows import check as checks
+    from flows import profiles
+    from flows.needs import NeedsParams, lacks
+    from tasks.params import read_tree
+
     tree = read_tree(PARAMS) if profile is None else profiles.compose(profile)
     named = str(PARAMS) if profile is None else f"profiles/{profile}.yaml"
     found = checks.mistakes(tree)
@@ -54,6 +58,8 @@ def use(
     force: Annotated[bool, typer.Option(help="overwrite edits in params.yaml")] = False,
 ) -> None:
     """Switch params.yaml to a profile."""
+    from flows import profiles
+
     profiles.use(profile, PARAMS, force=force)
     print(f"{PARAMS} is now profile {profile}")
 
@@ -61,6 +67,8 @@ def use(
 @app.command()
 def status() -> None:
     """Which stages are up to date, what each kept and dropped, and how far those are that sample now."""
+    from flows import dag, running, summary
+
     out_of_date = dag.changed()
     rows = {row["stage"]: row for row in summary.stage_rows()}
     empty = {"taken": "", "kept": "", "rejected": ""}
@@ -75,9 +83,10 @@ def status() -> None:
 
 @app.command()
 def sources(
-    artifacts: Annotated[Path, typer.Option(help="the artifacts folder")] = summary.ARTIFACTS,
+    artifacts: Annotated[Path, typer.Option(help="the artifacts folder")] = ARTIFACTS,
 ) -> None:
     """What every filter kept and dropped of each source, and whether it adds up: exit code 1 when it does not."""
+    from flows import summary
     from tasks.tracing.sources import counted, faults
 
     filters = counted(artifacts)
@@ -92,13 +101,15 @@ def sources(
 @app.command()
 def results() -> None:
     """The result table of the last run, where its report is, and what to do next."""
+    from flows import summary
+
     print(summary.closing())
 
 
 @app.command()
 def trace(
     record: Annotated[str, typer.Argument(help="an id, or its unique beginning: score, verdict, chain, question, ...")],
-    artifacts: Annotated[Path, typer.Option(help="the artifacts folder")] = summary.ARTIFACTS,
+    artifacts: Annotated[Path, typer.Option(help="the artifacts folder")] = ARTIFACTS,
 ) -> None:
     """From a score to its training samples and their pool questions; from any other record to what it was made from."""
     from tasks.tracing.trace import describe
@@ -110,7 +121,7 @@ def trace(
 def why(
     questions: Annotated[list[str] | None, typer.Argument(help="ids of questions, or their unique beginnings")] = None,
     text: Annotated[str | None, typer.Option(help="list the questions that contain this text instead")] = None,
-    artifacts: Annotated[Path, typer.Option(help="the artifacts folder")] = summary.ARTIFACTS,
+    artifacts: Annotated[Path, typer.Option(help="the artifacts folder")] = ARTIFACTS,
 ) -> None:
     """What happened to a question at every stage, with the evidence: its duplicates, benchmark hits and attempts."""
     from tasks.tracing.why import explain, search

@@ -14,6 +14,8 @@ import yaml
 from tasks.errors import LimoError
 
 DVC_FILE = Path("dvc.yaml")
+ARTIFACTS = Path("artifacts")
+"""What the stages write."""
 MORTAL_DVC = """
 import sys
 from dvc.cli import main

@@ -4,15 +4,17 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tasks.errors import LimoError
 from tasks.grading.rules import KINDS, Rules, plain_kind
 from tasks.grading.symbolic import Limits
-from tasks.grading.table import Summary, grade_file
 from tasks.grading.version import GRADER
+
+if TYPE_CHECKING:
+    from tasks.grading.table import Summary
 
 
 def grade(
@@ -25,6 +27,8 @@ def grade(
     workers: Annotated[int, typer.Option(min=0, help="processes for symbolic checks; 0: one a core")] = 0,
 ) -> None:
     """Grade a file: adds `verdict`, `extracted`, `rule`, `reason` and `grader` to each row."""
+    from tasks.grading.table import grade_file
+
     if plain_kind(kind) not in KINDS:
         raise LimoError(f"limo grade: --kind {kind}: none of {', '.join(KINDS)}")
     rules = Rules.model_validate({"kind": plain_kind(kind), "tolerance": tolerance})
@@ -39,7 +43,7 @@ def grade(
     print(f"{out}: written by {GRADER}")
 
 
-def summary(done: Summary, seconds: float) -> str:
+def summary(done: "Summary", seconds: float) -> str:
     """What became of the rows, in a few lines."""
     rows = done.verdicts.total()
     return "\n".join(

@@ -7,15 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from flows import check as checks
-from flows import planned, profiles
-from flows.summary import render, table
 from tasks.errors import LimoError
 from tasks.models.hardware import Machine, read_machine
 from tasks.models.shapes import parameters
 from tasks.planning.estimate import Estimate, Setting, as_json
 from tasks.planning.given import Given, Numbers, read_said
-from tasks.planning.measured import NOTHING, read_measured
 from tasks.planning.sampling import Rates
 from tasks.planning.training import SETTLED_GIB
 
@@ -35,6 +31,10 @@ def plan(
     as_text: Annotated[bool, typer.Option("--json", help="print all of it as JSON")] = False,
 ) -> None:
     """What a profile takes on a machine, before anything is spent: memory, tokens, hours, cost; and what would fit."""
+    from flows import check as checks
+    from flows import planned, profiles
+    from tasks.planning.measured import NOTHING, read_measured
+
     machine = read_machine(gpus) if gpus is not None else None
     if price is not None and machine is None:
         raise LimoError("limo plan: --price is of a GPU: give --gpus too")
@@ -64,6 +64,8 @@ def _as_json(made: Sequence[Estimate], numbers: Numbers, setting: Setting, price
 
 
 def _as_tables(made: Sequence[Estimate], numbers: Numbers, setting: Setting, price: float | None) -> str:
+    from flows.summary import render, table
+
     train = next(one for one in made if one.name == "train")
     drawn = [one for one in made if one.name != "train"]
     machine = setting.machine

@@ -7,12 +7,11 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from flows.dag import upstream
+from flows.dag import ARTIFACTS, upstream
 from tasks.files import MANIFEST, read_json
 from tasks.reporting.results import BASE, V3, Result, results, shared
 from tasks.tracing.sources import NONE, Counts, Filter, total
 
-ARTIFACTS = Path("artifacts")
 REPORT = ARTIFACTS / "report" / "report.html"
 
 

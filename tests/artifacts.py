@@ -1,8 +1,10 @@
 """A whole small run's artifacts, consistent in every id, written by the schemas of the records."""
 
 import json
+import os
 import random
 import shutil
+from pathlib import Path
 
 import polars as pl
 
@@ -61,12 +63,15 @@ def write_run(root, *, questions=40, items=10, samples=4):
 
 def write_store(root, factory):
     """An empty MLflow store for the artifacts folder `root`; made once a session, since that takes ten seconds."""
-    template = factory.getbasetemp() / "mlflow.db"
+    session = factory.getbasetemp()
+    # Parallel test processes have their folders side by side in that of the session.
+    template = (session.parent if "PYTEST_XDIST_WORKER" in os.environ else session) / "mlflow.db"
     if not template.exists():
         with connected(factory.mktemp("store")) as client:
             client.search_experiments()
             made = client.tracking_uri.removeprefix("sqlite:///")
-        shutil.copy(made, template)
+        # In one step, since another process may look for it meanwhile.
+        Path(made).rename(template)
     (root / "mlflow").mkdir(parents=True)
     shutil.copy(template, root / "mlflow" / "mlflow.db")
 

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from tasks.engines.openai_engine import OpenAIEngine
 from tasks.engines.params import EngineParams
 from tasks.engines.protocol import Engine
 from tasks.engines.vllm_engine import VllmEngine
@@ -17,6 +16,8 @@ def open_engine(params: EngineParams, model: Model, log: Path) -> Engine:
     """
     mine = params.of(model.name)
     if mine.kind == "openai":
+        from tasks.engines.openai_engine import OpenAIEngine
+
         return OpenAIEngine(model.name, mine)
     if mine.kind == "ray":
         from tasks.engines.ray_engine import RayEngine

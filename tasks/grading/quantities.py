@@ -13,7 +13,7 @@ MICRO = re.compile(r"\\mu ?(?:\\text ?\{ ?|(?=[A-Za-z]))|\\text ?\{ ?\\mu ?(?:\}
 QUOTIENT = re.compile(r"\\frac ?\{([^{}]+)\} ?\{([^{}]+)\}$")
 PART = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+|[\u4e00-\u9fff]{1,2})[ ,]*")
 TEMPERATURE = re.compile(r"(?P<body>.*[0-9}]) ?\^ ?\{? ?\\circ ?\}? ?(?:\\text ?\{ ?([CF]) ?\}|([CF]))")
-AFTER_NUMBER = re.compile(r"[0-9}] ?(?: [A-Za-zμ]|\\text|\\mu)")
+AFTER_NUMBER = re.compile(r"[0-9}] ?(?: [A-Za-zμ]|\\text|\\mu|\\Omega)")
 ONE_LETTER = re.compile(r"(?<![A-Za-z/^*])[a-z]$")
 UNITS = re.compile(
     r"(?P<body>-?[0-9][0-9.,]*(?: ?(?:\\times|\\cdot) ?10 ?\^ ?(?:\{ ?-?[0-9]+ ?\}|[0-9]))?|.*\}|.*[0-9])"

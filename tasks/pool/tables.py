@@ -12,7 +12,6 @@ import polars as pl
 from tasks.errors import LimoError
 from tasks.files import check_table, full_disk, one_line
 from tasks.manifest import count_sources, write_manifest
-from tasks.pool.compiled import Array
 from tasks.pool.shards import Shard
 
 ROW_GROUP = 65_536
@@ -116,13 +115,13 @@ class TableWriter:
         return size if size <= len(lengths) else None
 
 
-def _text_bytes(table: Any) -> Array:
+def _text_bytes(table: Any) -> np.ndarray:
     """Bytes of each row's question."""
     import pyarrow.compute as pc
 
     if "question" not in table.column_names:
         return np.zeros(table.num_rows, np.int64)
-    lengths: Array = pc.fill_null(pc.binary_length(table["question"]), 0).to_numpy().astype(np.int64)
+    lengths: np.ndarray = pc.fill_null(pc.binary_length(table["question"]), 0).to_numpy().astype(np.int64)
     return lengths
 
 

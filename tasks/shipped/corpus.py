@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import random
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 from tasks.families import Problem, apply, families, family, problems, show
@@ -172,6 +172,7 @@ CORPORA: dict[str, Callable[[int], Iterator[Document]]] = {
 }
 
 
+@cache
 def digest(name: str, seed: int, count: int = 2000) -> str:
     """A fingerprint of the corpus, from its first documents."""
     sha = hashlib.sha256()

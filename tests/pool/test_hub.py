@@ -40,6 +40,22 @@ def hub():
         yield server
 
 
+@pytest.fixture(scope="module")
+def pulled(tmp_path_factory):
+    """A folder that the whole data set was pulled into, to be copied: each process takes a second and a half."""
+    folder = tmp_path_factory.mktemp("pulled")
+    with serving() as server:
+        server.put_data_set(FILES, large=("data/train-1.jsonl",))
+        assert fetch(server, folder) == EXPECTED
+    return folder
+
+
+@pytest.fixture
+def filled(pulled, tmp_path):
+    """This test's folder, with all that was pulled before."""
+    return shutil.copytree(pulled, tmp_path, symlinks=True, dirs_exist_ok=True)
+
+
 def start(hub, folder, file="data/train-*.jsonl", **environment):
     own = {"HF_ENDPOINT": hub.url if hub else "", "HF_HOME": str(folder / "hf"), "PYTHONPATH": os.getcwd()}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
@@ -104,50 +120,46 @@ def test_what_the_hub_serves_damaged_is_refused(hub, tmp_path):
 
 @pytest.mark.parametrize("name", ["data/train-0.jsonl", "data/train-1.jsonl"])
 @pytest.mark.parametrize("offline", ["0", "1"])
-def test_a_damaged_file_of_the_cache_is_named_and_comes_anew(hub, tmp_path, name, offline):
-    fetch(hub, tmp_path)
-    blob = cached(tmp_path, name).resolve()
+def test_a_damaged_file_of_the_cache_is_named_and_comes_anew(hub, filled, name, offline):
+    blob = cached(filled, name).resolve()
     blob.write_bytes(b"?" + blob.read_bytes()[1:])
 
-    assert fetch(hub, tmp_path, HF_HUB_OFFLINE=offline)[-1].endswith(
+    assert fetch(hub, filled, HF_HUB_OFFLINE=offline)[-1].endswith(
         f"damaged in the cache (it has "
         f"{hashlib.sha256(blob.read_bytes()).hexdigest()} and must have {blob.name}); delete {blob}"
     )
     blob.unlink()
-    assert fetch(hub, tmp_path) == EXPECTED
+    assert fetch(hub, filled) == EXPECTED
 
 
-def test_other_content_under_the_same_revision_is_an_error(hub, tmp_path):
-    fetch(hub, tmp_path)
+def test_other_content_under_the_same_revision_is_an_error(hub, filled):
     hub.put_data_set(FILES | {"data/train-1.jsonl": LARGE[::-1]}, large=("data/train-1.jsonl",))
     old, new = (hashlib.sha256(content).hexdigest() for content in (LARGE, LARGE[::-1]))
 
-    with_cache = fetch(hub, tmp_path)[-1]
-    for path in sorted((tmp_path / "hf").rglob("*"), reverse=True):
+    with_cache = fetch(hub, filled)[-1]
+    for path in sorted((filled / "hf").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
-    without = fetch(hub, tmp_path)[-1]
+    without = fetch(hub, filled)[-1]
 
     for line in (with_cache, without):
         assert f"some/set: data/train-1.jsonl changed under the pinned revision {REVISION}" in line
         assert f"({old} when first pulled, {new} now); pin a revision you trust, or delete" in line
     Path(without.split("or delete ")[1].split(" and the cached file")[0]).unlink()
-    assert fetch(hub, tmp_path)[-1].endswith(new)
+    assert fetch(hub, filled)[-1].endswith(new)
 
 
-def test_a_revision_that_the_hub_lost_is_an_error(hub, tmp_path):
-    fetch(hub, tmp_path)
+def test_a_revision_that_the_hub_lost_is_an_error(hub, filled):
     hub.files, hub.missing = {}, {"X-Error-Code": "RevisionNotFound"}
 
-    (line,) = fetch(hub, tmp_path)
+    (line,) = fetch(hub, filled)
 
     assert f"some/set@{REVISION}: the hub has no such revision (any more); give another" in line
 
 
-def test_a_hub_that_is_down_leaves_the_cache_in_use(hub, tmp_path):
-    fetch(hub, tmp_path)
+def test_a_hub_that_is_down_leaves_the_cache_in_use(hub, filled):
     hub.refusals = [503] * 100
 
-    assert fetch(hub, tmp_path) == EXPECTED
+    assert fetch(hub, filled) == EXPECTED
 
 
 def test_no_file_matches(hub, tmp_path):
@@ -173,25 +185,23 @@ def test_files_put_into_the_cache_by_hand_are_held_against_the_record(tmp_path):
     assert "changed under the pinned revision" in fetch(None, tmp_path, HF_HUB_OFFLINE="1")[0]
 
 
-def test_a_cache_that_lacks_files_is_not_taken_for_the_whole(hub, tmp_path):
-    fetch(hub, tmp_path)
-    cached(tmp_path, "data/train-0.jsonl").unlink()
+def test_a_cache_that_lacks_files_is_not_taken_for_the_whole(filled):
+    cached(filled, "data/train-0.jsonl").unlink()
 
-    (message,) = fetch(None, tmp_path, HF_HUB_OFFLINE="1")
+    (message,) = fetch(None, filled, HF_HUB_OFFLINE="1")
 
     assert "cannot be had" in message
 
 
-def test_a_cache_filled_by_other_means_must_have_all_that_was_listed_or_is_numbered(hub, tmp_path):
-    fetch(hub, tmp_path)
-    shutil.rmtree(tmp_path / "hf")
+def test_a_cache_filled_by_other_means_must_have_all_that_was_listed_or_is_numbered(filled):
+    shutil.rmtree(filled / "hf")
     for name in ("train-0.jsonl", "part-00000-of-00003.jsonl"):
-        file = cached(tmp_path, f"data/{name}")
+        file = cached(filled, f"data/{name}")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(FILES["data/train-0.jsonl"])
 
-    (listed,) = fetch(None, tmp_path, HF_HUB_OFFLINE="1")
-    (numbered,) = fetch(None, tmp_path, file="data/part-*", HF_HUB_OFFLINE="1")
+    (listed,) = fetch(None, filled, HF_HUB_OFFLINE="1")
+    (numbered,) = fetch(None, filled, file="data/part-*", HF_HUB_OFFLINE="1")
 
     assert "the cache lacks 1 of 2 files, such as data/train-1.jsonl" in listed
     assert "the cache lacks 2 of 3 files, such as data/part-00001-of-00003.jsonl" in numbered
