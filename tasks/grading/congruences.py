@@ -8,7 +8,8 @@ CONGRUENCE = re.compile(
     r"(?P<modulus>[1-9][0-9]{0,5}) ?\}? ?\)?"
 )
 MULTIPLES = re.compile(
-    r"(?:(?P<name>[A-Za-z]) ?= ?)?(?P<modulus>[1-9][0-9]{0,5}) ?(?!(?P=name))[a-z] ?(?P<rest>[-+] ?[0-9]{1,6})?"
+    r"(?:(?P<name>[A-Za-z]) ?= ?)?(?P<modulus>[1-9][0-9]{0,5}) ?(?!(?P=name))[a-z] ?"
+    r"(?P<rest>[-+] ?[0-9]{1,6})?(?:,? ?(?:for|where) .*)?"
 )
 MAX_MODULUS = 100_000
 

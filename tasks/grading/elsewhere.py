@@ -3,15 +3,21 @@ r"""What is no LaTeX, or half of it, as LaTeX: money, powers and signs of progra
 import re
 
 THOUSANDS = re.compile(r",\\! *| ?\{ ?, ?\}")
-ORDINAL = re.compile(r"(?<=[A-Za-z] )([0-9]+)(?:st|nd|rd|th)\b")
+ORDINAL = re.compile(r"(?:(?<=[A-Za-z] )|^)([0-9]+)(?: ?\^ ?\{? ?\\text ?\{ ?)?(?:st|nd|rd|th)(?: ?\}(?: ?\})?|\b)")
+DERIVATIVE = re.compile(r"\\frac ?\{d ?([a-z])\} ?\{d ?[xt]\}")
+EXTREME = re.compile(
+    r"(?<!\\)(?:\\text ?\{ ?)?(?:the )?\b(max|min)(?:imum)?(?: value)?(?: is| of)?(?: ?\})? ?[:=]? ?(?=[-\\0-9])"
+)
+"""`maximum 5`, `\\text{min} = -3`, where both are given."""
 RATIO = re.compile(r"[0-9]+(?: ?(?:to|\\text ?\{ ?to ?\}) ?[0-9]+)+")
 RATIO_SIGN = re.compile(r" ?(?:to|\\text ?\{ ?to ?\}) ?")
 ANY_INTEGER = re.compile(
     r"(?<=.)(?:, ?\(?| ?\() ?[a-z] ?\\in ?(?:\\(?:mathbb|text) ?\{? ?[ZN] ?\}?|[ZN])(?:_?\^?[+*])?\)?$"
 )
 UNUSUAL = re.compile(
-    r"[0-9] ?(?:\\text ?\{ ?)?[htmbpdeE百千万亿]|[0-9](?:st|nd|rd)|\\in ?(?:\\math|[ZN])|[0-9] [0-9]|\.[0-9]*\\|\\begin"
-    r"|\)_|C ?[(_]|\\choose|\\binom ?[0-9]|\\ldots|[0-9]\.\.\."
+    r"[0-9] ?(?:\\text ?\{ ?)?[htmbpdeE百千万亿]|[0-9](?:st|nd|rd)|\\in ?(?:\\math|\\text|[ZN])"
+    r"|[0-9] [0-9]|\.[0-9]*\\|\\begin"
+    r"|\)_|C ?[(_]|\\choose|\\binom ?[0-9]|\\ldots|[0-9]\.\.\.|[0-9] ?\^ ?\{? ?\\text|\\frac ?\{d[a-z]|\bm(?:ax|in)"
     r"|\\text ?\{[ ,(]*(?:for|since|because) |\\circ ?[0-9]|USD|[a-z] ?\(| for |\ball |(?:^|[ ,;])(?:[a-d]|i+)\)"
     r"|^(?:\\text ?\{ ?)?(?:the )?[a-z]{4,} |[a-z]\)(?: ?\})?$"
 )
@@ -94,6 +100,9 @@ def from_elsewhere(text: str) -> str:
 def unusual(text: str) -> str:
     """Numbers with words, exponents, spaces or repeating digits in them; equations under each other."""
     text = WORDED.sub(lambda found: SIGNS[found[1] or found[2]], ORDINAL.sub(r"\1", text))
+    text = DERIVATIVE.sub(r"\1'", text)
+    if len(set(EXTREME.findall(text))) == 2:
+        text = EXTREME.sub(r"\1=", text)
     text = RATIO_SIGN.sub(":", text) if RATIO.fullmatch(text) else text
     text = DOTTED.sub(lambda found: f"\\overline{{{found[1]}{found[2].replace(' ', '')}{found[3]}}}", text)
     text = ENDLESS.sub(lambda found: f"{found[1]}\\overline{{{found[2] or found[3]}}}", text)

@@ -39,7 +39,7 @@ def equal(rules: Rules, gold: str, answer: str) -> Open:
         chosen = choice(plain_gold, plain_answer)
         return Open(chosen if chosen.correct is not None else choice(plain(gold), plain(answer)), "not_a_choice")
     if plain_gold.isalpha() and plain_words(plain_gold) in ("yes", "no"):
-        answer = leading_word(answer)
+        answer = leading_word(plain(answer))
         plain_answer = squeeze(answer)
     decision = _exactly(rules, plain_gold, plain_answer)
     if rules.tolerance is not None and not decision.correct:

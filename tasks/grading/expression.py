@@ -7,7 +7,7 @@ Algorithms for Verification of Polynomial Identities", Journal of the ACM 27, 19
 
 import cmath
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from tasks.grading.reader import Node, Parsed, UnreadableError
@@ -16,6 +16,8 @@ from tasks.grading.trees import natural, of_ten
 MAX_BITS = 8_192
 """Longest exact power, in bits."""
 MAX_FACTORIAL = 170
+MAX_EXACT_FACTORIAL = 2_100
+"""Past a year's number, as questions like to have it."""
 MAX_CHOICE = 1_000
 EQUAL = 1e-11
 APART = 1e-6
@@ -28,7 +30,10 @@ FAR = {3: 11, 4: 37, 5: -11, 6: 97}
 """Further points, many times as large: for what is stepped or folded, and may look alike near 0."""
 WHOLE_POINTS = range(10, 16)
 """Points at which every variable is an integer, odd and even: for powers of what is negative, as in `(-1)^n`."""
-STEPPED = ("abs", "lfloor", "lceil", "root")
+WHOLE_NAMES = frozenset("kmn")
+"""Variables that are integers, where they are rounded: floor(n/2) is ceil((n-1)/2)."""
+ROUNDED = ("lfloor", "lceil")
+STEPPED = ("abs", "root", *ROUNDED)
 LARGE = 1e6
 
 FUNCTIONS: dict[str, Callable[[complex], complex]] = {
@@ -69,12 +74,7 @@ def same(left: Parsed, right: Parsed) -> bool | None:
         # log may be meant as ln, which it is if that makes them equal, or to any other base.
         return None if of_ten(left.node) else same(natural(left), natural(right)) or None
     found = 0
-    points = range(POINTS if left.names or right.names else 1)
-    if len(points) > 1 and (_stepped(left.node) or _stepped(right.node)):
-        points = range(FAR_POINTS)
-    if _alternates(left.node) or _alternates(right.node):
-        points = WHOLE_POINTS
-    for point in points:
+    for point in _points(left, right):
         a, b = evaluate(left, point), evaluate(right, point)
         if a is None or b is None:
             continue
@@ -90,6 +90,19 @@ def same(left: Parsed, right: Parsed) -> bool | None:
             return None if point == NEGATIVE and found else equal
         found += 1
     return True if found else None
+
+
+def _points(left: Parsed, right: Parsed) -> Sequence[int]:
+    """Where two expressions are compared."""
+    names = left.names | right.names
+    if not names:
+        return range(1)
+    rounded = [_has(side.node, ROUNDED) for side in (left, right)]
+    if _alternates(left.node) or _alternates(right.node) or (all(rounded) and names <= WHOLE_NAMES):
+        return WHOLE_POINTS
+    if any(rounded):
+        return (*range(FAR_POINTS), *WHOLE_POINTS)
+    return range(FAR_POINTS if _has(left.node, STEPPED) or _has(right.node, STEPPED) else POINTS)
 
 
 def equal_values(a: Value, b: Value) -> bool | None:
@@ -134,8 +147,8 @@ def _varies(node: Node) -> bool:
     return node[0] == "var" or any(isinstance(part, tuple) and _varies(part) for part in node)
 
 
-def _stepped(node: Node) -> bool:
-    return node[0] in STEPPED or any(isinstance(part, tuple) and _stepped(part) for part in node[1:])
+def _has(node: Node, kinds: Sequence[str]) -> bool:
+    return node[0] in kinds or any(isinstance(part, tuple) and _has(part, kinds) for part in node[1:])
 
 
 def _value(node: Node, point: int) -> Value:
@@ -191,7 +204,7 @@ def _root(a: Value, index: Value) -> Value:
 
 def _factorial(a: Value) -> Value:
     if isinstance(a, Fraction):
-        if a.denominator != 1 or not 0 <= a <= MAX_FACTORIAL:
+        if a.denominator != 1 or not 0 <= a <= MAX_EXACT_FACTORIAL:
             raise UnreadableError
         return Fraction(math.factorial(a.numerator))
     return complex(math.gamma(_real(a) + 1))

@@ -5,10 +5,15 @@ from itertools import combinations, permutations
 
 from tasks.grading.listing import listed, split
 from tasks.grading.relations import all_of
-from tasks.grading.scalars import scalars
+from tasks.grading.scalars import is_constant, scalars
 
 MAX_CHARS = 100
 BARRED = re.compile(r"\| ?(?P<matrix>\\begin ?\{(?:array|matrix)\}[^|]*\\end ?\{\w+\}) ?\|")
+SCALED = re.compile(
+    r"(?P<factor>[^(),;&]{1,40}?) ?(?:\\cdot ?|\\times ?|\*)?(?:\((?P<parts>[^()]*,[^()]*)\)"
+    r"|(?P<begin>\\begin ?\{[pb]matrix\})(?P<body>[^()]*)(?P<end>\\end ?\{[pb]matrix\}))"
+)
+CELL = re.compile(r"(?:(?!\\\\)[^& ])(?:(?!\\\\)[^&])*")
 TERM = re.compile(r"[-+]?(?:\{[^{}]*\}|\([^()]*\)|[^-+{}()])+")
 UNIT_TERM = re.compile(r"(?P<sign>[-+]?)(?P<size>[^ijk]*?)\*?(?P<unit>[ijk])")
 MATRIX = re.compile(
@@ -37,15 +42,28 @@ def matrices(gold: str, answer: str) -> bool | None:
 
 def components(text: str, other: str) -> str:
     r"""`(1, -2, 0)` of `i - 2j` beside a vector, a matrix of `[[1,2],[3,4]]` beside a matrix; else the text."""
-    if not text.endswith(("i", "j", "k", ")", "]")):
+    if not text.endswith(("i", "j", "k", ")", "]", "}")):
         return text
     matrix = MATRIX.fullmatch(other)
+    if text.endswith((")", "matrix}")) and (matrix or other.startswith("(")):
+        text = _scaled(text)
     if text.startswith(("[[", "[(", "((")):
         return _of_rows(text) if matrix else text
     size = len(listed(other).parts) if other.startswith("(") else 0
     if matrix:
         size = len(re.findall(r"\\\\|&", matrix["body"].strip().rstrip("\\"))) + 1
     return _of_unit_vectors(text, "ijk"[:size]) if 2 <= size <= 3 else text
+
+
+def _scaled(text: str) -> str:
+    r"""Entries multiplied by the number before them: `(\frac{1}{3}*(1),...)` of `\frac{1}{3}(1,2,2)`."""
+    match = SCALED.fullmatch(text)
+    factor = re.sub("^-$", "-1", match["factor"].strip()) if match else ""
+    if match is None or not is_constant(factor):
+        return text
+    if match["parts"]:
+        return f"({','.join(f'{factor}*({part})' for part in split(match['parts']))})"
+    return CELL.sub(lambda cell: f"{factor}*({cell[0]})", match["body"]).join([match["begin"], match["end"]])
 
 
 def _of_rows(text: str) -> str:

@@ -134,7 +134,8 @@ def _two_points(side: Listed, other: Listed, text: str) -> Listed:
 def _other_brackets(left: Listed, right: Listed) -> bool | None:
     """The same parts in other brackets: another interval, or a tuple that lost them."""
     if left.brackets and right.brackets:
-        return False
+        # Of three or more none is an interval.
+        return {left.brackets, right.brackets} == {"[]", "()"} and len(left.parts) > 2
     return True if "()" in (left.brackets, right.brackets) else None
 
 
@@ -168,7 +169,7 @@ def _named(left: Listed, right: Listed) -> tuple[Listed, Listed]:
 
 def _unnumbered(names: list[str]) -> list[str]:
     """`x` for each of `x_1` and `x_2`, which are solutions of one equation."""
-    bare = [name.partition("_")[0] if name[-1:].isdecimal() else name for name in names]
+    bare = [name.partition("_")[0] if name.rstrip("}")[-1:].isdecimal() else name for name in names]
     return bare if len(set(bare)) == 1 else names
 
 

@@ -1,9 +1,10 @@
 """Times of the day: `9:05 a.m.`, `20:34`, `20:34:00`; and ratios of three numbers or more, which look like them."""
 
 import re
-from fractions import Fraction
 
-RATIO = re.compile(r"[0-9.]{1,9}(?: ?: ?[0-9.]{1,9}){2,}")
+from tasks.grading.expression import Value, equal_values, evaluate
+from tasks.grading.reader import read
+
 CLOCK = re.compile(
     r"(?P<hour>[0-9]{1,2}) ?: ?(?P<minute>[0-5][0-9])(?: ?: ?(?P<second>[0-5][0-9]))? ?(?P<half>[ap]\.? ?m\.?)?",
     re.IGNORECASE,
@@ -26,16 +27,21 @@ def same_time(gold: str, answer: str) -> bool | None:
 
 
 def same_ratio(gold: str, answer: str) -> bool | None:
-    """Whether `1:2:3` and `2:4:6` are one ratio; None where either is none of three numbers or more."""
-    if not (RATIO.fullmatch(gold) and RATIO.fullmatch(answer)):
-        return None
-    try:
-        left, right = ([Fraction(number.strip()) for number in text.split(":")] for text in (gold, answer))
-    except ValueError:
+    r"""Whether `1:2:\sqrt{3}` and `2:4:2\sqrt{3}` are one ratio; None where either is none of three numbers or more."""
+    left, right = _terms(gold), _terms(answer)
+    if not left or not right:
         return None
     if len(left) != len(right) or not all(left + right):
         return left == right
-    return len({a / b for a, b in zip(left, right, strict=True)}) == 1
+    return all(equal_values(a * right[0], b * left[0]) for a, b in zip(left, right, strict=True))
+
+
+def _terms(text: str) -> list[Value]:
+    """The numbers of a ratio of three or more; none where it is something else."""
+    parts = [read(part.strip()) for part in text.split(":")] if text.count(":") > 1 else []
+    values = [evaluate(part) for part in parts if part is not None and not part.names]
+    found = [value for value in values if value is not None]
+    return found if len(found) == len(parts) else []
 
 
 def _seconds(match: re.Match[str]) -> int:

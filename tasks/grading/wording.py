@@ -5,15 +5,18 @@ import re
 ALIKE = {
     "yes": "true yes correct 是 是的 对 正确 成立 真",
     "no": "false no incorrect 否 不是 错 错误 不成立 假",
-    "nothing": "none nosolution nosolutions norealsolution norealsolutions norealroots"
+    "nothing": "none nosolution nosolutions nosolutionexists nosolutionsexist hasnosolution hasnosolutions"
+    " norealsolution norealsolutions norealroots"
     " emptyset nullset \\emptyset \\varnothing \\{\\} ∅ 无解 空集 没有 不存在 没有解 无实数解 无实根",
     "reals": "allrealnumbers allreals -\\infty\\infty -\\infty+\\infty \\mathbb{r} 全体实数 一切实数 任意实数",
     "integers": "allintegers \\mathbb{z} 全体整数 所有整数",
     "converges": "convergent 收敛",
     "diverges": "divergent 发散",
     "undefined": "doesnotexist dne undefined 无定义",
-    "infinity": "infinity infinite infinitelymany \\infty 无穷 无穷大 positiveinfinity plusinfinity +\\infty 正无穷",
+    "infinity": "divergestoinfinity tendstoinfinity"
+    " infinity infinite infinitelymany \\infty 无穷 无穷大 positiveinfinity plusinfinity +\\infty 正无穷",
     "-infinity": "-\\infty negativeinfinity minusinfinity 负无穷",
+    "等边三角形": "正三角形 等边",
     "充要": "充分必要 必要充分 充分且必要",
 }
 DATES = (
@@ -58,10 +61,11 @@ CHINESE_NUMBER = re.compile(r"([0-9零一二三四五六七八九十百]{1,6})(?
 IN_TEXT = re.compile(r"\\text ?\{ ?([A-Za-z][A-Za-z -]*?) ?\}")
 KIND_NAMED = re.compile(r"(?<=[a-z]{3})(?:function|solution|triangle|number)s?$")
 """What `odd` and `infinitely many` are said of."""
-SUBJECT = re.compile(r"^(?:原|该|此)?(?:方程组|方程|不等式|命题)")
+SUBJECT = re.compile(r"^(?:原|该|此)?(?:方程组|方程|不等式|命题|极限|级数)(?=.)")
 MEMBER = re.compile(r"^[a-z]\\in(?=\\)")
 NEGATION = re.compile(r"^(?:(?:not|non|un|in)-?(?=...)|[不非](?=.))")
 WORD = re.compile(r"[a-z0-9]+")
+VALUE = re.compile(r"=|^-?[0-9.]+$")
 CAPITALISED = re.compile(r"[A-Z][a-z]+")
 SPACES = re.compile(r"[\s.。,，;；:：'\"!?()（）]+")
 CHINESE_NUMERAL = re.compile(r"[二三四五六七八九十百千万两]")
@@ -133,7 +137,8 @@ def leading_word(text: str) -> str:
 def different_words(gold: str, answer: str) -> bool:
     """Whether two short answers are plainly different: names or terms of which neither holds the other."""
     left, right = plain_words(gold), plain_words(answer)
-    if not left or not right or _one_of_several(gold, answer):
+    # Where there is nothing there is no value.
+    if not left or not right or _one_of_several(gold, answer) or (left == "nothing" and VALUE.search(right)):
         return True
     if left != right and {left, right} <= ALIKE.keys():
         return True
