@@ -18,7 +18,8 @@ UNUSUAL = re.compile(
     r"[0-9] ?(?:\\text ?\{ ?)?[htmbpdeE百千万亿]|[0-9](?:st|nd|rd)|\\in ?(?:\\math|\\text|[ZN])"
     r"|[0-9] [0-9]|\.[0-9]*\\|\\begin"
     r"|\)_|C ?[(_]|\\choose|\\binom ?[0-9]|\\ldots|[0-9]\.\.\.|[0-9] ?\^ ?\{? ?\\text|\\frac ?\{d[a-z]|\bm(?:ax|in)"
-    r"|\\text ?\{[ ,(]*(?:for|since|because) |\\circ ?[0-9]|USD|[a-z] ?\(| for |\ball |(?:^|[ ,;])(?:[a-d]|i+)\)"
+    r"|\\text ?\{[ ,(]*(?:for|since|because) |\\circ ?[0-9]|USD|[a-z] ?\(| for |\ball |(?:^|[ ,;])(?:[a-d]|i+)\)|mod"
+    r"|^\\text ?\{[^{}]* is "
     r"|^(?:\\text ?\{ ?)?(?:the )?[a-z]{4,} |[a-z]\)(?: ?\})?$"
 )
 DOUBLED = re.compile(r"\\\\(?=[a-zA-Z])")
@@ -44,6 +45,13 @@ NOUN = re.compile(
     r"(?: with equation| given by| is)?:?(?: ?\})? ?(?=[-\\(\[0-9A-Za-z][^a-z]*?(?:[=^_(,]|\\in))"
 )
 """What stands before the formula that it names: `the circle x^2 + y^2 = 16`."""
+SAYS = re.compile(r"^\\text ?\{[^{}]* (?:is|are|equals):? ?\} ?(?=[-\\(\[0-9])")
+MODULO = re.compile(r"^(-?[0-9]+) ?(?:\\pmod ?\{?|(?:\\text ?\{ ?)?\(? ?\\?[pb]?mod(?: ?\})? ?)[0-9]+ ?\}? ?\)?$")
+"""A residue with its modulus."""
+BUILT = re.compile(
+    r"^\\\{ ?[a-z] ?(?:\\mid|\||:) ?([a-z] ?= ?[^{}=]+?),? ?[a-z] ?\\in ?(?:\\mathbb ?\{? ?[ZN] ?\}?|[ZN]) ?\\\}$"
+)
+"""The set of all that a formula gives for the integers."""
 LETTERED = re.compile(r"(?:^|(?<=[ ,;]))([a-d]|i{1,3})\)(?= ?\S)")
 BARE_ASIDE = re.compile(r"^([^=]*=[^=]*?),? for (?:all|any|every|each|some)\b.*$")
 ALL_OF = re.compile(
@@ -106,6 +114,7 @@ def unusual(text: str) -> str:
     text = RATIO_SIGN.sub(":", text) if RATIO.fullmatch(text) else text
     text = DOTTED.sub(lambda found: f"\\overline{{{found[1]}{found[2].replace(' ', '')}{found[3]}}}", text)
     text = ENDLESS.sub(lambda found: f"{found[1]}\\overline{{{found[2] or found[3]}}}", text)
+    text = MODULO.sub(r"\1", BUILT.sub(r"\1", SAYS.sub("", text)))
     text = NOUN.sub("", IN_BRACKETS.sub("", text))
     text = LETTERED.sub(r"(\1)", text) if "(" not in text else text
     text = ALL_OF.sub("", BARE_ASIDE.sub(r"\1", ASIDE.sub("", CHOOSE.sub(_binomial, text))))

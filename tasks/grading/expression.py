@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from tasks.grading.reader import Node, Parsed, UnreadableError
-from tasks.grading.trees import natural, of_ten
+from tasks.grading.trees import alternates, has, natural, of_ten
 
 MAX_BITS = 8_192
 """Longest exact power, in bits."""
@@ -97,12 +97,13 @@ def _points(left: Parsed, right: Parsed) -> Sequence[int]:
     names = left.names | right.names
     if not names:
         return range(1)
-    rounded = [_has(side.node, ROUNDED) for side in (left, right)]
-    if _alternates(left.node) or _alternates(right.node) or (all(rounded) and names <= WHOLE_NAMES):
+    rounded = [has(side.node, ROUNDED) for side in (left, right)]
+    whole = any(alternates(side.node) or has(side.node, ("!!",)) for side in (left, right))
+    if whole or (all(rounded) and names <= WHOLE_NAMES):
         return WHOLE_POINTS
     if any(rounded):
         return (*range(FAR_POINTS), *WHOLE_POINTS)
-    return range(FAR_POINTS if _has(left.node, STEPPED) or _has(right.node, STEPPED) else POINTS)
+    return range(FAR_POINTS if has(left.node, STEPPED) or has(right.node, STEPPED) else POINTS)
 
 
 def equal_values(a: Value, b: Value) -> bool | None:
@@ -130,25 +131,6 @@ def variable(name: str, point: int) -> Value:
         return Fraction(1 + (seed * (2 * point + 1) + point * point) % 29)
     size = 0.3 + ((seed + 1) * (7_919 + 104_729 * point) % 100_003) / 50_001.5
     return complex(FAR.get(point, 1) * (-size if point == NEGATIVE else size))
-
-
-def _alternates(node: Node) -> bool:
-    """Whether a negative number is raised to a power with a variable in it."""
-    if node[0] == "^" and _is_negative(node[1]) and _varies(node[2:]):
-        return True
-    return any(isinstance(part, tuple) and _alternates(part) for part in node[1:])
-
-
-def _is_negative(node: object) -> bool:
-    return isinstance(node, tuple) and node[0] == "neg" and node[1][0] == "num"
-
-
-def _varies(node: Node) -> bool:
-    return node[0] == "var" or any(isinstance(part, tuple) and _varies(part) for part in node)
-
-
-def _has(node: Node, kinds: Sequence[str]) -> bool:
-    return node[0] in kinds or any(isinstance(part, tuple) and _has(part, kinds) for part in node[1:])
 
 
 def _value(node: Node, point: int) -> Value:
@@ -210,6 +192,12 @@ def _factorial(a: Value) -> Value:
     return complex(math.gamma(_real(a) + 1))
 
 
+def _double_factorial(a: Value) -> Value:
+    if not isinstance(a, Fraction) or a.denominator != 1 or not -1 <= a <= MAX_EXACT_FACTORIAL:
+        raise UnreadableError
+    return Fraction(math.prod(range(a.numerator, 0, -2)))
+
+
 def _binomial(a: Value, b: Value) -> Value:
     if isinstance(a, Fraction) and isinstance(b, Fraction):
         if not a.denominator == b.denominator == 1 or not (0 <= a <= MAX_CHOICE and 0 <= b <= MAX_CHOICE):
@@ -238,6 +226,7 @@ _OPERATIONS: dict[str, Callable[..., Value]] = {
     "^": _power,
     "root": _root,
     "!": _factorial,
+    "!!": _double_factorial,
     "binom": _binomial,
     "neg": lambda a: -a,
     "abs": abs,

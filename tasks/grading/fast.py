@@ -187,15 +187,17 @@ def _based(gold: str, answer: str) -> Decision:
 
 
 def _options(gold: str, answer: str) -> Decision:
-    if WORDED_OPTION.fullmatch(gold):
-        return choice(gold, answer)
-    if BARE_OPTION.fullmatch(gold) and WORDED_OPTION.fullmatch(answer):
+    if WORDED_OPTION.fullmatch(gold) or (BARE_OPTION.fullmatch(gold) and WORDED_OPTION.fullmatch(answer)):
         return choice(gold, answer)
     for one, other in ((gold, answer), (answer, gold)):
         if SEVERAL_OPTIONS.fullmatch(one) and LISTED_OPTIONS.fullmatch(other):
             return Decision(option_letters(one) == "".join(sorted(set(re.findall("[A-G]", other)))), "choice")
     if gold in "ABCDE" and (small := SMALL_OPTION.fullmatch(answer)):
         return Decision(gold == small[1].upper(), "choice")
+    valued = WORDED_OPTION.fullmatch(answer)
+    if valued and gold not in LETTERS and decide(gold, valued["wording"].lstrip(". ")).correct:
+        # `(C) 117`, where the gold is the number.
+        return Decision(True, "choice")
     left, right = (BARE_OPTION.fullmatch(NAMED_OPTION.sub("", text)) for text in (gold, answer))
     if left is None or right is None:
         return UNDECIDED

@@ -116,7 +116,7 @@ class _Reader:
                 node = self._raised(node, depth)
             elif token == "!":
                 self._take()
-                node = ("!", node)
+                node = ("!!" if self._peek() == "!" and self._take() else "!", node)
             elif token == "%":
                 self._take()
                 node = ("/", node, ("num", Fraction(100)))

@@ -1,5 +1,6 @@
 """Trees of expressions, changed or searched."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 from tasks.grading.reader import Node, Parsed
@@ -22,3 +23,23 @@ def substituted(node: Node, others: dict[Node, Node]) -> Node:
     if node in others:
         return others[node]
     return tuple(substituted(part, others) if isinstance(part, tuple) else part for part in node)
+
+
+def alternates(node: Node) -> bool:
+    """Whether a negative number is raised to a power with a variable in it."""
+    if node[0] == "^" and _is_negative(node[1]) and _varies(node[2:]):
+        return True
+    return any(isinstance(part, tuple) and alternates(part) for part in node[1:])
+
+
+def _is_negative(node: object) -> bool:
+    return isinstance(node, tuple) and node[0] == "neg" and node[1][0] == "num"
+
+
+def _varies(node: Node) -> bool:
+    return node[0] == "var" or any(isinstance(part, tuple) and _varies(part) for part in node)
+
+
+def has(node: Node, kinds: Sequence[str]) -> bool:
+    """Whether an operation of one of these kinds is in it."""
+    return node[0] in kinds or any(isinstance(part, tuple) and has(part, kinds) for part in node[1:])
