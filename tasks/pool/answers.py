@@ -24,12 +24,17 @@ LETTERS = (
 """An option alone, with its text after it, after `answer is`, and in brackets at the end."""
 LETTER_CHARS = 500
 """Of a longer text only the end is looked at."""
+MAX_NESTED = 20
+"""Lists in lists deeper than this are no answer."""
 
 How = Literal["auto", "as_is", "hash", "boxed", "letter"]
 
 
 def as_text(value: Any) -> str | None:
-    """A cell as text: `27.0` as `27`, a list as its elements with commas between, None for what is not an answer."""
+    """A cell as text: `27.0` as `27`, a list as its elements with commas between, None for what is not an answer.
+
+    Lists within a list keep all their brackets, `[[1, 2], [3, 4]]`: what belongs together is part of the answer.
+    """
     if isinstance(value, str):
         return _unwrap_json(value.strip()) or None
     if isinstance(value, bool) or value is None:
@@ -39,9 +44,18 @@ def as_text(value: Any) -> str | None:
     if isinstance(value, float):
         return _float_text(value)
     if isinstance(value, list):
-        parts = [as_text(part) for part in value]
-        return ", ".join(part for part in parts if part is not None) if parts and None not in parts else None
+        return _list_text(value, brackets=any(isinstance(part, list) for part in value))
     return None
+
+
+def _list_text(value: list[Any], brackets: bool, depth: int = 0) -> str | None:
+    if depth > MAX_NESTED:
+        return None
+    parts = [_list_text(part, True, depth + 1) if isinstance(part, list) else as_text(part) for part in value]
+    if not parts or None in parts:
+        return None
+    text = ", ".join(map(str, parts))
+    return f"[{text}]" if brackets else text
 
 
 def final_answer(value: Any, how: How, worked: bool) -> str | None:

@@ -84,6 +84,14 @@ def test_a_column_that_lacks_or_does_not_fit(grade, tmp_path, form, out, row, me
     assert [path.name for path in tmp_path.iterdir()] == [f"in.{form}"]
 
 
+@pytest.mark.parametrize("source", ["in.jsonl", "in.parquet"])
+def test_rows_of_a_nested_gold_stay_rows(grade, source):
+    answers = ["[[1,2],[3,4]]", r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", "[[4,3],[2,1]]", "[[1,3],[2,4]]", "1, 2, 3, 4"]
+    write(source, [{"gold": [[1, 2], [3, 4]], "answer": answer} for answer in answers])
+    assert grade("--in", source, "--out", "out.jsonl")[0] == 0
+    assert [row["verdict"] for row in read("out.jsonl")] == ["correct", "correct", *["incorrect"] * 3]
+
+
 def test_the_row_is_named_past_the_first_batch(grade):
     rows = [{"gold": "1", "answer": ["1"]}] * 5_001
     write("in.jsonl", [*rows, {"gold": "1", "answer": {"a": 1}}])
