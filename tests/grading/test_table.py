@@ -1,6 +1,7 @@
 import json
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from tasks.errors import LimoError
@@ -99,3 +100,28 @@ def test_bad_paths_are_one_line(tmp_path):
     (tmp_path / "torn.parquet").write_bytes(b"PAR1")
     with pytest.raises(LimoError, match=r"torn.parquet: not a readable Parquet file"):
         run(tmp_path / "torn.parquet", tmp_path / "o.jsonl")
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_a_batch_ends_by_size_too_so_that_long_responses_do_not_fill_the_memory(tmp_path, form):
+    rows = [{"gold": str(n), "response": "so " * 1_000_000 + f"\\boxed{{{n}}}"} for n in range(13)]
+    source = tmp_path / f"in.{form}"
+    if form == "jsonl":
+        write(source, rows)
+    else:
+        pl.DataFrame(rows).write_parquet(source, row_group_size=6)
+    run(source, tmp_path / "out.parquet")
+    out = pq.ParquetFile(tmp_path / "out.parquet")
+    assert [out.metadata.row_group(at).num_rows for at in range(out.num_row_groups)] == [12, 1]
+    table = pl.read_parquet(tmp_path / "out.parquet")
+    assert table.select("gold", "response").to_dicts() == rows
+    assert set(table["verdict"]) == {"correct"}
+
+
+def test_the_row_of_a_parquet_file_is_named_past_the_first_batches(tmp_path):
+    rows = [{"gold": None, "response": "so " * 1_000_000}] * 12 + [{"gold": {"n": 1}, "response": "1"}]
+    pl.DataFrame(rows, schema_overrides={"gold": pl.Struct({"n": pl.Int64})}).write_parquet(
+        tmp_path / "in.parquet", row_group_size=5
+    )
+    with pytest.raises(LimoError, match=r"in.parquet: row 13: column `gold` holds an object"):
+        run(tmp_path / "in.parquet", tmp_path / "out.jsonl")
