@@ -10,7 +10,7 @@ from tasks.errors import LimoError
 from tasks.pool.answers import as_text
 
 ADDED = ("verdict", "extracted", "rule", "reason", "grader")
-READ = ("gold", "response", "answer", "kind")
+READ = ("gold", "response", "answer", "kind", "question")
 FIELDS = tuple(pa.field(name, pa.string()) for name in ADDED)
 TYPES: dict[type, str] = {dict: "an object", bytes: "bytes"}
 """Names for the types of cells that hold no answer."""

@@ -20,7 +20,8 @@ from tasks.files import full_disk, one_line
 from tasks.grading.columns import ADDED, FIELDS, READ, cell, check_columns
 from tasks.grading.grader import Pair, Verdict, grade_many
 from tasks.grading.lines import Line, Row, as_json, read_lines, schema_of, typed
-from tasks.grading.rules import KINDS, Rules, plain_kind
+from tasks.grading.options import lettered
+from tasks.grading.rules import KINDS, Rules, plain_kind, read_rules
 from tasks.grading.symbolic import Limits
 
 BATCH = 5_000
@@ -46,7 +47,7 @@ def grade_file(source: Path, out: Path, *, rules: Rules, limits: Limits, replace
     """Grade every row of `source` and write it, with its verdict, to `out`.
 
     Args:
-        rules: for all rows; the column `kind` states the kind of a row's gold.
+        rules: for all rows; the column `kind` states the kind of a row's gold, or rules in JSON, which go before these.
         replace: replace columns that bear the names of ours.
 
     Raises:
@@ -191,7 +192,7 @@ def _sink(job: _Job, schema: pa.Schema | None) -> Iterator[Callable[[Any], None]
 def _graded(rows: list[Row], places: list[str], job: _Job) -> list[Verdict]:
     summary = job.summary
     pairs = [_pair(row, where, job.rules, summary) for row, where in zip(rows, places, strict=True)]
-    verdicts = grade_many(pairs, job.limits)
+    verdicts = grade_many(lettered(pairs, [row.get("question") for row in rows], job.limits), job.limits)
     for verdict in verdicts:
         summary.verdicts[verdict.verdict] += 1
         summary.rules[verdict.rule] += 1
@@ -202,13 +203,30 @@ def _graded(rows: list[Row], places: list[str], job: _Job) -> list[Verdict]:
 
 def _pair(row: Row, where: str, rules: Rules, summary: Summary) -> Pair:
     """A row as a pair: its bare answer where it has one, else its response."""
-    word = row.get("kind") or rules.kind
-    kind = plain_kind(word if isinstance(word, str) else json.dumps(word, default=str))
-    if kind not in KINDS:
-        summary.unknown_kinds[str(kind)] += 1
-        kind = "auto"
-    stated = rules.model_copy(update={"kind": kind}).text() if kind != "auto" else rules.text()
+    stated = _stated(row.get("kind"), where, rules, summary)
     bare = row.get("answer") is not None or "response" not in row
     given = row.get("answer") if bare else row["response"]
     answer = given if isinstance(given, str) else cell(given, where, "answer" if bare else "response")
     return Pair(cell(row["gold"], where, "gold"), answer, stated, bare)
+
+
+def _stated(word: Any, where: str, rules: Rules, summary: Summary) -> str:
+    """The rules of a row: its column `kind` holds a kind, or the JSON of rules, which go before those of the file."""
+    text = word if isinstance(word, str) else json.dumps(word, default=str)
+    if word and text.lstrip().startswith("{"):
+        return rules.model_copy(update=_given(word, text, where)).text()
+    kind = plain_kind(text if word else rules.kind)
+    if kind not in KINDS:
+        summary.unknown_kinds[str(kind)] += 1
+        kind = "auto"
+    return rules.model_copy(update={"kind": kind}).text() if kind != "auto" else rules.text()
+
+
+def _given(word: Any, text: str, where: str) -> dict[str, Any]:
+    # A struct of Parquet has null where a row says nothing.
+    said = {name: value for name, value in word.items() if value is not None} if isinstance(word, dict) else None
+    try:
+        given = read_rules(text.strip() if said is None else json.dumps(said, default=str))
+    except LimoError as error:
+        raise LimoError(f"{where}: column `kind`: {one_line(error)}") from None
+    return {name: getattr(given, name) for name in given.model_fields_set}
