@@ -119,8 +119,8 @@ def test_a_batch_ends_by_size_too_so_that_long_responses_do_not_fill_the_memory(
 
 
 def test_the_row_of_a_parquet_file_is_named_past_the_first_batches(tmp_path):
-    rows = [{"gold": None, "response": "so " * 1_000_000}] * 12 + [{"gold": {"n": 1}, "response": "1"}]
-    pl.DataFrame(rows, schema_overrides={"gold": pl.Struct({"n": pl.Int64})}).write_parquet(
+    rows = [{"gold": None, "response": "so " * 1_000_000}] * 12 + [{"gold": {"n": "1"}, "response": "1"}]
+    pl.DataFrame(rows, schema_overrides={"gold": pl.Struct({"n": pl.String})}).write_parquet(
         tmp_path / "in.parquet", row_group_size=5
     )
     with pytest.raises(LimoError, match=r"in.parquet: row 13: column `gold` holds an object"):

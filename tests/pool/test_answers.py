@@ -1,4 +1,5 @@
 import json
+from decimal import Decimal
 
 import pytest
 
@@ -25,7 +26,13 @@ from tasks.pool.answers import as_text, final_answer, last_boxed, option_letter,
         ([[1, None], [3, 4]], None),
         ([[1], []], None),
         (json.loads("[" * 300 + "1" + "]" * 300), None),
-        ({"integer": 42}, None),
+        ({"integer": 42, "square_of": 84}, "42, 84"),
+        ({"value": "3", "unit": "cm"}, None),
+        ({"right": True}, None),
+        ({"a": 1, "b": None}, None),
+        ({}, None),
+        (Decimal("12.50"), "12.5"),
+        (Decimal("NaN"), None),
         ('["\\\\frac{1}{2}"]', r"\frac{1}{2}"),
         ("[-1,0]", "[-1,0]"),
         ("07", "07"),
