@@ -4,6 +4,7 @@ import json
 import math
 import re
 from decimal import Decimal
+from numbers import Integral
 from typing import Any, Literal
 
 HASHES = re.compile(r"####[ \t]*([^\n]+?)\s*$")
@@ -41,7 +42,7 @@ def as_text(value: Any) -> str | None:
         return _unwrap_json(value.strip()) or None
     if isinstance(value, bool):
         return str(value)
-    if isinstance(value, int | float | Decimal):
+    if isinstance(value, Integral | float | Decimal):
         return _number_text(value)
     members = _numbers(value) if isinstance(value, dict) else value
     return _list_text(members, any(isinstance(part, list) for part in members)) if isinstance(members, list) else None
@@ -147,8 +148,8 @@ def _closing_brace(text: str, start: int) -> int | None:
     return None
 
 
-def _number_text(value: float | Decimal) -> str | None:
-    if isinstance(value, int):
+def _number_text(value: Integral | float | Decimal) -> str | None:
+    if isinstance(value, Integral):
         return str(value)
     if not math.isfinite(value):
         return None
