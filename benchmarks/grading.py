@@ -32,6 +32,7 @@ from benchmarks.grading_suites import Measured, measured, table
 from tasks.grading.grader import Pair, forget, grade_many
 from tasks.grading.symbolic import Limits, Question, check_many, close
 from tasks.grading.version import GRADER
+from tasks.pool.answers import as_text, final_answer
 
 REASONING = "We set up the equation $x^2 - 5x + 6 = 0$ and check both roots in turn, so the value follows. " * 15
 
@@ -77,10 +78,17 @@ TYPESETTINGS: tuple[Callable[[str], str], ...] = (
 """Of a gold, as models write it: in dollars, in tall fractions and brackets, spaced and with a full stop, boxed."""
 
 
+def gold_of(row: dict[str, Any]) -> str:
+    """The gold of a row, as the pipeline reads it."""
+    gold = as_text(row.get("choice_answer")) or final_answer(row["answer"], "auto", worked=False)
+    assert gold is not None, row
+    return gold
+
+
 def itself(paths: list[Path]) -> dict[str, Any]:
     """How many golds of the files are correct in every typesetting, and those that are not."""
     rows = [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
-    golds = [str(row.get("choice_answer") or row["answer"]) for row in rows]
+    golds = [gold_of(row) for row in rows]
     verdicts = grade_many([Pair(gold, typeset(gold), bare=True) for gold in golds for typeset in TYPESETTINGS])
     each = len(TYPESETTINGS)
     right = [all(one.verdict == "correct" for one in verdicts[at : at + each]) for at in range(0, len(verdicts), each)]

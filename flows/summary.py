@@ -24,9 +24,9 @@ def score_rows(artifacts: Path = ARTIFACTS) -> list[dict[str, Any]]:
     for each in found:
         arms = {"base": each.base, "trained": each.trained}
         there = {arm: score for arm, score in arms.items() if score is not None}
-        row = {
+        row: dict[str, Any] = {
             "benchmark": "mean of benchmarks" if each.benchmark == "average" else each.benchmark,
-            "items": next(iter(there.values()))["items"],
+            "items": each.items(),
         }
         row |= {arm: _interval(score) + _unsure(score) for arm, score in there.items()}
         row |= _difference(each.comparison)

@@ -25,6 +25,7 @@ from tasks.files import publish, read_table, write_json
 from tasks.grading.grader import Pair, Verdict, answer_key, grade_many, kept_beside
 from tasks.grading.judge import judging
 from tasks.grading.kept import Kept
+from tasks.grading.options import lettered
 from tasks.grading.scores import Resampling, metrics, score
 from tasks.grading.symbolic import Limits
 from tasks.grading.version import GRADER
@@ -65,7 +66,8 @@ def verdicts_of(items: pl.DataFrame, answers: pl.DataFrame, params: GradeParams,
     Raises:
         LimoError: an answer belongs to no item.
     """
-    joined = answers.join(items.select("item_id", "gold", "kind"), on="item_id", how="left", maintain_order="left")
+    asked = items.select("item_id", "gold", "kind", "question")
+    joined = answers.join(asked, on="item_id", how="left", maintain_order="left")
     orphans = joined.filter(pl.col("gold").is_null())
     if orphans.height:
         first = orphans["item_id"][0]
@@ -75,6 +77,7 @@ def verdicts_of(items: pl.DataFrame, answers: pl.DataFrame, params: GradeParams,
     limits = Limits(params.seconds, params.memory_mb, params.workers)
     cut_off = joined.select(bare=pl.lit(value=False), cut_off=pl.col("finish_reason").is_in(CUT_OFF))
     pairs = [Pair(*row) for row in joined.select("gold", "text", "kind").hstack(cut_off).iter_rows()]
+    pairs = lettered(pairs, joined["question"].to_list(), limits, kept)
     unsent = Verdict("ungraded", None, "none", "prompt_too_long")
     verdicts = [
         unsent if finish == TOO_LONG else verdict

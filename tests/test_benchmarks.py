@@ -52,6 +52,20 @@ def test_an_item_has_one_id_however_its_options_are_shuffled():
     assert one["question"].to_list() != other["question"].to_list()
 
 
+def test_golds_of_several_numbers_are_read(tmp_path):
+    golds = [{"integer": 42, "square_of": 84}, [3568, 864], [[1, 2], [3, 4]], {"value": "3", "unit": "cm"}]
+    rows = [json.dumps({"problem": f"q{n}", "answer": gold}) for n, gold in enumerate(golds)]
+    (tmp_path / "f.jsonl").write_text("\n".join(rows))
+    suite = BenchmarksParams(suite=(BenchmarkParams(name="x", path=str(tmp_path / "f.jsonl")),))
+    run(suite, work=tmp_path / "work", out=tmp_path / "out")
+    assert pl.read_parquet(tmp_path / "out/items.parquet")["gold"].to_list() == [
+        "42, 84",
+        "3568, 864",
+        "[[1, 2], [3, 4]]",
+    ]
+    assert read_json(tmp_path / "out/manifest.json")["rejected"] == {"no_gold": 1}
+
+
 def test_a_prompt_without_its_question_is_refused():
     with pytest.raises(ValidationError, match="say where the question goes"):
         BenchmarkParams(name="x", path="f", prompt="Solve it.")
@@ -82,7 +96,7 @@ def test_items_of_files_and_generators(tmp_path):
 
 
 def test_a_benchmark_without_items_is_named(tmp_path):
-    (tmp_path / "g.jsonl").write_text('{"question": "a", "answer": {"x": 1}}\n')
+    (tmp_path / "g.jsonl").write_text('{"question": "a", "answer": {"x": "1"}}\n')
 
     with pytest.raises(LimoError, match="benchmark `x` has no usable item"):
         run(

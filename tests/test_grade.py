@@ -217,3 +217,21 @@ def test_a_judge_that_is_no_model_is_named(tmp_path):
     params = PARAMS.model_copy(update={"judge": JudgeParams(model="jury")})
     with pytest.raises(LimoError, match="grade.judge.model"):
         grade_all(tmp_path, params, write_items(tmp_path), write_answers(tmp_path, *ROWS))
+
+
+def test_an_answer_in_the_words_of_an_option_is_its_letter(tmp_path):
+    question = "How many?\n\nA. 10\nB. 12\nC. 14\nD. 16"
+    row = (item_id("GPQA", question), "GPQA", question, "B", "choice", "en", "made", *[None] * 5)
+    pl.DataFrame([row], schema=ITEM, orient="row").write_parquet(tmp_path / "items.parquet")
+    texts = ["So \\boxed{12}", "So \\boxed{14}", "So \\boxed{B}", "So \\boxed{12}"]
+    ends = ["stop", "stop", "stop", "length"]
+    rows = [
+        answer("GPQA", question, arm, text, sample, finish)
+        for sample, (text, finish) in enumerate(zip(texts, ends, strict=True))
+        for arm in ("base", "trained")
+    ]
+    grade_all(tmp_path, PARAMS, tmp_path / "items.parquet", write_answers(tmp_path, *rows))
+    verdicts = pl.read_parquet(tmp_path / "out/verdicts.parquet").filter(arm="base")
+    assert verdicts["verdict"].to_list() == ["correct", "incorrect", "correct", "correct"]
+    assert verdicts["extracted"].to_list() == ["B", "C", "B", "B"]
+    assert verdicts["answer_key"].to_list() == ["B", "C", "B", "B"]

@@ -10,7 +10,7 @@ from tasks.errors import LimoError
 from tasks.pool.answers import as_text
 
 ADDED = ("verdict", "extracted", "rule", "reason", "grader")
-READ = ("gold", "response", "answer", "kind")
+READ = ("gold", "response", "answer", "kind", "question")
 FIELDS = tuple(pa.field(name, pa.string()) for name in ADDED)
 TYPES: dict[type, str] = {dict: "an object", bytes: "bytes"}
 """Names for the types of cells that hold no answer."""
@@ -28,14 +28,13 @@ def check_columns(names: Sequence[str], where: str, replace: bool) -> None:
 
 
 def cell(value: Any, where: str, column: str) -> str:
-    """A cell as a benchmark's golds are read: 27.0 is the integer 27, a list its elements.
+    """A cell as a benchmark's golds are read: 27.0 is the integer 27, a list its elements, an object its numbers.
 
     Raises:
         LimoError: it holds something that is no answer, such as an object.
     """
-    if isinstance(value, Decimal):
-        return f"{value.normalize():f}"
-    if value is not None and not isinstance(value, str | bool | int | float | list):
+    text = as_text(value)
+    if text is None and not isinstance(value, str | bool | int | float | Decimal | list | None):
         found = TYPES.get(type(value), type(value).__name__)
         raise LimoError(f"{where}: column `{column}` holds {found}; it must be text, a number or a list")
-    return as_text(value) or ""
+    return text or ""

@@ -25,6 +25,7 @@ from tasks.grading.symbolic import Limits, Question, check_many
 from tasks.grading.values import read_number
 from tasks.grading.version import GRADER
 from tasks.grading.wording import numeral, plain_words
+from tasks.pool.answers import as_text
 
 MAX_ANSWER = 2_000
 """Longest answer, in characters, that is compared otherwise than letter by letter."""
@@ -71,14 +72,20 @@ class Pair(NamedTuple):
 _cache: dict[Key, Verdict] = {}
 
 
-def grade(gold: str, response: str, rules: Rules | str = "auto") -> Verdict:
-    """The verdict on one response, by a benchmark's rules. Never raises, whatever the response holds."""
-    return grade_many([Pair(gold, response, rules if isinstance(rules, str) else rules.text())])[0]
+def grade(gold: object, response: object, rules: Rules | str = "auto") -> Verdict:
+    """The verdict on one response, by a benchmark's rules. Never raises, whatever gold and response hold."""
+    return grade_many([_pair(gold, response, rules, bare=False)])[0]
 
 
-def grade_answer(gold: str, answer: str, rules: Rules | str = "auto") -> Verdict:
+def grade_answer(gold: object, answer: object, rules: Rules | str = "auto") -> Verdict:
     """The verdict on a bare final answer."""
-    return grade_many([Pair(gold, answer, rules if isinstance(rules, str) else rules.text(), bare=True)])[0]
+    return grade_many([_pair(gold, answer, rules, bare=True)])[0]
+
+
+def _pair(gold: object, response: object, rules: Rules | str, bare: bool) -> Pair:
+    """What is no text is read as the cell of a file is; None is no gold, or no answer."""
+    left, right = [given if isinstance(given, str) else as_text(given) or "" for given in (gold, response)]
+    return Pair(left, right, rules if isinstance(rules, str) else rules.text(), bare)
 
 
 def grade_many(pairs: Sequence[Pair], limits: Limits = DEFAULT_LIMITS, kept: Kept | None = None) -> list[Verdict]:

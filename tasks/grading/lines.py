@@ -20,6 +20,8 @@ class Line(NamedTuple):
     where: str
     """File and line, for what is said of it."""
     row: Row
+    size: int
+    """Characters of the line."""
 
 
 def read_lines(source: Path, replace: bool) -> Iterator[Line]:
@@ -42,7 +44,7 @@ def read_lines(source: Path, replace: bool) -> Iterator[Line]:
                 raise LimoError(f'{where}: must be an object such as {{"gold": ..., "answer": ...}}')
             check_columns(list(row), where, replace)
             seen = True
-            yield Line(where, row)
+            yield Line(where, row, len(line))
     if not seen:
         raise LimoError(f"{source}: holds no rows")
 

@@ -4,7 +4,6 @@ Read and written in batches, so that memory does not grow with the file. Rows an
 types.
 """
 
-import itertools
 import json
 import os
 from collections import Counter
@@ -20,11 +19,16 @@ from tasks.errors import LimoError
 from tasks.files import full_disk, one_line
 from tasks.grading.columns import ADDED, FIELDS, READ, cell, check_columns
 from tasks.grading.grader import Pair, Verdict, grade_many
-from tasks.grading.lines import Row, as_json, read_lines, schema_of, typed
-from tasks.grading.rules import KINDS, Rules, plain_kind
+from tasks.grading.lines import Line, Row, as_json, read_lines, schema_of, typed
+from tasks.grading.options import lettered
+from tasks.grading.rules import KINDS, Rules, plain_kind, read_rules
 from tasks.grading.symbolic import Limits
 
 BATCH = 5_000
+BATCH_BYTES = 32 << 20
+"""A batch ends at this many rows, or with the row that brings it to this many bytes."""
+SLICE = 100
+"""Rows of a Parquet file that are decoded at a time."""
 FORMS = (".jsonl", ".parquet")
 READ_BYTES = 1 << 20
 
@@ -43,7 +47,7 @@ def grade_file(source: Path, out: Path, *, rules: Rules, limits: Limits, replace
     """Grade every row of `source` and write it, with its verdict, to `out`.
 
     Args:
-        rules: for all rows; the column `kind` states the kind of a row's gold.
+        rules: for all rows; the column `kind` states the kind of a row's gold, or rules in JSON, which go before these.
         replace: replace columns that bear the names of ours.
 
     Raises:
@@ -97,12 +101,14 @@ def _parquet(job: _Job) -> None:
         raise LimoError(f"{job.source}: two columns of one name; rename one")
     schema = pa.schema([*(file.schema_arrow.field(name) for name in kept), *FIELDS])
     with _sink(job, schema) as write:
-        for start, batch in zip(itertools.count(0, BATCH), _batches(job.source, file), strict=False):
+        start = 0
+        for batch in _batches(job.source, file):
             rows = batch.select([name for name in READ if name in kept]).to_pylist()
             verdicts = _graded(rows, [f"{job.source}: row {start + place}" for place in range(1, len(rows) + 1)], job)
             arrays = [batch.column(names.index(name)) for name in kept]
             arrays += [pa.array([getattr(one, name) for one in verdicts], pa.string()) for name in ADDED]
             write(pa.Table.from_arrays(arrays, schema=schema))
+            start += len(rows)
 
 
 @contextmanager
@@ -113,26 +119,58 @@ def _readable(source: Path) -> Iterator[None]:
         raise LimoError(f"{source}: not a readable Parquet file ({one_line(error)})") from None
 
 
-def _batches(source: Path, file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+def _batches(source: Path, file: pq.ParquetFile) -> Iterator[pa.Table]:
     """The file in batches; it may turn out to be torn at any of them."""
-    batches = file.iter_batches(BATCH)
+    slices = _slices(file)
+    held: list[pa.RecordBatch] = []
+    rows = size = 0
     while True:
         with _readable(source):
-            batch = next(batches, None)
-        if batch is None:
-            return
-        yield batch
+            taken = next(slices, None)
+        if taken is None:
+            break
+        held.append(taken)
+        rows, size = rows + taken.num_rows, size + taken.nbytes
+        if rows >= BATCH or size >= BATCH_BYTES:
+            yield pa.Table.from_batches(held)
+            held, rows, size = [], 0, 0
+    if held:
+        yield pa.Table.from_batches(held)
+
+
+def _slices(file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+    """A few rows at a time, fewer where the metadata tells of large ones; repeated values may hide their size.
+
+    One row group after the other: an iterator over several keeps what it has read of each.
+    """
+    for at in range(file.metadata.num_row_groups):
+        group = file.metadata.row_group(at)
+        if group.num_rows:
+            fitting = BATCH_BYTES * group.num_rows // max(group.total_byte_size, 1)
+            yield from file.iter_batches(max(1, min(SLICE, fitting)), row_groups=[at])
 
 
 def _lines(job: _Job) -> None:
     schema = schema_of(job.source, job.replace) if job.form == ".parquet" else None
     with _sink(job, schema) as write:
-        lines = read_lines(job.source, job.replace)
-        while batch := list(itertools.islice(lines, BATCH)):
+        for batch in _batches_of_lines(read_lines(job.source, job.replace)):
             rows = [line.row for line in batch]
             verdicts = _graded(rows, [line.where for line in batch], job)
             done = [_with_verdict(row, verdict) for row, verdict in zip(rows, verdicts, strict=True)]
             write(done if schema is None else pa.Table.from_pylist([typed(row, schema) for row in done], schema))
+
+
+def _batches_of_lines(lines: Iterator[Line]) -> Iterator[list[Line]]:
+    batch: list[Line] = []
+    held = 0
+    for line in lines:
+        batch.append(line)
+        held += line.size
+        if len(batch) >= BATCH or held >= BATCH_BYTES:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
 
 
 def _with_verdict(row: Row, verdict: Verdict) -> Row:
@@ -154,7 +192,7 @@ def _sink(job: _Job, schema: pa.Schema | None) -> Iterator[Callable[[Any], None]
 def _graded(rows: list[Row], places: list[str], job: _Job) -> list[Verdict]:
     summary = job.summary
     pairs = [_pair(row, where, job.rules, summary) for row, where in zip(rows, places, strict=True)]
-    verdicts = grade_many(pairs, job.limits)
+    verdicts = grade_many(lettered(pairs, [row.get("question") for row in rows], job.limits), job.limits)
     for verdict in verdicts:
         summary.verdicts[verdict.verdict] += 1
         summary.rules[verdict.rule] += 1
@@ -165,13 +203,30 @@ def _graded(rows: list[Row], places: list[str], job: _Job) -> list[Verdict]:
 
 def _pair(row: Row, where: str, rules: Rules, summary: Summary) -> Pair:
     """A row as a pair: its bare answer where it has one, else its response."""
-    word = row.get("kind") or rules.kind
-    kind = plain_kind(word if isinstance(word, str) else json.dumps(word, default=str))
-    if kind not in KINDS:
-        summary.unknown_kinds[str(kind)] += 1
-        kind = "auto"
-    stated = rules.model_copy(update={"kind": kind}).text() if kind != "auto" else rules.text()
+    stated = _stated(row.get("kind"), where, rules, summary)
     bare = row.get("answer") is not None or "response" not in row
     given = row.get("answer") if bare else row["response"]
     answer = given if isinstance(given, str) else cell(given, where, "answer" if bare else "response")
     return Pair(cell(row["gold"], where, "gold"), answer, stated, bare)
+
+
+def _stated(word: Any, where: str, rules: Rules, summary: Summary) -> str:
+    """The rules of a row: its column `kind` holds a kind, or the JSON of rules, which go before those of the file."""
+    text = word if isinstance(word, str) else json.dumps(word, default=str)
+    if word and text.lstrip().startswith("{"):
+        return rules.model_copy(update=_given(word, text, where)).text()
+    kind = plain_kind(text if word else rules.kind)
+    if kind not in KINDS:
+        summary.unknown_kinds[str(kind)] += 1
+        kind = "auto"
+    return rules.model_copy(update={"kind": kind}).text() if kind != "auto" else rules.text()
+
+
+def _given(word: Any, text: str, where: str) -> dict[str, Any]:
+    # A struct of Parquet has null where a row says nothing.
+    said = {name: value for name, value in word.items() if value is not None} if isinstance(word, dict) else None
+    try:
+        given = read_rules(text.strip() if said is None else json.dumps(said, default=str))
+    except LimoError as error:
+        raise LimoError(f"{where}: column `kind`: {one_line(error)}") from None
+    return {name: getattr(given, name) for name in given.model_fields_set}

@@ -3,6 +3,8 @@ r"""The final answer of a row: out of a worked solution, out of `####` or `\boxe
 import json
 import math
 import re
+from decimal import Decimal
+from numbers import Integral
 from typing import Any, Literal
 
 HASHES = re.compile(r"####[ \t]*([^\n]+?)\s*$")
@@ -24,24 +26,42 @@ LETTERS = (
 """An option alone, with its text after it, after `answer is`, and in brackets at the end."""
 LETTER_CHARS = 500
 """Of a longer text only the end is looked at."""
+MAX_NESTED = 20
+"""Lists in lists deeper than this are no answer."""
 
 How = Literal["auto", "as_is", "hash", "boxed", "letter"]
 
 
 def as_text(value: Any) -> str | None:
-    """A cell as text: `27.0` as `27`, a list as its elements with commas between, None for what is not an answer."""
+    """A cell as text: `27.0` as `27`, a list as its elements with commas between, None for what is not an answer.
+
+    Lists within a list keep all their brackets, `[[1, 2], [3, 4]]`: what belongs together is part of the answer. An
+    object of numbers is the list of them, in order.
+    """
     if isinstance(value, str):
         return _unwrap_json(value.strip()) or None
-    if isinstance(value, bool) or value is None:
-        return None if value is None else str(value)
-    if isinstance(value, int):
+    if isinstance(value, bool):
         return str(value)
-    if isinstance(value, float):
-        return _float_text(value)
-    if isinstance(value, list):
-        parts = [as_text(part) for part in value]
-        return ", ".join(part for part in parts if part is not None) if parts and None not in parts else None
-    return None
+    if isinstance(value, Integral | float | Decimal):
+        return _number_text(value)
+    members = _numbers(value) if isinstance(value, dict) else value
+    return _list_text(members, any(isinstance(part, list) for part in members)) if isinstance(members, list) else None
+
+
+def _numbers(value: dict[str, Any]) -> list[Any]:
+    """The values of an object, none unless all are numbers: of others nobody knows which is the answer."""
+    values = list(value.values())
+    return values if all(isinstance(each, int | float) and not isinstance(each, bool) for each in values) else []
+
+
+def _list_text(value: list[Any], brackets: bool, depth: int = 0) -> str | None:
+    if depth > MAX_NESTED:
+        return None
+    parts = [_list_text(part, True, depth + 1) if isinstance(part, list) else as_text(part) for part in value]
+    if not parts or None in parts:
+        return None
+    text = ", ".join(map(str, parts))
+    return f"[{text}]" if brackets else text
 
 
 def final_answer(value: Any, how: How, worked: bool) -> str | None:
@@ -128,9 +148,13 @@ def _closing_brace(text: str, start: int) -> int | None:
     return None
 
 
-def _float_text(value: float) -> str | None:
+def _number_text(value: Integral | float | Decimal) -> str | None:
+    if isinstance(value, Integral):
+        return str(value)
     if not math.isfinite(value):
         return None
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
     return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(value)
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from tasks.files import read_json, read_table
+from tasks.files import MANIFEST, read_json, read_table
 from tasks.records.benchmark import SCORE
 from tasks.reporting.figures import Interval, intervals
 
@@ -28,6 +28,13 @@ class Result(NamedTuple):
     paper: dict[str, float]
     """By column of the paper's table; empty for a benchmark that is not the paper's, and for the average of others than
     its ten."""
+    rejected: dict[str, int]
+    """Rows of its source that are no items of it, by reason."""
+
+    def items(self) -> str:
+        """How many items were answered; `76 of 79` where its source has more rows."""
+        answered = next(score["items"] for score in (self.trained, self.base) if score is not None)
+        return f"{answered} of {answered + sum(self.rejected.values())}" if self.rejected else str(answered)
 
     def drawing(self) -> Markup:
         """Both intervals on a scale from 0 to 100."""
@@ -66,11 +73,12 @@ def results(artifacts: Path) -> list[Result]:
     scores = [row for row in all_scores(artifacts) if row["metric"] == METRIC]
     compared = read_json(artifacts / "grade" / "comparisons.json")
     names = list(dict.fromkeys(row["benchmark"] for row in scores))
-    paper = _paper_rows(names)
+    paper, rejected = _paper_rows(names), _rejected(artifacts)
     lines = []
     for name in names:
         arms = {row["arm"]: row for row in scores if row["benchmark"] == name}
-        lines.append(Result(name, arms.get("base"), arms.get("trained"), compared.get(name), paper.get(name, {})))
+        beside = (compared.get(name), paper.get(name, {}), rejected.get(name, {}))
+        lines.append(Result(name, arms.get("base"), arms.get("trained"), *beside))
     return lines
 
 
@@ -110,6 +118,13 @@ def paper_average() -> dict[str, float]:
 def _mean(scores: Iterable[dict[str, Any] | None]) -> float | None:
     values = [100 * score["value"] for score in scores if score is not None]
     return mean(values) if values else None
+
+
+def _rejected(artifacts: Path) -> dict[str, dict[str, int]]:
+    """What `benchmarks` rejected of each benchmark; empty where the stage's manifest is not here."""
+    path = artifacts / "benchmarks" / MANIFEST
+    told = read_json(path)["facts"].get("benchmarks", {}) if path.exists() else {}
+    return {name: each["rejected"] for name, each in told.items()}
 
 
 def _paper_rows(benchmarks: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -72,8 +72,11 @@ def one_line(grade, source, *options, out="out.jsonl"):
     [
         ({"answer": "1"}, "no column `gold`; it has answer"),
         ({"gold": "1", "question": "?"}, "no column `response` (a whole response) or `answer` (a bare final answer)"),
-        ({"gold": "1", "answer": {"value": 1}}, "column `answer` holds an object; it must be text, a number or a list"),
-        ({"gold": {"value": 1}, "answer": "1"}, "column `gold` holds an object"),
+        (
+            {"gold": "1", "answer": {"value": "1"}},
+            "column `answer` holds an object; it must be text, a number or a list",
+        ),
+        ({"gold": {"value": "1"}, "answer": "1"}, "column `gold` holds an object"),
         ({"gold": "1", "response": {"text": "1"}}, "column `response` holds an object"),
         ({"gold": "1", "answer": "1", "rule": "mine"}, "has rule already; rename, or replace by --replace"),
     ],
@@ -84,12 +87,27 @@ def test_a_column_that_lacks_or_does_not_fit(grade, tmp_path, form, out, row, me
     assert [path.name for path in tmp_path.iterdir()] == [f"in.{form}"]
 
 
+@pytest.mark.parametrize("source", ["in.jsonl", "in.parquet"])
+def test_rows_of_a_nested_gold_stay_rows(grade, source):
+    answers = ["[[1,2],[3,4]]", r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", "[[4,3],[2,1]]", "[[1,3],[2,4]]", "1, 2, 3, 4"]
+    write(source, [{"gold": [[1, 2], [3, 4]], "answer": answer} for answer in answers])
+    assert grade("--in", source, "--out", "out.jsonl")[0] == 0
+    assert [row["verdict"] for row in read("out.jsonl")] == ["correct", "correct", *["incorrect"] * 3]
+
+
+@pytest.mark.parametrize("source", ["in.jsonl", "in.parquet"])
+def test_a_gold_that_is_an_object_of_numbers_is_their_list(grade, source):
+    write(source, [{"gold": {"integer": 42, "square_of": 84}, "answer": answer} for answer in ("42, 84", "42")])
+    assert grade("--in", source, "--out", "out.jsonl")[0] == 0
+    assert [row["verdict"] for row in read("out.jsonl")] == ["correct", "incorrect"]
+
+
 def test_the_row_is_named_past_the_first_batch(grade):
     rows = [{"gold": "1", "answer": ["1"]}] * 5_001
-    write("in.jsonl", [*rows, {"gold": "1", "answer": {"a": 1}}])
+    write("in.jsonl", [*rows, {"gold": "1", "answer": {"a": "1"}}])
     assert "in.jsonl:5002: column `answer`" in one_line(grade, "in.jsonl")
-    cells = pa.array([{"a": None}] * 5_000 + [{"a": 1}], pa.struct([("a", pa.int64())]), mask=None)
-    gone = pa.array([None] * 5_000 + [{"a": 1}], cells.type)
+    cells = pa.array([{"a": None}] * 5_000 + [{"a": "1"}], pa.struct([("a", pa.string())]), mask=None)
+    gone = pa.array([None] * 5_000 + [{"a": "1"}], cells.type)
     pq.write_table(pa.table({"gold": ["1"] * 5_001, "answer": gone}), "in.parquet")
     assert "in.parquet: row 5001: column `answer`" in one_line(grade, "in.parquet")
 

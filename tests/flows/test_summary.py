@@ -1,3 +1,5 @@
+import json
+
 import polars as pl
 import pytest
 
@@ -30,6 +32,20 @@ def test_cut_off_and_ungraded_responses_stand_beside_the_score(artifacts):
     assert counted[0]["trained"] == "50.0 [40.0, 60.0] (3 cut off; 2 ungraded, 55.0 if right)"
     assert counted[-2]["benchmark"] == "mean of benchmarks"
     assert counted[-2]["trained"] == "50.0 [40.0, 60.0] (3 cut off; 2 ungraded)"
+
+
+def test_items_that_a_benchmark_lost_are_counted_beside_it(artifacts):
+    told = {name: {"items": 10, "rejected": {"repeated_row": 3}} for name in score_names(artifacts)}
+    manifest = artifacts / "benchmarks/manifest.json"
+    before = manifest.read_text()
+    assert score_rows(artifacts)[0]["items"] == "10"
+    manifest.write_text(json.dumps(json.loads(before) | {"facts": {"benchmarks": told}}))
+    assert score_rows(artifacts)[0]["items"] == "10 of 13"
+    manifest.write_text(before)
+
+
+def score_names(artifacts):
+    return pl.read_parquet(artifacts / "grade/scores.parquet")["benchmark"].unique().to_list()
 
 
 def test_the_papers_numbers_stand_beside_its_benchmarks(artifacts):

@@ -3,11 +3,9 @@ r"""Golds in the forms of the seven benchmarks, made for this test: each is corr
 The benchmarks' own 1,564 golds are checked so by `python -m benchmarks.grading --golds FILE.jsonl ...`.
 """
 
-import json
-
 import pytest
 
-from benchmarks.grading import TYPESETTINGS
+from benchmarks.grading import TYPESETTINGS, gold_of
 from tasks.grading.grader import Pair, grade_many
 
 GOLDS = {
@@ -89,7 +87,7 @@ GOLDS = {
 
 @pytest.mark.parametrize("benchmark", GOLDS)
 def test_a_gold_is_correct_against_itself(benchmark):
-    golds = [gold if isinstance(gold, str) else json.dumps(gold) for gold in GOLDS[benchmark]]
+    golds = [gold_of({"answer": gold}) for gold in GOLDS[benchmark]]
     pairs = [Pair(gold, typeset(gold), bare=True) for gold in golds for typeset in (str, *TYPESETTINGS)]
     verdicts = grade_many(pairs)
     missed = [(pair.gold, pair.response, *verdict[:4]) for pair, verdict in zip(pairs, verdicts, strict=True)]
@@ -98,6 +96,6 @@ def test_a_gold_is_correct_against_itself(benchmark):
 
 @pytest.mark.parametrize("benchmark", GOLDS)
 def test_a_gold_is_not_correct_against_the_next(benchmark):
-    golds = [gold if isinstance(gold, str) else json.dumps(gold) for gold in GOLDS[benchmark]]
+    golds = [gold_of({"answer": gold}) for gold in GOLDS[benchmark]]
     pairs = [Pair(gold, other, bare=True) for gold, other in zip(golds, [*golds[1:], golds[0]], strict=True)]
     assert [pair for pair, verdict in zip(pairs, grade_many(pairs), strict=True) if verdict.verdict == "correct"] == []

@@ -2,8 +2,10 @@ import json
 import re
 import time
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
 
+import numpy
 import pytest
 
 from benchmarks.hostile_data import answers
@@ -144,3 +146,30 @@ def test_a_bare_answer_may_be_a_sentence(gold, answer, verdict):
 )
 def test_texts_and_units_go_by_value_too(gold, answer, rules, verdict):
     assert grade_answer(gold, answer, Rules(**rules)).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "verdict", "reason"),
+    [
+        (5, "5", "correct", None),
+        ("5", 5.0, "correct", None),
+        (numpy.int64(5), numpy.float64(5), "correct", None),
+        (Decimal("2.50"), 2.5, "correct", None),
+        ([1, 2], "2, 1", "correct", None),
+        ([[1, 2], [3, 4]], [[1, 3], [2, 4]], "incorrect", None),
+        ("5", None, "incorrect", "no_answer"),
+        (None, "5", "ungraded", "no_gold"),
+        (float("nan"), "5", "ungraded", "no_gold"),
+        (b"5", "5", "ungraded", "no_gold"),
+        ("5", object(), "incorrect", "no_answer"),
+    ],
+)
+def test_what_is_no_text_is_read_as_a_cell_is(gold, answer, verdict, reason):
+    found = grade_answer(gold, answer)
+    assert (found.verdict, found.reason) == (verdict, reason)
+
+
+def test_a_response_that_is_none_has_no_answer():
+    assert grade("5", None)[:4] == ("incorrect", None, "none", "no_answer")
+    assert grade(5, "So it is \\boxed{5}.").verdict == "correct"
+    assert grade(None, None)[:4] == ("ungraded", None, "none", "no_gold")

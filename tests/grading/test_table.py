@@ -1,6 +1,7 @@
 import json
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from tasks.errors import LimoError
@@ -99,3 +100,85 @@ def test_bad_paths_are_one_line(tmp_path):
     (tmp_path / "torn.parquet").write_bytes(b"PAR1")
     with pytest.raises(LimoError, match=r"torn.parquet: not a readable Parquet file"):
         run(tmp_path / "torn.parquet", tmp_path / "o.jsonl")
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_a_batch_ends_by_size_too_so_that_long_responses_do_not_fill_the_memory(tmp_path, form):
+    rows = [{"gold": str(n), "response": "so " * 1_000_000 + f"\\boxed{{{n}}}"} for n in range(13)]
+    source = tmp_path / f"in.{form}"
+    if form == "jsonl":
+        write(source, rows)
+    else:
+        pl.DataFrame(rows).write_parquet(source, row_group_size=6)
+    run(source, tmp_path / "out.parquet")
+    out = pq.ParquetFile(tmp_path / "out.parquet")
+    assert [out.metadata.row_group(at).num_rows for at in range(out.num_row_groups)] == [12, 1]
+    table = pl.read_parquet(tmp_path / "out.parquet")
+    assert table.select("gold", "response").to_dicts() == rows
+    assert set(table["verdict"]) == {"correct"}
+
+
+def test_the_row_of_a_parquet_file_is_named_past_the_first_batches(tmp_path):
+    rows = [{"gold": None, "response": "so " * 1_000_000}] * 12 + [{"gold": {"n": "1"}, "response": "1"}]
+    pl.DataFrame(rows, schema_overrides={"gold": pl.Struct({"n": pl.String})}).write_parquet(
+        tmp_path / "in.parquet", row_group_size=5
+    )
+    with pytest.raises(LimoError, match=r"in.parquet: row 13: column `gold` holds an object"):
+        run(tmp_path / "in.parquet", tmp_path / "out.jsonl")
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_a_row_may_have_rules_of_its_own(tmp_path, form):
+    rows = [
+        {"gold": "2.0", "answer": "2.1", "kind": '{"kind": "decimal", "tolerance": 0.1}'},
+        {"gold": "2.0", "answer": "2.1", "kind": "decimal"},
+        {"gold": "2.0", "answer": "2.1", "kind": '{"tolerance": 0.01}'},
+        {"gold": "2, 1", "answer": "1, 2", "kind": '{"ordered": true}'},
+        {"gold": "2, 1", "answer": "1, 2", "kind": None},
+    ]
+    source = tmp_path / f"in.{form}"
+    write(source, rows) if form == "jsonl" else pl.DataFrame(rows).write_parquet(source)
+    done = grade_file(source, tmp_path / "o.jsonl", rules=Rules(), limits=Limits(workers=1))
+    assert verdicts_in(tmp_path / "o.jsonl") == ["correct", "incorrect", "incorrect", "incorrect", "correct"]
+    assert not done.unknown_kinds
+    grade_file(source, tmp_path / "o.jsonl", rules=Rules(tolerance=0.2), limits=Limits(workers=1))
+    assert verdicts_in(tmp_path / "o.jsonl")[:3] == ["correct", "correct", "incorrect"]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_rules_may_be_an_object_too(tmp_path, form):
+    # Parquet has every field in every row.
+    second = {"kind": "decimal"} | ({"tolerance": None} if form == "parquet" else {})
+    rows = [{"gold": "2.0", "answer": "2.1", "kind": kind} for kind in ({"kind": "decimal", "tolerance": 0.1}, second)]
+    source = tmp_path / f"in.{form}"
+    write(source, rows) if form == "jsonl" else pl.DataFrame(rows).write_parquet(source)
+    run(source, tmp_path / "o.jsonl")
+    assert verdicts_in(tmp_path / "o.jsonl") == ["correct", "incorrect"]
+
+
+@pytest.mark.parametrize("kind", ['{"tolerence": 0.1}', '{"kind": ', {"tolerance": 3}])
+def test_rules_that_are_none_are_one_line(tmp_path, kind):
+    rows = [{"gold": "2", "answer": "2", "kind": "auto"}, {"gold": "2", "answer": "2", "kind": kind}]
+    with pytest.raises(LimoError, match=r"in.jsonl:2: column `kind`: grading rules .* nor the JSON of rules") as error:
+        run(write(tmp_path / "in.jsonl", rows), tmp_path / "o.jsonl")
+    assert "\n" not in str(error.value)
+
+
+def test_the_text_of_an_option_is_its_letter_where_the_question_is_given(tmp_path):
+    question = "How many?\nA. 10\nB. 12\nC. 14"
+    rows = [
+        {"gold": "B", "answer": "12", "question": question},
+        {"gold": "B", "answer": "14", "question": question, "kind": "choice"},
+        {"gold": "B", "response": "So it is \\boxed{12}.", "question": question, "kind": "choice"},
+        {"gold": "B", "answer": "12", "question": None},
+        {"gold": "12", "answer": "12", "question": 7},
+    ]
+    run(write(tmp_path / "in.jsonl", rows), tmp_path / "o.jsonl")
+    out = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    assert [row["verdict"] for row in out] == ["correct", "incorrect", "correct", "incorrect", "correct"]
+    assert [row["extracted"] for row in out] == ["B", "C", "B", "12", "12"]
+    assert out[0]["question"] == question
+
+
+def verdicts_in(path):
+    return [json.loads(line)["verdict"] for line in path.read_text(encoding="utf-8").splitlines()]

@@ -1,3 +1,6 @@
+import json
+from decimal import Decimal
+
 import pytest
 
 from tasks.pool.answers import as_text, final_answer, last_boxed, option_letter, tidy
@@ -16,7 +19,20 @@ from tasks.pool.answers import as_text, final_answer, last_boxed, option_letter,
         (["3"], "3"),
         ([3568, 864], "3568, 864"),
         ([], None),
-        ({"integer": 42}, None),
+        ([[1, 2], [3, 4.0]], "[[1, 2], [3, 4]]"),
+        ([[[1], [2]], [[3], [4]]], "[[[1], [2]], [[3], [4]]]"),
+        ([[1, 2], 3], "[[1, 2], 3]"),
+        ([["x", "y"]], "[[x, y]]"),
+        ([[1, None], [3, 4]], None),
+        ([[1], []], None),
+        (json.loads("[" * 300 + "1" + "]" * 300), None),
+        ({"integer": 42, "square_of": 84}, "42, 84"),
+        ({"value": "3", "unit": "cm"}, None),
+        ({"right": True}, None),
+        ({"a": 1, "b": None}, None),
+        ({}, None),
+        (Decimal("12.50"), "12.5"),
+        (Decimal("NaN"), None),
         ('["\\\\frac{1}{2}"]', r"\frac{1}{2}"),
         ("[-1,0]", "[-1,0]"),
         ("07", "07"),

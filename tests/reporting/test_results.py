@@ -1,3 +1,5 @@
+import json
+
 import polars as pl
 import pytest
 
@@ -119,6 +121,25 @@ def test_the_page_shows_the_groups_the_bound_and_both_averages(root):
     assert "Other metrics" not in page
     scores = pl.read_csv(root / "report/scores.csv")
     assert {"at_most", "ungraded", "truncated", "no_answer", "median", "p90"} <= set(scores.columns)
+
+
+def reject(root, **rejected):
+    told = {name: {"items": 10, "rejected": counts} for name, counts in rejected.items()}
+    (root / "benchmarks/manifest.json").write_text(
+        json.dumps({"taken": 0, "kept": 0, "rejected": {}, "facts": {"benchmarks": told}})
+    )
+
+
+def test_items_that_a_benchmark_lost_stand_beside_its_score(root):
+    regrade(root)
+    reject(root, AIME24={"no_gold": 1, "repeated_row": 2}, sums={})
+    lines = {line.benchmark: line for line in results(root)}
+    assert (lines["AIME24"].items(), lines["sums"].items()) == ("10 of 13", "10")
+    page = page_of(root)
+    assert "10 of 13 × 4<br>left out: 1 no_gold, 2 repeated_row</small>" in page
+    assert "10 × 4</small>" in page
+    (root / "benchmarks/manifest.json").unlink()
+    assert {line.items() for line in results(root) if line.benchmark != "average"} == {"10"}
 
 
 def test_one_answer_an_item_has_no_groups(root):
