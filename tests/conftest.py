@@ -1,6 +1,10 @@
 """Tests in parallel: the files that take longest start first, so that no process is left alone with one at the end."""
 
+import os
 from pathlib import Path
+
+# Ray gives its workers the last turn at the cores, so that beside other tests its own would wait for minutes.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 LONGEST = (
     "test_pipeline.py",

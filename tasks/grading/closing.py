@@ -36,13 +36,18 @@ BETWEEN = re.compile(r"\s*(?:,|，|、|,? ?\band\b|和|与)\s*(?:[A-Za-z] ?= ?)?
 TERM_BEFORE = re.compile(r"[-+*/^_×·(\[{<>]\s*$")
 NUMBER_ENDS = re.compile(r"\s*(?:$|[.。,;!*°€£¥)]|m[²³]|[a-z]{2}|[\u4e00-\u9fff]|\^?\\circ|\\?%|\\text)")
 SUBJECT = re.compile(r"(?:the|there|it|they|its|this|so)\b.* (?:is|are|equals) +(?=[-$\\(\[\d.])", re.IGNORECASE)
+OTHERWISE = re.compile(r"(?<!\^)[0-9]|!|\b(?:is|are|equals|more|less|times)\b.")
+"""What a sentence of one subject and one value does not have: `the sum is 12 and the product is 35`."""
+SUM_NAMED = re.compile(r"[A-Za-z](?!_)[^=]*[^= ][^=]*=")
+"""The working before it is not part of the answer `m + n = 7`."""
 ASSIGNED = re.compile(
-    r"(?:\(? ?[A-Za-z](?: ?, ?[A-Za-z]){0,3} ?\)?|[A-Za-z]_?[0-9]?) ?(?:=|∈) ?(?P<value>[({\[][^$=]{1,80}[)}\]])[.。]?$"
+    r"(?:\(? ?[A-Za-z](?: ?, ?[A-Za-z]){0,3} ?\)?|[A-Za-z]_?[0-9]?) ?(?:=|∈) ?([({\[][^$=]{1,80}[)}\]])[.。]?$"
 )
 """A list that a closing sentence gives to a name: `(x, y) = (4, 1)`, `x ∈ {1, 2}`."""
-SAID = re.compile(r"(?:it|this|that) (?:is|was|will be) (?:an? |the |on )?([A-Za-z]{3,})[.!]?", re.IGNORECASE)
+SAID = re.compile(r"(?:it|this|that) (?:is|was|will be) (?:an?|the|on) ([A-Za-z]{3,})[.!]?", re.IGNORECASE)
+"""`It is a parabola`; but not `That is correct`, which is said of something else."""
 CONDITION = re.compile(r"((?:充分不必要|必要不充分|充要|充分必要|既不充分也不必要)(?:条件)?)[。.]?$")
-UNIT_AFTER = re.compile(r" ?((?P<unit>[A-Za-z]+(?:/[A-Za-z]+)?|[\u4e00-\u9fff]{1,2})(?:[²³]|\^[23])?)")
+UNIT_AFTER = re.compile(r" ?(?!in\b)((?P<unit>[A-Za-z]+(?:/[A-Za-z]+)?|[\u4e00-\u9fff]{1,2})(?:[²³]|\^[23])?)")
 OPENING_LETTER = re.compile(r"\(?([A-J])\)?(?:[.,:。，：)]|不|$)")
 CHOSEN_LETTER = re.compile(r"(?:is|it's|choose|pick|select|option|choice|选|answer:) *\(?([A-J])\b", re.IGNORECASE)
 
@@ -58,7 +63,7 @@ def announced(after: str) -> str:
 
 
 def concluded(closing: str) -> str:
-    """The last formula or number of the last sentence, where that concludes; else empty."""
+    """What the last sentence concludes with: its last values, a list it assigns, or a word; else empty."""
     text = COURTESY.sub("", closing[-LAST_CHARS:].rstrip()).rstrip()
     text = COURTESY.sub("", text).rstrip().rpartition("\n\n")[2].replace("\n", " ")
     sentences = [sentence for sentence in SENTENCE.split(text) if sentence.strip()]
@@ -84,6 +89,8 @@ def _together(values: list[re.Match[str]], sentence: str) -> list[re.Match[str]]
         if not BETWEEN.fullmatch(sentence[value.end() : found[0].start()]):
             break
         found.insert(0, value)
+    if any(SUM_NAMED.match(_content(value)) for value in found):
+        return found[-1:]
     return found if all(not TERM_BEFORE.search(sentence[: value.start()]) for value in found) else found[-1:]
 
 
@@ -91,7 +98,14 @@ def stated(sentence: str) -> str:
     """What a sentence says its subject is: `120` of `The volume of the box is 120`; any other words as they are."""
     subject = SUBJECT.match(sentence.strip())
     value = VALUE.match(sentence.strip(), subject.end()) if subject else None
-    return _content(value) if value and _is_whole(value) else sentence
+    if (
+        subject is None
+        or value is None
+        or OTHERWISE.search(subject[0][:-1])
+        or OTHERWISE.search(sentence.strip()[value.end() :])
+    ):
+        return sentence
+    return _content(value) if _is_whole(value) else sentence
 
 
 def opening_letter(closing: str) -> str:

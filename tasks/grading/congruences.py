@@ -4,13 +4,14 @@ import re
 from math import lcm
 
 CONGRUENCE = re.compile(
-    r"(?P<name>[A-Za-z]) ?\\equiv ?(?P<residues>-?[0-9]{1,6}(?:, ?-?[0-9]{1,6})*) ?\(? ?\\?[pb]?mod ?\{? ?"
+    r"(?:(?P<name>[A-Za-z]) ?\\equiv ?)?(?P<residues>-?[0-9]{1,6}(?:, ?-?[0-9]{1,6})*) ?\(? ?\\?[pb]?mod ?\{? ?"
     r"(?P<modulus>[1-9][0-9]{0,5}) ?\}? ?\)?"
 )
 MULTIPLES = re.compile(
     r"(?:(?P<name>[A-Za-z]) ?= ?)?(?P<modulus>[1-9][0-9]{0,5}) ?(?!(?P=name))[a-z] ?"
-    r"(?P<rest>[-+] ?[0-9]{1,6})?(?:,? ?(?:for|where) .*)?"
+    r"(?P<rest>[-+] ?[0-9]{1,6})?(?:,? ?for (?:all|any|some|every|integers?)\b.*|,? ?for [a-z] ?\\ge ?0)?"
 )
+INTEGER = re.compile(r"-?[0-9]{1,6}")
 MAX_MODULUS = 100_000
 
 
@@ -19,6 +20,10 @@ def same_classes(gold: str, answer: str) -> bool | None:
     if not (CONGRUENCE.fullmatch(gold) or CONGRUENCE.fullmatch(answer)):
         return None
     left, right = _classes(gold), _classes(answer)
+    for classes, other in ((left, answer), (right, gold)):
+        if classes and INTEGER.fullmatch(other):
+            # A residue whose modulus one side leaves out.
+            return classes[2] == [int(other)] and 0 <= int(other) < classes[1]
     if left is None or right is None:
         return None
     modulus = lcm(left[1], right[1])

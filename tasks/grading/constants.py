@@ -5,7 +5,7 @@ from itertools import permutations
 
 from tasks.grading.expression import POINTS, equal_values, evaluate, same
 from tasks.grading.reader import Node, Parsed
-from tasks.grading.trees import substituted
+from tasks.grading.trees import divides_by, substituted
 
 INTEGRATION = re.compile(r"(?<=.)\+ ?[CcKk]$")
 OF_A_VARIABLE = re.compile(r"[xtuyz]|\\theta")
@@ -13,7 +13,7 @@ OTHER_PARAMETER = re.compile(
     r"(?<![A-Za-z\\])(?![xtuyzei](?![A-Za-z]))[a-z](?![A-Za-z])|(?<![A-Za-z\\])[a-z]{2}(?![A-Za-z])"
 )
 CONSTANT = re.compile(r"[ABCKck](?:_[0-9])?")
-NUMBERED = re.compile(r"[ABCKck]_[0-9]")
+NUMBERED = re.compile(r"[Cc]_[0-9]")
 MAX_CONSTANTS = 3
 
 
@@ -50,8 +50,14 @@ def renamed(left: Parsed, right: Parsed, fewest: int) -> bool:
     variables = [side.names.difference(names) for side, names in zip((left, right), own, strict=True)]
     if len(own[0]) != len(own[1]) or not fewest <= len(own[0]) <= MAX_CONSTANTS or not variables[0]:
         return False
-    numbered = any(all(map(NUMBERED.fullmatch, names)) for names in own)
-    if variables[0] != variables[1] or (fewest > 1 and not numbered):
+    numbered = [all(map(NUMBERED.fullmatch, names)) for names in own]
+    # What stands on both sides, or below a fraction bar, is given and not chosen.
+    if set(own[0]) & set(own[1]) and (own[0] != own[1] or not all(numbered)):
+        return False
+    alone = len(own[0]) == 1 and all("_" in name and name[0] not in "Cc" for names in own for name in names)
+    if alone or divides_by(left.node, own[0]) or divides_by(right.node, own[1]):
+        return False
+    if variables[0] != variables[1] or (fewest > 1 and not any(numbered)):
         return False
     return any(same(left, _with_names(right, dict(zip(own[1], order, strict=True)))) for order in permutations(own[0]))
 

@@ -4,7 +4,7 @@ import re
 
 THOUSANDS = re.compile(r",\\! *| ?\{ ?, ?\}")
 ORDINAL = re.compile(r"(?:(?<=[A-Za-z] )|^)([0-9]+)(?: ?\^ ?\{? ?\\text ?\{ ?)?(?:st|nd|rd|th)(?: ?\}(?: ?\})?|\b)")
-DERIVATIVE = re.compile(r"\\frac ?\{d ?([a-z])\} ?\{d ?[xt]\}")
+DERIVATIVE = re.compile(r"\\frac ?\{d ?([a-z])\} ?\{d ?x\}")
 EXTREME = re.compile(
     r"(?<!\\)(?:\\text ?\{ ?)?(?:the )?\b(max|min)(?:imum)?(?: value)?(?: is| of)?(?: ?\})? ?[:=]? ?(?=[-\\0-9])"
 )
@@ -18,7 +18,7 @@ UNUSUAL = re.compile(
     r"[0-9] ?(?:\\text ?\{ ?)?[htmbpdeE百千万亿]|[0-9](?:st|nd|rd)|\\in ?(?:\\math|\\text|[ZN])"
     r"|[0-9] [0-9]|\.[0-9]*\\|\\begin"
     r"|\)_|C ?[(_]|\\choose|\\binom ?[0-9]|\\ldots|[0-9]\.\.\.|[0-9] ?\^ ?\{? ?\\text|\\frac ?\{d[a-z]|\bm(?:ax|in)"
-    r"|\\text ?\{[ ,(]*(?:for|since|because) |\\circ ?[0-9]|USD|[a-z] ?\(| for |\ball |(?:^|[ ,;])(?:[a-d]|i+)\)|mod"
+    r"|\\text ?\{[ ,(]*(?:for|since|because) |\\circ ?[0-9]|USD|[a-z] ?\(| for |\ball |(?:^|[ ,;])(?:[a-d]|i+)\)"
     r"|^\\text ?\{[^{}]* is "
     r"|^(?:\\text ?\{ ?)?(?:the )?[a-z]{4,} |[a-z]\)(?: ?\})?$"
 )
@@ -37,7 +37,8 @@ SHORT_CHOICE = re.compile(r"\\binom ?([0-9]) ?([0-9])")
 ASIDE = re.compile(r",? ?\\text ?\{[ ,(]*(?:for (?:all|any|every|each)|since|because)\b.*$")
 """Words that only say for which names an equation holds, or why."""
 IN_BRACKETS = re.compile(
-    r"(?<=[^\s(]) ?(?:\\text ?\{ ?)?\((?!.*\b(?:not?|only|except|mod|if|or|and)\b)[a-z]{2,}(?: [a-z]{3,})+\)(?: ?\})?$"
+    r"(?<=[^\s(]) ?(?:\\text ?\{ ?)?\((?:both|all|each|which|this|checked|verified|as|approximately)"
+    r"(?!.*\b(?:not?|only|except|but|in|mod)\b)(?: [a-z]{2,})+\)(?: ?\})?$"
 )
 """Words about an answer: the `(both work)` of `6 or 9 (both work)`."""
 NOUN = re.compile(
@@ -46,17 +47,16 @@ NOUN = re.compile(
 )
 """What stands before the formula that it names: `the circle x^2 + y^2 = 16`."""
 SAYS = re.compile(r"^\\text ?\{[^{}]* (?:is|are|equals):? ?\} ?(?=[-\\(\[0-9])")
-MODULO = re.compile(r"^(-?[0-9]+) ?(?:\\pmod ?\{?|(?:\\text ?\{ ?)?\(? ?\\?[pb]?mod(?: ?\})? ?)[0-9]+ ?\}? ?\)?$")
-"""A residue with its modulus."""
 BUILT = re.compile(
     r"^\\\{ ?[a-z] ?(?:\\mid|\||:) ?([a-z] ?= ?[^{}=]+?),? ?[a-z] ?\\in ?(?:\\mathbb ?\{? ?[ZN] ?\}?|[ZN]) ?\\\}$"
 )
 """The set of all that a formula gives for the integers."""
 LETTERED = re.compile(r"(?:^|(?<=[ ,;]))([a-d]|i{1,3})\)(?= ?\S)")
-BARE_ASIDE = re.compile(r"^([^=]*=[^=]*?),? for (?:all|any|every|each|some)\b.*$")
+BARE_ASIDE = re.compile(r"^([^=]*=[^=]*?),? for (?:all|any|every|each)\b(?!.*(?:[=;<>0-9]|\\ne|\\[lg]e))[^=]*$")
 ALL_OF = re.compile(
-    r"^(?:\\text ?\{ ?)?all (?:(?:positive|natural|real|possible) )?(?:integers|numbers|reals|values)"
-    r"(?: of| with| such that)?(?: ?\})? ?(?=[A-Za-z] ?(?:\\[lg]e(?![a-z])|[<>]))"
+    r"^(?:\\text ?\{ ?)?all (?:(?:(?:real|possible) )?(?:numbers|reals|values)(?: of| with| such that)?(?: ?\})? ?"
+    r"(?=[A-Za-z] ?(?:\\[lg]e(?![a-z])|[<>]))"
+    r"|(?:positive )?integers(?: with| such that)?(?: ?\})? ?(?=[kmn] ?(?:\\ge(?![a-z])|>) ?[0-9]))"
 )
 """The `all positive integers` of `all positive integers n \\ge 3`."""
 DOTTED = re.compile(r"\\dot ?\{? ?([0-9]) ?\}?([0-9 ]*)\\dot ?\{? ?([0-9]) ?\}?")
@@ -114,7 +114,7 @@ def unusual(text: str) -> str:
     text = RATIO_SIGN.sub(":", text) if RATIO.fullmatch(text) else text
     text = DOTTED.sub(lambda found: f"\\overline{{{found[1]}{found[2].replace(' ', '')}{found[3]}}}", text)
     text = ENDLESS.sub(lambda found: f"{found[1]}\\overline{{{found[2] or found[3]}}}", text)
-    text = MODULO.sub(r"\1", BUILT.sub(r"\1", SAYS.sub("", text)))
+    text = BUILT.sub(r"\1", SAYS.sub("", text))
     text = NOUN.sub("", IN_BRACKETS.sub("", text))
     text = LETTERED.sub(r"(\1)", text) if "(" not in text else text
     text = ALL_OF.sub("", BARE_ASIDE.sub(r"\1", ASIDE.sub("", CHOOSE.sub(_binomial, text))))

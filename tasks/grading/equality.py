@@ -115,7 +115,9 @@ def _without_units(rules: Rules, gold: str, answer: str) -> Open:
         return Open(Decision(clock, "time"))
     if (proportional := same_ratio(gold, answer)) is not None:
         return Open(Decision(proportional, "ratio"))
-    if "\\equiv" in gold + answer and (congruent := same_classes(plain(gold), plain(answer))) is not None:
+    if ("\\equiv" in gold + answer or "mod" in gold + answer) and (
+        congruent := same_classes(plain(gold), plain(answer))
+    ) is not None:
         return Open(Decision(congruent, "congruence"))
     left, right = _quantities(gold, answer)
     if left.unit and right.unit and left.unit != right.unit:

@@ -25,6 +25,7 @@ IN_WORDS = re.compile(r"(?<![A-Za-z\\{])[A-Za-z]{2,} [A-Za-z]{2,}|[.!?] ")
 SENTENCE_END = re.compile(r"[.。!！?？;；](?=\s|$)|\n|。")
 OPTION_LINE = re.compile(r"\**(?:(?:option|choice|选项?) ?)?\(?([A-J])\)?[.)。]?\**", re.IGNORECASE)
 TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+PHRASE_BEFORE = re.compile(r"(?:the )?(?:final )?answer(?: is|:) *", re.IGNORECASE)
 BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 MATHS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"))
 BETWEEN_BOXES = re.compile(
@@ -137,9 +138,10 @@ def _unboxed(closing: str, rules: Rules) -> Extracted:
 
 def _marked(closing: str, ways: Sequence[Way]) -> str | None:
     """What a mark or a phrase says is the answer; None where there is none."""
-    tagged = TAGGED.findall(closing) if "tag" in ways else []
+    tagged = TAGGED.findall(closing) if "tag" in ways and closing.rstrip().endswith("</answer>") else []
     if tagged:
-        return _sentence(tagged[-1].strip())
+        text = PHRASE_BEFORE.sub("", tagged[-1].strip())
+        return _sentence(text) if text.startswith(("$", "\\(", "\\[")) else stated(text)
     _, marker, rest = closing.rpartition("####")
     line, _, after = rest.partition("\n")
     # Else it is a heading, with the answer further down.

@@ -10,7 +10,7 @@ from tasks.grading.scalars import is_constant, scalars
 MAX_CHARS = 100
 BARRED = re.compile(r"\| ?(?P<matrix>\\begin ?\{(?:array|matrix)\}[^|]*\\end ?\{\w+\}) ?\|")
 SCALED = re.compile(
-    r"(?P<factor>[^(),;&]{1,40}?) ?(?:\\cdot ?|\\times ?|\*)?(?:\((?P<parts>[^()]*,[^()]*)\)"
+    r"(?P<factor>-?[^(),;&+-]{0,40}?) ?(?:\\cdot ?|\\times ?|\*)?(?:\((?P<parts>[^()]*,[^()]*)\)"
     r"|(?P<begin>\\begin ?\{[pb]matrix\})(?P<body>[^()]*)(?P<end>\\end ?\{[pb]matrix\}))"
 )
 CELL = re.compile(r"(?:(?!\\\\)[^& ])(?:(?!\\\\)[^&])*")

@@ -26,6 +26,7 @@ def scalars(gold: str, answer: str) -> bool | None:
     """Whether two expressions have the same value; a decimal may be the other one rounded."""
     if SPACE_AROUND.sub("", gold) == SPACE_AROUND.sub("", answer) or _same_degrees(gold, answer):
         return True
+    integrated = gold.endswith("C")
     antiderivatives = without_constant(gold, answer)
     gold, answer = antiderivatives or (gold, answer)
     infinite = INFINITY.fullmatch(gold), INFINITY.fullmatch(answer)
@@ -39,7 +40,9 @@ def scalars(gold: str, answer: str) -> bool | None:
         return False if (infinite[0] and right) or (infinite[1] and left) else None
     equal = same(left, right)
     alike = equal or any(rule(gold, answer, left, right) for rule in (_rounded, _other_integer, _written_out))
-    return alike or (antiderivatives is not None and by_a_constant(left, right)) or renamed(left, right, 2) or equal
+    if alike or (antiderivatives and integrated and by_a_constant(left, right)):
+        return True
+    return renamed(left, right, fewest=2) or equal
 
 
 def _other_integer(gold: str, answer: str, left: Parsed, right: Parsed) -> bool:

@@ -8,6 +8,7 @@ import re
 from functools import lru_cache
 
 from tasks.grading.hostile import depth
+from tasks.grading.labels import labelled_parts, same_words
 from tasks.grading.listing import GROUPED, Listed, listed, plus_minus
 from tasks.grading.matrices import MATRIX, components, matrices
 from tasks.grading.reader import read
@@ -30,7 +31,6 @@ MAX_PARTS = 40
 MAX_NESTED = 8
 """Brackets inside brackets, past which nothing is decided here."""
 HALF_OPEN = {"(]", "[)"}
-PART_LABEL = re.compile(r"\((i{1,3}|iv|v|[a-d])\) ?(?=\S)")
 POINT = re.compile(r"[A-Z](?:_\w|')? ?(?P<point>\([^()]+,[^()]+\))")
 MEMBER = re.compile(r"^[A-Za-z]\s*\\in(?![a-z])\s*")
 
@@ -43,14 +43,13 @@ def compare(gold: str, answer: str, *, ordered: bool | None = None) -> bool | No
     """
     if max(depth(gold), depth(answer)) > MAX_NESTED:
         return None
-    labels = [PART_LABEL.findall(text) for text in (gold, answer)]
-    if len(labels[0]) > 1 and labels[0] == labels[1]:
+    if parts := labelled_parts(gold, answer):
         # `(i) 2 (ii) 3` is no product.
-        parts = zip(*(PART_LABEL.split(text)[2::2] for text in (gold, answer)), strict=True)
-        return all_of(_compare(one.strip(" ,;"), other.strip(" ,;"), ordered) for one, other in parts)
-    if len(labels[0]) > 1 and not labels[1] and len(bare := listed(answer).parts) == len(labels[0]):
-        expected = PART_LABEL.split(gold)[2::2]
-        return all_of(_compare(one.strip(" ,;"), other, ordered) for one, other in zip(expected, bare, strict=True))
+        worded = [same_words(one, other) for one, other in parts]
+        return all_of(
+            _compare(one, other, ordered) if words is None else words
+            for (one, other), words in zip(parts, worded, strict=True)
+        )
     return _compare(labelled(gold.strip()), labelled(answer.strip()), ordered)
 
 

@@ -43,3 +43,14 @@ def _varies(node: Node) -> bool:
 def has(node: Node, kinds: Sequence[str]) -> bool:
     """Whether an operation of one of these kinds is in it."""
     return node[0] in kinds or any(isinstance(part, tuple) and has(part, kinds) for part in node[1:])
+
+
+def divides_by(node: Node, names: Sequence[str]) -> bool:
+    """Whether one of the names stands below a fraction bar."""
+    if node[0] == "/" and any(_names(node[2], name) for name in names):
+        return True
+    return any(isinstance(part, tuple) and divides_by(part, names) for part in node[1:])
+
+
+def _names(node: object, name: str) -> bool:
+    return isinstance(node, tuple) and (node == ("var", name) or any(_names(part, name) for part in node[1:]))

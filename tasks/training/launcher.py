@@ -6,11 +6,13 @@ CUDA what GPUs there are, and no process forked from one that has asked may use 
 
 import importlib
 import os
+import signal
 import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from tasks.stage import die_with_parent
 from tasks.training.stopping import listen
 from tasks.training.worker import work
 
@@ -47,7 +49,14 @@ def _fork_ranks() -> None:
 
 
 def _rank(path: str) -> None:
+    # The launcher's own way with Ctrl-C is not for a rank.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    launcher = os.getppid()
     work(Path(path))
+    # torch has it wait for the launcher now, and a SIGTERM would only be remembered.
+    die_with_parent(signal.SIGKILL)
+    if os.getppid() != launcher:
+        os._exit(0)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,13 @@ FOUND = [
     ("So the pair is \\((7, 6)\\). <|im_end|>", "(7, 6)"),
     ("因此一共有12个。", "12"),
     ("The train arrives at 10:15 AM.", "10:15 AM"),
+    ("So he pays $36 in total.", "36"),
+    ("Therefore there are 5 in the room.", "5"),
+    ("**The ratio is 5 to 3**", "The ratio is 5 to 3"),
+    ("Format: <answer>your answer</answer>\n\nThe answer is 5", "5"),
+    ("<answer>X</answer>.\n#### 42", "42"),
+    ("<answer>1; 2</answer>", "1; 2"),
+    ("Therefore $m = 3$, $n = 4$, and $m + n = 7$.", "m + n = 7"),
     ("The answer is **$18**.", "$18"),
     ("The answer is $18 because she sells 9 eggs for $2 each.", "$18"),
     ("Answer: $18\n\nShe sells 9 eggs at $2.", "$18"),
@@ -71,6 +78,7 @@ MISSING = [
     (r"\boxed", "empty_box"),
     (r"<think>maybe \boxed{1} or", "unfinished_reasoning"),
     (r"maybe \boxed{1}</think> hm", "no_answer"),
+    ("So the claim is false. That is correct.", "no_answer"),
 ]
 
 

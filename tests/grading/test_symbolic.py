@@ -71,7 +71,7 @@ def test_workers_end_with_the_process_that_started_them():
 
 
 def test_a_check_without_memory_ends_and_says_so():
-    assert check_many([RIGHT], Limits(memory_mb=1, workers=1)) == ["worker_died"]
+    assert check_many([RIGHT, RIGHT], Limits(memory_mb=1, workers=1)) == ["worker_died", "worker_died"]
 
 
 def alive(pid):
