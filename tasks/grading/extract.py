@@ -77,7 +77,7 @@ def _boxed(text: str, start: int) -> Extracted:
     end = closing_brace(text, after)
     if end is None:
         return Extracted(None, "unterminated_box")
-    content = announced(text[end + 1 :][-CLOSING_CHARS:]) or text[after + 1 : end].strip()
+    content = announced(text[end + 1 :][-CLOSING_CHARS:]) or stated(text[after + 1 : end].strip())
     return Extracted(_joined(text, start, content)) if content else Extracted(None, "empty_box")
 
 
