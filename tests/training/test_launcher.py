@@ -1,12 +1,19 @@
 """Where there are GPUs the ranks are programs of their own; that they are forks elsewhere is seen in test_train.py."""
 
+import subprocess
 import sys
+import time
 
+import psutil
+import pytest
 import torch
+import yaml
 from accelerate.commands import launch
 from torch.distributed import run
 
 from tasks.training import launcher
+from tasks.training.fsdp import accelerate_config
+from tasks.training.recipe import Recipe
 
 
 def test_no_rank_is_forked_from_a_process_that_asked_cuda_for_its_gpus(monkeypatch):
@@ -18,3 +25,40 @@ def test_no_rank_is_forked_from_a_process_that_asked_cuda_for_its_gpus(monkeypat
     before = run.config_from_args
     launcher.main()
     assert started == [before]
+
+
+RANKS = """
+import os, sys, time
+from tasks.training import launcher
+from tasks.stage import die_with_parent
+from tasks.training.stopping import asked, listen
+
+def work(path):
+    listen()
+    die_with_parent()
+    (path / os.environ["RANK"]).write_text(str(os.getpid()))
+    while os.environ["RANK"] == "0" and not asked():
+        time.sleep(0.05)
+
+launcher.work, launcher.PRELOADED = work, ()
+launcher.main()
+"""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU the ranks are no forks")
+def test_ranks_end_with_their_launcher_also_one_that_is_done(tmp_path):
+    """torch has a rank that is done wait for the launcher."""
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(accelerate_config(Recipe(processes=2, device="cpu"))))
+    options = ["--config_file", str(tmp_path / "config.yaml"), "--module", "tasks.training.worker", str(tmp_path)]
+    launch = [sys.executable, "-c", RANKS, *options]
+    started = subprocess.Popen(launch, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 60
+        while not all((tmp_path / rank).exists() and (tmp_path / rank).read_text() for rank in "01"):
+            assert started.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        ranks = [psutil.Process(int((tmp_path / rank).read_text())) for rank in "01"]
+    finally:
+        started.kill()
+    assert psutil.wait_procs(ranks, timeout=20)[1] == []
