@@ -1,6 +1,7 @@
 r"""What a response concludes in its last words, where it boxes nothing, or says something else after its box.
 
-Only a sentence that concludes counts ("so", "therefore", "is"), and none that doubts, negates or names several.
+Only a sentence that concludes counts ("so", "therefore", "is"), and none that doubts or negates; several values
+joined by commas or "and" are the answer together.
 """
 
 import re

@@ -2,13 +2,11 @@ r"""What is no LaTeX, or half of it, as LaTeX: money, powers and signs of progra
 
 import re
 
+from tasks.grading.asides import without_asides
+
 THOUSANDS = re.compile(r",\\! *| ?\{ ?, ?\}")
 ORDINAL = re.compile(r"(?:(?<=[A-Za-z] )|^)([0-9]+)(?: ?\^ ?\{? ?\\text ?\{ ?)?(?:st|nd|rd|th)(?: ?\}(?: ?\})?|\b)")
 DERIVATIVE = re.compile(r"\\frac ?\{d ?([a-z])\} ?\{d ?x\}")
-EXTREME = re.compile(
-    r"(?<!\\)(?:\\text ?\{ ?)?(?:the )?\b(max|min)(?:imum)?(?: value)?(?: is| of)?(?: ?\})? ?[:=]? ?(?=[-\\0-9])"
-)
-"""`maximum 5`, `\\text{min} = -3`, where both are given."""
 RATIO = re.compile(r"[0-9]+(?: ?(?:to|\\text ?\{ ?to ?\}) ?[0-9]+)+")
 RATIO_SIGN = re.compile(r" ?(?:to|\\text ?\{ ?to ?\}) ?")
 ANY_INTEGER = re.compile(
@@ -34,31 +32,6 @@ CHOSEN = re.compile(
 """`C(10,3)`, `{}_{10}C_3` and `C_{10}^{3}`."""
 CHOOSE = re.compile(r"\{ ?([^{}]+?) ?\\choose ?([^{}]+?) ?\}|^([^{}]+?) ?\\choose ?([^{}]+)$")
 SHORT_CHOICE = re.compile(r"\\binom ?([0-9]) ?([0-9])")
-ASIDE = re.compile(r",? ?\\text ?\{[ ,(]*(?:for (?:all|any|every|each)|since|because)\b.*$")
-"""Words that only say for which names an equation holds, or why."""
-IN_BRACKETS = re.compile(
-    r"(?<=[^\s(]) ?(?:\\text ?\{ ?)?\((?:both|all|each|which|this|checked|verified|as|approximately)"
-    r"(?!.*\b(?:not?|only|except|but|in|mod)\b)(?: [a-z]{2,})+\)(?: ?\})?$"
-)
-"""Words about an answer: the `(both work)` of `6 or 9 (both work)`."""
-NOUN = re.compile(
-    r"^(?:\\text ?\{ ?)?(?:the )?(?:circle|ellipse|parabola|hyperbola|line|plane|curve|sphere|function|equation)"
-    r"(?: with equation| given by| is)?:?(?: ?\})? ?(?=[-\\(\[0-9A-Za-z][^a-z]*?(?:[=^_(,]|\\in))"
-)
-"""What stands before the formula that it names: `the circle x^2 + y^2 = 16`."""
-SAYS = re.compile(r"^\\text ?\{[^{}]* (?:is|are|equals):? ?\} ?(?=[-\\(\[0-9])")
-BUILT = re.compile(
-    r"^\\\{ ?[a-z] ?(?:\\mid|\||:) ?([a-z] ?= ?[^{}=]+?),? ?[a-z] ?\\in ?(?:\\mathbb ?\{? ?[ZN] ?\}?|[ZN]) ?\\\}$"
-)
-"""The set of all that a formula gives for the integers."""
-LETTERED = re.compile(r"(?:^|(?<=[ ,;]))([a-d]|i{1,3})\)(?= ?\S)")
-BARE_ASIDE = re.compile(r"^([^=]*=[^=]*?),? for (?:all|any|every|each)\b(?!.*(?:[=;<>0-9]|\\ne|\\[lg]e))[^=]*$")
-ALL_OF = re.compile(
-    r"^(?:\\text ?\{ ?)?all (?:(?:(?:real|possible) )?(?:numbers|reals|values)(?: of| with| such that)?(?: ?\})? ?"
-    r"(?=[A-Za-z] ?(?:\\[lg]e(?![a-z])|[<>]))"
-    r"|(?:positive )?integers(?: with| such that)?(?: ?\})? ?(?=[kmn] ?(?:\\ge(?![a-z])|>) ?[0-9]))"
-)
-"""The `all positive integers` of `all positive integers n \\ge 3`."""
 DOTTED = re.compile(r"\\dot ?\{? ?([0-9]) ?\}?([0-9 ]*)\\dot ?\{? ?([0-9]) ?\}?")
 """The first and the last of the digits that repeat."""
 ENDLESS = re.compile(r"([0-9]*\.[0-9]*?)(?:([0-9])\2{2,}|([0-9]{2,6}?)\3+)(?:\\ldots|\\dots|\.\.\.)")
@@ -109,15 +82,10 @@ def unusual(text: str) -> str:
     """Numbers with words, exponents, spaces or repeating digits in them; equations under each other."""
     text = WORDED.sub(lambda found: SIGNS[found[1] or found[2]], ORDINAL.sub(r"\1", text))
     text = DERIVATIVE.sub(r"\1'", text)
-    if len(set(EXTREME.findall(text))) == 2:
-        text = EXTREME.sub(r"\1=", text)
     text = RATIO_SIGN.sub(":", text) if RATIO.fullmatch(text) else text
     text = DOTTED.sub(lambda found: f"\\overline{{{found[1]}{found[2].replace(' ', '')}{found[3]}}}", text)
     text = ENDLESS.sub(lambda found: f"{found[1]}\\overline{{{found[2] or found[3]}}}", text)
-    text = BUILT.sub(r"\1", SAYS.sub("", text))
-    text = NOUN.sub("", IN_BRACKETS.sub("", text))
-    text = LETTERED.sub(r"(\1)", text) if "(" not in text else text
-    text = ALL_OF.sub("", BARE_ASIDE.sub(r"\1", ASIDE.sub("", CHOOSE.sub(_binomial, text))))
+    text = without_asides(CHOOSE.sub(_binomial, text))
     text = REPEATING.sub(_fraction_of_repeating, E_NOTATION.sub(r"\\times 10^{\1}", text))
     text = ANY_INTEGER.sub("", text)
     text = BARE_FUNCTION.sub(r"\\\1", IN_BASE.sub(r"\1", text))

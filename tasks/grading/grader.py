@@ -6,7 +6,6 @@ workers that can be killed. What is open after that is `ungraded`, with the reas
 
 import re
 from collections.abc import Sequence
-from numbers import Number
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,16 +84,8 @@ def grade_answer(gold: object, answer: object, rules: Rules | str = "auto") -> V
 
 def _pair(gold: object, response: object, rules: Rules | str, bare: bool) -> Pair:
     """What is no text is read as the cell of a file is; None is no gold, or no answer."""
-    left, right = [given if isinstance(given, str) else _cell(given) for given in (gold, response)]
+    left, right = [given if isinstance(given, str) else as_text(given) or "" for given in (gold, response)]
     return Pair(left, right, rules if isinstance(rules, str) else rules.text(), bare)
-
-
-def _cell(given: object) -> str:
-    given = given.tolist() if hasattr(given, "tolist") else given
-    if isinstance(given, tuple):
-        return f"({_cell(list(given))})"
-    # NaN is what a table has where there is nothing.
-    return as_text(given) or (str(given) if isinstance(given, Number) and given == given else "")  # noqa: PLR0124
 
 
 def grade_many(pairs: Sequence[Pair], limits: Limits = DEFAULT_LIMITS, kept: Kept | None = None) -> list[Verdict]:

@@ -3,6 +3,7 @@
 import re
 
 from tasks.grading.listing import listed
+from tasks.grading.wording import plain_words
 
 LABEL = re.compile(r"\((i{1,3}|iv|v|[a-d])\) ?(?=\S)")
 WORDS = re.compile(r"(?:\\text ?\{)?([A-Za-z][A-Za-z ]{2,}|[\u4e00-\u9fff]+)\}?")
@@ -24,7 +25,7 @@ def same_words(gold: str, answer: str) -> bool | None:
     one, other = WORDS.fullmatch(gold), WORDS.fullmatch(answer)
     if one is None or other is None:
         return None
-    return one[1].strip().casefold() == other[1].strip().casefold()
+    return plain_words(one[1]) == plain_words(other[1])
 
 
 def _parts(text: str) -> dict[str, str]:

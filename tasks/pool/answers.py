@@ -4,6 +4,7 @@ import json
 import math
 import re
 from decimal import Decimal
+from fractions import Fraction
 from numbers import Integral
 from typing import Any, Literal
 
@@ -40,8 +41,12 @@ def as_text(value: Any) -> str | None:
     """
     if isinstance(value, str):
         return _unwrap_json(value.strip()) or None
-    if isinstance(value, bool):
+    if hasattr(value, "tolist"):  # numpy's
+        return as_text(value.tolist())
+    if isinstance(value, bool | Fraction):
         return str(value)
+    if isinstance(value, tuple):
+        return f"({text})" if (text := as_text(list(value))) else None
     if isinstance(value, Integral | float | Decimal):
         return _number_text(value)
     members = _numbers(value) if isinstance(value, dict) else value

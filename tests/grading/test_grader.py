@@ -3,6 +3,7 @@ import re
 import time
 from collections import Counter
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import numpy
@@ -161,6 +162,10 @@ def test_texts_and_units_go_by_value_too(gold, answer, rules, verdict):
         (None, "5", "ungraded", "no_gold"),
         (float("nan"), "5", "ungraded", "no_gold"),
         (b"5", "5", "ungraded", "no_gold"),
+        ("(1,2)", (1, 2), "correct", None),
+        ((1, 2), "(2,1)", "incorrect", None),
+        (numpy.array([1, 2]), "2, 1", "correct", None),
+        ("1/2", Fraction(1, 2), "correct", None),
         ("5", object(), "incorrect", "no_answer"),
     ],
 )
