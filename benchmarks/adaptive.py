@@ -43,15 +43,14 @@ from benchmarks.difficulty import (
     of_8,
 )
 from tasks import band, screen
-from tasks.engines.environment import set_environment
+from tasks.core.params import ChatParams, load_section
 from tasks.engines.launch import open_engine
-from tasks.engines.params import ChatParams, EngineParams, SamplingParams
+from tasks.engines.machine import set_environment
+from tasks.engines.params import EngineParams, SamplingParams
 from tasks.engines.protocol import Engine, make_request
-from tasks.models.digest import describe
-from tasks.params import load_section
-from tasks.records.model import Model
-from tasks.sampling.attempts import Attempts, attempt
-from tasks.sampling.outcomes import Rule, never
+from tasks.records.model import Model, describe
+from tasks.sampling.graded import Attempts, attempt
+from tasks.sampling.sampler import Rule, never
 
 PARAMS = Path("params.yaml")
 EASY_MODEL, EASY_TEMPERATURE, EASY_TOKENS = "careful", 0.6, 512

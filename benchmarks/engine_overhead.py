@@ -14,15 +14,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tasks.engines.environment import set_environment
-from tasks.engines.params import ChatParams, EngineParams, SamplingParams
+from tasks.core.params import ChatParams
+from tasks.engines.fleet import VllmEngine
+from tasks.engines.machine import set_environment
+from tasks.engines.params import EngineParams, SamplingParams
 from tasks.engines.prompts import prompt_renderer
 from tasks.engines.protocol import make_request
-from tasks.engines.vllm_engine import VllmEngine
 from tasks.families import problems
 from tasks.ledger.ledger import Ledger
-from tasks.sampling.groups import Group
-from tasks.sampling.sampler import sample
+from tasks.sampling.sampler import Group, sample
 
 MODEL = Path("tasks/shipped/strong")
 

@@ -29,10 +29,10 @@ from typing import Any, NamedTuple
 from math_verify import parse, verify
 
 from benchmarks.grading_suites import Measured, measured, table
-from tasks.grading.grader import Pair, forget, grade_many
+from tasks.core.cells import as_text
+from tasks.grading.grader import GRADER, Pair, forget, grade_many
 from tasks.grading.symbolic import Limits, Question, check_many, close
-from tasks.grading.version import GRADER
-from tasks.pool.answers import as_text, final_answer
+from tasks.sources.answers import final_answer
 
 REASONING = "We set up the equation $x^2 - 5x + 6 = 0$ and check both roots in turn, so the value follows. " * 15
 

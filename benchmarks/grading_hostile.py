@@ -15,9 +15,8 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.hostile_data import HOSTILE, answers
-from tasks.grading.grader import Pair, grade_many
+from tasks.grading.grader import GRADER, Pair, grade_many
 from tasks.grading.symbolic import close
-from tasks.grading.version import GRADER
 
 GOLDS = ("7", "x^2+1")
 RESULT = Path(__file__).parent / "results/grading_hostile.json"

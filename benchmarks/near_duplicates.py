@@ -19,8 +19,7 @@ from benchmarks.near_yardsticks import SHINGLE, THRESHOLD, Linked, Method, datas
 from benchmarks.pool_data import DATA, mean_chars, real_questions, variants
 from benchmarks.yardsticks import MissingPackageError
 from tasks.clean import CleanParams
-from tasks.pool.duplicates import Keys, PartParams, find_duplicates
-from tasks.pool.forms import forms, without_heading
+from tasks.text.duplicates import Keys, PartParams, find_duplicates, forms, without_heading
 
 METHODS: dict[str, Method] = {"datasketch": datasketch, "rensa": rensa, "text-dedup": text_dedup}
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import polars as pl
 
 from tasks.decontaminate import DecontaminateParams
-from tasks.pool.overlap import OverlapRule, build, find
+from tasks.text.ngrams import OverlapRule, build, find
 
 
 class Found(NamedTuple):

@@ -3,7 +3,7 @@
 Trains by tasks.training with a shipped model, and with a made one whose vocabulary is large for its size, as that of
 the models on the hub: with and without activation checkpointing, on one and two CPU ranks. Compares
 
-- the peak of a rank's memory in a step, as torch's profiler counts it, with `tasks.planning.training.train_memory`; the
+- the peak of a rank's memory in a step, as torch's profiler counts it, with `flows.plan.memory.train_memory`; the
   growth of the process (RSS) is printed beside it, and also holds what libraries load and the allocator keeps;
 - tokens a second with the formula's at the FLOP/s that this machine reaches in one large matrix product. What share of
   that a run reaches is its MFU; that of the first run of each model then predicts the others of the model.
@@ -25,15 +25,13 @@ from typing import Any, NamedTuple
 import polars as pl
 import yaml
 
-from tasks.files import read_json, write_json
-from tasks.models.digest import describe
-from tasks.models.hardware import Gpu, Machine
-from tasks.models.shapes import Shape, parameters, read_shape
-from tasks.planning.training import tokens_a_second, train_memory
-from tasks.records.chain import SAMPLE
+from flows.plan.memory import tokens_a_second, train_memory
+from tasks.core.files import read_json, write_json
+from tasks.models.shapes import Gpu, Machine, Shape, parameters, read_shape
+from tasks.records.model import describe
+from tasks.records.response import SAMPLE
 from tasks.training.fsdp import accelerate_config
-from tasks.training.job import Job
-from tasks.training.recipe import Recipe
+from tasks.training.recipe import Job, Recipe
 
 RESULTS = Path("benchmarks/results/plan.json")
 SHIPPED = Path("tasks/shipped/base")

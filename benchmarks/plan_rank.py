@@ -13,9 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tasks.files import write_json
-from tasks.stage import die_with_parent
-from tasks.training.job import Job
+from tasks.core.files import write_json
+from tasks.core.stage import die_with_parent
+from tasks.training.recipe import Job
 
 COUNTED = 2
 """The step whose memory is counted: the optimizer has its states from the first on."""
@@ -23,7 +23,7 @@ COUNTED = 2
 
 def main() -> None:
     die_with_parent()
-    import tasks.lean  # noqa: F401
+    import tasks.core.lean  # noqa: F401
 
     job = Job.model_validate_json(Path(sys.argv[1]).read_bytes())
     from torch.optim.optimizer import register_optimizer_step_post_hook

@@ -30,10 +30,9 @@ from typing import Any
 import polars as pl
 
 from benchmarks.training_data import SIZES, make_model, make_samples
-from tasks.models.digest import describe
-from tasks.training.job import OUTCOME, Job
-from tasks.training.meter import Meter
-from tasks.training.recipe import Recipe
+from tasks.records.model import describe
+from tasks.training.log import Meter
+from tasks.training.recipe import OUTCOME, Job, Recipe
 
 RESULT = Path(__file__).parent / "results/training.json"
 LONGEST = {"cpu": 2048, "cuda": 16_384}

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from tasks.records.chain import SAMPLE
+from tasks.records.response import SAMPLE
 
 WORDS = 16_384
 TEMPLATE = (

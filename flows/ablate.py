@@ -19,8 +19,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows import check
 from flows.dag import repro_stage
 from tasks.ablation.params import AblationParams, ArmsParams, ProtocolParams
-from tasks.errors import LimoError
-from tasks.params import Params, read_tree, section_errors
+from tasks.core.errors import LimoError
+from tasks.core.params import Params, read_tree, section_errors
 from tasks.training.recipe import Recipe
 
 FOLDER = Path("profiles/ablations")

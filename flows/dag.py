@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import yaml
 
-from tasks.errors import LimoError
+from tasks.core.errors import LimoError
 
 DVC_FILE = Path("dvc.yaml")
 ARTIFACTS = Path("artifacts")
@@ -19,7 +19,7 @@ ARTIFACTS = Path("artifacts")
 MORTAL_DVC = """
 import sys
 from dvc.cli import main
-from tasks.stage import die_with_parent
+from tasks.core.stage import die_with_parent
 die_with_parent()
 sys.exit(main(sys.argv[1:]))
 """

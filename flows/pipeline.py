@@ -25,7 +25,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows import check, profiles, summary
 from flows.dag import repro_stage, upstream
 from flows.running import Shown, Watch
-from tasks.stage import one_line_errors
+from tasks.core.stage import one_line_errors
 
 PARAMS = Path("params.yaml")
 RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=4)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from tasks.errors import LimoError
+from tasks.core.errors import LimoError
 
 FOLDER = Path("profiles")
 DEFAULT = "default"

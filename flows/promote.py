@@ -8,10 +8,10 @@ from pathlib import Path
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 
+from flows.registry import Gate, Promotion, promote, rollback
+from tasks.core.params import load_section
+from tasks.core.stage import one_line_errors
 from tasks.lineage import LineageParams
-from tasks.params import load_section
-from tasks.stage import one_line_errors
-from tasks.tracing.registry import Gate, Promotion, promote, rollback
 
 PARAMS = Path("params.yaml")
 ARTIFACTS = Path("artifacts")

@@ -8,9 +8,9 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from flows.dag import ARTIFACTS, upstream
-from tasks.files import MANIFEST, read_json
+from tasks.core.files import MANIFEST, read_json
 from tasks.reporting.results import BASE, V3, Result, results, shared
-from tasks.tracing.sources import NONE, Counts, Filter, total
+from tasks.reporting.sources import NONE, Counts, Filter, total
 
 REPORT = ARTIFACTS / "report" / "report.html"
 

@@ -10,18 +10,16 @@ from typing import Any, Literal, NamedTuple, Self
 import polars as pl
 from pydantic import Field, model_validator
 
-from tasks.engines.params import ChatParams, EngineParams, SamplingParams, refuse_greedy_repeats
+from tasks.core.errors import LimoError
+from tasks.core.files import publish, read_table
+from tasks.core.params import ChatParams, Params
+from tasks.core.stage import stage_main, write_manifest
+from tasks.engines.params import EngineParams, SamplingParams, refuse_greedy_repeats
 from tasks.engines.prompts import item_prompts, prompt_renderer
-from tasks.errors import LimoError
-from tasks.files import publish, read_table
-from tasks.manifest import write_manifest
-from tasks.params import Params
 from tasks.records.benchmark import ANSWER, ITEM
 from tasks.records.model import Model, load_models, require_model
-from tasks.sampling.draw import draw
-from tasks.sampling.groups import Group
-from tasks.sampling.sampled import Sampled, with_texts
-from tasks.stage import stage_main
+from tasks.sampling.graded import draw
+from tasks.sampling.sampler import Group, Sampled, with_texts
 
 
 class OverrideParams(Params):

@@ -12,14 +12,13 @@ from typing import Self
 import polars as pl
 from pydantic import Field, model_validator
 
-from tasks.engines.params import ChatParams, EngineParams, SamplingParams, refuse_greedy_repeats
-from tasks.files import publish, read_table
-from tasks.manifest import write_filter
-from tasks.params import Params
+from tasks.core.files import publish, read_table
+from tasks.core.params import ChatParams, Params
+from tasks.core.stage import stage_main, write_filter
+from tasks.engines.params import EngineParams, SamplingParams, refuse_greedy_repeats
 from tasks.records.model import load_models, require_model
 from tasks.records.question import BANDED, QUESTION
-from tasks.sampling.attempts import TOO_LONG_REASON, attempt, too_long
-from tasks.stage import stage_main
+from tasks.sampling.graded import TOO_LONG_REASON, attempt, too_long
 
 NEVER, TOO_SELDOM, TOO_OFTEN = "never_solved", "solved_too_seldom", "solved_too_often"
 

@@ -9,12 +9,11 @@ from pathlib import Path
 
 from pydantic import Field
 
-from tasks.files import publish, write_json
-from tasks.manifest import write_manifest
+from tasks.core.files import publish, write_json
+from tasks.core.params import Params
+from tasks.core.stage import stage_main, write_manifest
 from tasks.models.resolve import ModelSource, resolve
-from tasks.params import Params
 from tasks.records.model import Model
-from tasks.stage import stage_main
 
 
 class BaseParams(Params):

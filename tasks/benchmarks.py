@@ -14,17 +14,15 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import polars as pl
 from pydantic import field_validator, model_validator
 
-from tasks.errors import LimoError
-from tasks.files import publish
+from tasks.core.errors import LimoError
+from tasks.core.files import publish
+from tasks.core.params import Params
+from tasks.core.stage import count_reasons, stage_main, write_manifest
 from tasks.grading.golds import Gold, misfit, read_gold
 from tasks.grading.rules import Rules
-from tasks.manifest import count_reasons, write_manifest
-from tasks.params import Params
-from tasks.pool.drafts import Draft, read_drafts
-from tasks.pool.presets import BENCHMARKS
-from tasks.pool.source import SourceParams, check_names
 from tasks.records.benchmark import ITEM, QUESTION_MARK, item_id
-from tasks.stage import stage_main
+from tasks.sources.rows import Draft, read_drafts
+from tasks.sources.source import BENCHMARKS, SourceParams, check_names
 
 OPTION_LETTER = re.compile(r"^[A-J]\. ")
 TYPED = ("gold_kind", "gold_value", "gold_unit")

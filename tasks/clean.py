@@ -12,17 +12,14 @@ import numpy as np
 import polars as pl
 from pydantic import Field, PositiveInt
 
-from tasks.files import publish
-from tasks.params import Params
-from tasks.pool.duplicates import Duplicates, Keys, PartParams, Place, find_duplicates
-from tasks.pool.forms import forms, without_heading
-from tasks.pool.language import languages
-from tasks.pool.rules import Rule, judge, with_marks
-from tasks.pool.shards import ShardsParams, Work, alone, identity, run_shards
-from tasks.pool.tables import FilterWriter, Group, TableWriter, read_group, row_groups
-from tasks.records.cluster import CLUSTER, cluster_id
-from tasks.records.question import CLEANED, QUESTION
-from tasks.stage import stage_main
+from tasks.core.files import publish
+from tasks.core.params import Params
+from tasks.core.shards import ShardsParams, Work, alone, identity, run_shards
+from tasks.core.stage import stage_main
+from tasks.core.tables import FilterWriter, Group, TableWriter, read_group, row_groups
+from tasks.records.question import CLEANED, CLUSTER, QUESTION, cluster_id
+from tasks.text.duplicates import Duplicates, Keys, PartParams, Place, find_duplicates, forms, without_heading
+from tasks.text.language import Rule, judge, languages, with_marks
 
 NO_ANSWER = (
     r"(?i)^(?:proof|see (?:the )?(?:solution|proof|above)|not ?found|none|n/?a|unknown|null|证明(?:略|见解析)?|略)\.?$"

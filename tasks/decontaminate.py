@@ -10,16 +10,14 @@ from typing import NamedTuple
 
 import polars as pl
 
-from tasks.files import publish, read_table
-from tasks.params import Params
-from tasks.pool.hits import RuleCounts, judged, rejections
-from tasks.pool.overlap import Index, OverlapRule, Rules, build, find
-from tasks.pool.shards import ShardsParams, Work, alone, identity, run_shards
-from tasks.pool.tables import FilterWriter, Group, TableWriter, read_group, row_groups
+from tasks.core.files import publish, read_table
+from tasks.core.params import Params
+from tasks.core.shards import ShardsParams, Work, alone, identity, run_shards
+from tasks.core.stage import stage_main
+from tasks.core.tables import FilterWriter, Group, TableWriter, read_group, row_groups
 from tasks.records.benchmark import ITEM
-from tasks.records.overlap import HIT
-from tasks.records.question import CLEANED
-from tasks.stage import stage_main
+from tasks.records.question import CLEANED, HIT
+from tasks.text.ngrams import Index, OverlapRule, RuleCounts, Rules, build, find, judged, rejections
 
 REASON = "benchmark_overlap"
 

@@ -19,23 +19,20 @@ from typing import Any
 import polars as pl
 from pydantic import Field
 
-from tasks.engines.params import ChatParams, EngineParams
-from tasks.errors import LimoError
-from tasks.files import publish, read_table, write_json
-from tasks.grading.grader import Pair, Verdict, answer_key, grade_many, kept_beside
+from tasks.core.errors import LimoError
+from tasks.core.files import publish, read_table, write_json
+from tasks.core.params import ChatParams, Params
+from tasks.core.stage import stage_main, write_manifest
+from tasks.engines.params import EngineParams
+from tasks.grading.grader import GRADER, Kept, Pair, Verdict, answer_key, grade_many, kept_beside
 from tasks.grading.judge import judging
-from tasks.grading.kept import Kept
 from tasks.grading.options import lettered
-from tasks.grading.scores import Resampling, metrics, score
 from tasks.grading.symbolic import Limits
-from tasks.grading.version import GRADER
-from tasks.manifest import write_manifest
-from tasks.params import Params
 from tasks.records.benchmark import ANSWER, ITEM, JUDGEMENT, VERDICT, verdict_id
 from tasks.records.model import load_models, require_model
 from tasks.records.response import CUT_OFF, TOO_LONG
-from tasks.sampling.judged import Judged, JudgeParams, judge_open, settle
-from tasks.stage import stage_main
+from tasks.sampling.graded import Judged, JudgeParams, judge_open, settle
+from tasks.scoring.scores import Resampling, metrics, score
 
 
 class GradeParams(Params):

@@ -10,13 +10,11 @@ from pathlib import Path
 
 from pydantic import Field
 
-from tasks.files import publish, write_json
-from tasks.manifest import write_manifest
-from tasks.params import Params, read_tree
-from tasks.stage import stage_main
-from tasks.tracing.edges import build_edges, require_connected, trained_model
-from tasks.tracing.mlflow_log import log_run
-from tasks.tracing.walk import require_reached
+from tasks.core.files import publish, write_json
+from tasks.core.params import Params, read_tree
+from tasks.core.stage import stage_main, write_manifest
+from tasks.provenance.edges import build_edges, require_connected, require_reached, trained_model
+from tasks.provenance.mlflow_run import log_run
 
 
 class LineageParams(Params):

@@ -12,18 +12,17 @@ import numpy as np
 import polars as pl
 from pydantic import model_validator
 
-from tasks.errors import LimoError
-from tasks.files import publish
-from tasks.params import Params
-from tasks.pool.drafts import Plan, draft, lot, plan, repeated_id
-from tasks.pool.fetch import source_facts
-from tasks.pool.piece import Piece
-from tasks.pool.readers import piece_content
-from tasks.pool.shards import Shard, ShardsParams, Work, alone, identity, run_shards
-from tasks.pool.source import Fields, SourceParams, check_names
-from tasks.pool.tables import FilterWriter
+from tasks.core.errors import LimoError
+from tasks.core.files import publish
+from tasks.core.params import Params
+from tasks.core.shards import Shard, ShardsParams, Work, alone, identity, run_shards
+from tasks.core.stage import stage_main
+from tasks.core.tables import FilterWriter
 from tasks.records.question import QUESTION, question_id
-from tasks.stage import stage_main
+from tasks.sources.fetch import source_facts
+from tasks.sources.readers import Piece, piece_content
+from tasks.sources.rows import Plan, draft, lot, plan, repeated_id
+from tasks.sources.source import Fields, SourceParams, check_names
 
 MOST_CHARS = 1_000_000
 SHOWN_CHARS = 10_000

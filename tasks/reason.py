@@ -12,18 +12,16 @@ from typing import Any, NamedTuple, Self
 import polars as pl
 from pydantic import Field, model_validator
 
-from tasks.engines.params import ChatParams, EngineParams, SamplingParams, refuse_greedy_repeats
-from tasks.errors import LimoError
-from tasks.files import publish, read_table
-from tasks.manifest import count_reasons, write_manifest
-from tasks.params import Params
-from tasks.records.chain import CHAIN, chain_id
+from tasks.core.errors import LimoError
+from tasks.core.files import publish, read_table
+from tasks.core.params import ChatParams, Params
+from tasks.core.stage import count_reasons, stage_main, write_manifest
+from tasks.engines.params import EngineParams, SamplingParams, refuse_greedy_repeats
 from tasks.records.model import Model, load_models, require_model
 from tasks.records.question import BANDED
-from tasks.records.response import ATTEMPT, LOOP, TOO_LONG
-from tasks.sampling.attempts import TOO_LONG_REASON, attempt
-from tasks.sampling.outcomes import never
-from tasks.stage import stage_main
+from tasks.records.response import ATTEMPT, CHAIN, LOOP, TOO_LONG, chain_id
+from tasks.sampling.graded import TOO_LONG_REASON, attempt
+from tasks.sampling.sampler import never
 
 WRONG, UNGRADED, UNSOLVED = "wrong_answer", "ungraded_answer", "no_right_chain"
 TRUNCATED, LOOPED = "truncated", "looped"

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from tasks.files import publish
-from tasks.manifest import write_manifest
-from tasks.params import Params
+from tasks.core.files import publish
+from tasks.core.params import Params
+from tasks.core.stage import stage_main, write_manifest
 from tasks.reporting.page import csv_tables, render_page
-from tasks.stage import stage_main
 
 
 class ReportParams(Params):

@@ -10,13 +10,12 @@ from pathlib import Path
 import polars as pl
 from pydantic import Field, field_validator, model_validator
 
-from tasks.errors import LimoError
-from tasks.files import publish, read_table
-from tasks.manifest import write_manifest
-from tasks.params import Params
-from tasks.quality.dimensions import keyword_share, length_share
-from tasks.records.chain import CHAIN, SCORED
-from tasks.stage import stage_main
+from tasks.core.errors import LimoError
+from tasks.core.files import publish, read_table
+from tasks.core.params import Params
+from tasks.core.stage import stage_main, write_manifest
+from tasks.records.response import CHAIN, SCORED
+from tasks.scoring.chains import keyword_share, length_share
 
 DIMENSIONS = ("elaboration", "verification", "exploration", "granularity")
 

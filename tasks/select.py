@@ -15,17 +15,15 @@ from typing import Any, Literal
 import polars as pl
 from pydantic import Field
 
-from tasks.errors import LimoError
-from tasks.files import publish, read_table
-from tasks.manifest import write_filter
-from tasks.params import Params
-from tasks.pool.hits import RuleCounts, judged, rejections
-from tasks.pool.overlap import OverlapRule, Rules, build, find
+from tasks.core.errors import LimoError
+from tasks.core.files import publish, read_table
+from tasks.core.params import Params
+from tasks.core.stage import stage_main, write_filter
 from tasks.records.benchmark import ITEM
-from tasks.records.chain import SCORED
 from tasks.records.ids import content_id
-from tasks.records.overlap import LEAK
-from tasks.stage import stage_main
+from tasks.records.question import LEAK
+from tasks.records.response import SCORED
+from tasks.text.ngrams import OverlapRule, RuleCounts, Rules, build, find, judged, rejections
 
 LEAKED = "benchmark_leak"
 

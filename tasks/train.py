@@ -14,18 +14,15 @@ from typing import Any
 
 import polars as pl
 
-from tasks.engines.params import ChatParams
-from tasks.errors import LimoError
-from tasks.files import publish, read_table, write_json
-from tasks.manifest import count_reasons, write_manifest
-from tasks.models.digest import describe
-from tasks.records.chain import SAMPLE
-from tasks.records.model import Model, load_models, require_model
-from tasks.stage import stage_main
-from tasks.tracing.live import shown_live
-from tasks.training.job import LIVE, Job, job_key
+from tasks.core.errors import LimoError
+from tasks.core.files import publish, read_table, write_json
+from tasks.core.params import ChatParams
+from tasks.core.stage import count_reasons, stage_main, write_manifest
+from tasks.records.model import Model, describe, load_models, require_model
+from tasks.records.response import SAMPLE
+from tasks.tracking.live import shown_live
 from tasks.training.launch import launch
-from tasks.training.recipe import Recipe
+from tasks.training.recipe import LIVE, Job, Recipe, job_key
 
 
 class TrainParams(Recipe):

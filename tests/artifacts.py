@@ -8,17 +8,14 @@ from pathlib import Path
 
 import polars as pl
 
-from tasks.manifest import count_reasons, count_sources, write_manifest
+from tasks.core.stage import count_reasons, count_sources, write_manifest
 from tasks.records.benchmark import ANSWER, ITEM, JUDGEMENT, SCORE, VERDICT, item_id, score_id, verdict_id
-from tasks.records.chain import CHAIN, SAMPLE, chain_id
-from tasks.records.cluster import CLUSTER
 from tasks.records.ids import content_id
-from tasks.records.overlap import HIT, LEAK
-from tasks.records.question import BANDED, QUESTION
-from tasks.records.response import ATTEMPT
+from tasks.records.question import BANDED, CLUSTER, HIT, LEAK, QUESTION
+from tasks.records.response import ATTEMPT, CHAIN, SAMPLE, chain_id
 from tasks.score import ScoreParams, score_chains
 from tasks.select import SelectParams, select_samples
-from tasks.tracing.store import connected
+from tasks.tracking.store import connected
 from tasks.training.log import SAMPLE_LOSS
 from tests.builders import make_model, make_question, write_models
 

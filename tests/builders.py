@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tasks.files import write_json
+from tasks.core.files import write_json
 from tasks.records.model import Model
 from tasks.records.question import Question, question_id
 

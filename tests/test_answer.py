@@ -2,11 +2,12 @@ import polars as pl
 import pytest
 
 from tasks.answer import AnswerParams, OverrideParams, groups_of, run
-from tasks.engines.params import ChatParams, EngineParams, SamplingParams
+from tasks.core.errors import LimoError
+from tasks.core.files import read_json
+from tasks.core.params import ChatParams
+from tasks.engines.params import EngineParams, SamplingParams
 from tasks.engines.prompts import item_prompts, prompt_renderer
 from tasks.engines.protocol import make_request
-from tasks.errors import LimoError
-from tasks.files import read_json
 from tasks.ledger.ledger import Ledger
 from tasks.records.benchmark import ANSWER, ITEM, item_id
 from tests.builders import SHIPPED, make_model, write_models

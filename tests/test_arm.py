@@ -5,18 +5,19 @@ import random
 import polars as pl
 import pytest
 
+from tasks.ablation.arm import run
 from tasks.ablation.params import AblationParams, ArmsParams, ProtocolParams
-from tasks.arm import run
-from tasks.engines.params import ChatParams, EngineParams
-from tasks.errors import LimoError
+from tasks.ablation.results import ARM_SEED, ARM_VERDICT
+from tasks.core.errors import LimoError
+from tasks.core.files import read_json
+from tasks.core.params import ChatParams
+from tasks.engines.params import EngineParams
 from tasks.families import problems
-from tasks.files import read_json
-from tasks.models.digest import describe
-from tasks.records.arm import ARM_SEED, ARM_VERDICT
 from tasks.records.benchmark import ITEM
-from tasks.records.chain import SCORED
+from tasks.records.model import describe
 from tasks.records.question import BANDED
-from tasks.shipped import chains
+from tasks.records.response import SCORED
+from tasks.shipped import corpus
 from tasks.training.recipe import Recipe
 from tests.builders import SHIPPED, write_models
 
@@ -55,7 +56,7 @@ class Project:
         written = [
             dict.fromkeys(SCORED.names())
             | {"chain_id": f"c_{n}", "question_id": f"q_{n}", "question": each.question, "answer": each.answer}
-            | {"text": chains.chain(rng, each, "medium"), "n_tokens": 40, "quality": n / 10}
+            | {"text": corpus.chain(rng, each, "medium"), "n_tokens": 40, "quality": n / 10}
             for n, each in enumerate(pool)
         ]
         item = {"benchmark": "buttons", "kind": "auto", "language": "en", "origin": ""}
@@ -63,7 +64,7 @@ class Project:
             item | {"item_id": f"i_{n}", "question": each.question, "gold": each.answer} for n, each in enumerate(items)
         ]
         pl.DataFrame(asked, schema=BANDED).write_parquet(root / "questions.parquet")
-        pl.DataFrame(written, schema=SCORED).write_parquet(root / "chains.parquet")
+        pl.DataFrame(written, schema=SCORED).write_parquet(root / "corpus.parquet")
         pl.DataFrame(shown, schema=ITEM).write_parquet(root / "items.parquet")
         write_models(root / "models.json", describe(SHIPPED / "base", "base", "shipped:base"))
 
@@ -117,8 +118,8 @@ def test_a_second_run_trains_and_asks_nothing(project, few, monkeypatch):
         raise AssertionError("started again")
 
     before = (few / "verdicts.parquet").read_bytes()
-    monkeypatch.setattr("tasks.arm.launch", refuse)
-    monkeypatch.setattr("tasks.sampling.draw.open_engine", refuse)
+    monkeypatch.setattr("tasks.ablation.arm.launch", refuse)
+    monkeypatch.setattr("tasks.sampling.graded.open_engine", refuse)
     assert (project.run("few") / "verdicts.parquet").read_bytes() == before
 
 

@@ -4,10 +4,11 @@ import polars as pl
 import pytest
 
 from tasks.band import BandParams, certain, decide, run
-from tasks.engines.params import ChatParams, EngineParams, SamplingParams
+from tasks.core.files import read_json
+from tasks.core.params import ChatParams
+from tasks.engines.params import EngineParams, SamplingParams
 from tasks.engines.prompts import prompt_renderer
 from tasks.engines.protocol import make_request
-from tasks.files import read_json
 from tasks.ledger.ledger import Ledger
 from tasks.records.question import BANDED, QUESTION
 from tasks.records.response import ATTEMPT, TOO_LONG

@@ -3,11 +3,11 @@
 import pytest
 
 from tasks.base import BaseParams, run
-from tasks.errors import LimoError
-from tasks.files import read_json
-from tasks.params import section_errors
+from tasks.core.errors import LimoError
+from tasks.core.files import read_json
+from tasks.core.params import section_errors
 from tasks.records.model import load_models
-from tests.models.test_digest import make_folder
+from tests.records.test_digest import make_folder
 
 
 def test_models_by_name(tmp_path):

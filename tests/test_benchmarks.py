@@ -6,14 +6,13 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.benchmarks import BenchmarkParams, BenchmarksParams, decide, run
-from tasks.errors import LimoError
-from tasks.files import read_json
+from tasks.core.errors import LimoError
+from tasks.core.files import read_json
 from tasks.grading.grader import grade
 from tasks.grading.rules import Rules
-from tasks.pool.drafts import Draft, with_options
-from tasks.pool.presets import BENCHMARKS, CHINESE_SYSTEM
-from tasks.pool.source import Fields
 from tasks.records.benchmark import ITEM
+from tasks.sources.rows import Draft, with_options
+from tasks.sources.source import BENCHMARKS, CHINESE_SYSTEM, Fields
 
 
 def test_golds_that_disagree_are_shown():

@@ -4,12 +4,11 @@ import polars as pl
 import pytest
 
 from tasks.clean import CleanParams, decide, run
-from tasks.errors import LimoError
+from tasks.core.errors import LimoError
+from tasks.core.shards import ShardsParams
 from tasks.families import problems
-from tasks.pool import duplicates
-from tasks.pool.shards import ShardsParams
-from tasks.records.cluster import CLUSTER, cluster_id
-from tasks.records.question import CLEANED, QUESTION
+from tasks.records.question import CLEANED, CLUSTER, QUESTION, cluster_id
+from tasks.text import duplicates
 from tests.builders import make_question
 
 TRAIN = "Amanda received $50 as a gift. She buys two tapes that cost $9 each. How much money will she have left?"

@@ -3,10 +3,10 @@ import json
 import polars as pl
 import pytest
 
+from tasks.ablation.compare import run
+from tasks.ablation.page import console
 from tasks.ablation.params import ArmsParams
-from tasks.ablation.table import console
-from tasks.compare import run
-from tasks.errors import LimoError
+from tasks.core.errors import LimoError
 from tests.ablation.arms import make_ablation, make_question, write_arm
 
 HOSTILE = "<script>alert(1)</script>{{ 7 * 7 }} | a"

@@ -3,15 +3,14 @@ import json
 import polars as pl
 import pytest
 
+from tasks.core.errors import LimoError
+from tasks.core.params import section_errors
+from tasks.core.shards import ShardsParams
 from tasks.decontaminate import DecontaminateParams, Shared, decide, match_table, run
-from tasks.errors import LimoError
 from tasks.families import problems
-from tasks.params import section_errors
-from tasks.pool.overlap import OverlapRule, build
-from tasks.pool.shards import ShardsParams
 from tasks.records.benchmark import ITEM, item_id
-from tasks.records.overlap import HIT
-from tasks.records.question import CLEANED, QUESTION
+from tasks.records.question import CLEANED, HIT, QUESTION
+from tasks.text.ngrams import OverlapRule, build
 from tests.builders import make_question
 
 

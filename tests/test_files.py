@@ -1,8 +1,8 @@
 import polars as pl
 import pytest
 
-from tasks.errors import LimoError
-from tasks.files import publish, read_json, read_table
+from tasks.core.errors import LimoError
+from tasks.core.files import publish, read_json, read_table
 
 SCHEMA = {"a": pl.String, "n": pl.Int64}
 

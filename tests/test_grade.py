@@ -3,17 +3,18 @@ import json
 import polars as pl
 import pytest
 
-from tasks.engines.params import ChatParams, EngineParams
+from tasks.core.errors import LimoError
+from tasks.core.files import read_json
+from tasks.core.params import ChatParams
+from tasks.engines.params import EngineParams
 from tasks.engines.prompts import prompt_renderer
 from tasks.engines.protocol import make_request
-from tasks.errors import LimoError
-from tasks.files import read_json
 from tasks.grade import GradeParams, run
+from tasks.grading.grader import GRADER
 from tasks.grading.judge import Case, prompt
-from tasks.grading.version import GRADER
 from tasks.ledger.ledger import Ledger
 from tasks.records.benchmark import ANSWER, ITEM, JUDGEMENT, SCORE, VERDICT, item_id
-from tasks.sampling.judged import JudgeParams
+from tasks.sampling.graded import JudgeParams
 from tests.builders import SHIPPED, make_model, write_models
 
 PARAMS = GradeParams(resamples=200)

@@ -4,12 +4,12 @@ import sqlite3
 import polars as pl
 import pytest
 
-from tasks.errors import LimoError
-from tasks.files import read_json, read_table
+from tasks.core.errors import LimoError
+from tasks.core.files import read_json, read_table
 from tasks.lineage import LineageParams, run
-from tasks.records.edge import EDGE
-from tasks.tracing.datasets import md5
-from tasks.tracing.store import connected
+from tasks.provenance.edges import EDGE
+from tasks.provenance.mlflow_run import md5
+from tasks.tracking.store import connected
 from tests.artifacts import write_run, write_store
 
 PARAMS = "profile: default\nselect:\n  count: 4\nengine:\n  kind: vllm\nlineage:\n  experiment: limo\n"

@@ -1,9 +1,9 @@
 import polars as pl
 import pytest
 
-from tasks.errors import LimoError
-from tasks.files import read_json
-from tasks.manifest import write_filter, write_manifest
+from tasks.core.errors import LimoError
+from tasks.core.files import read_json
+from tasks.core.stage import write_filter, write_manifest
 
 
 def decided(*reasons):

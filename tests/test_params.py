@@ -1,7 +1,7 @@
 import pytest
 
-from tasks.errors import LimoError
-from tasks.params import Params, load_section, read_tree
+from tasks.core.errors import LimoError
+from tasks.core.params import Params, load_section, read_tree
 
 
 class BandLike(Params):

@@ -5,14 +5,14 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from tasks.errors import LimoError
-from tasks.params import section_errors
-from tasks.pool import readers
-from tasks.pool.drafts import DRAFT
-from tasks.pool.shards import ShardsParams, alone
-from tasks.pool.source import SourceParams
+from tasks.core.errors import LimoError
+from tasks.core.params import section_errors
+from tasks.core.shards import ShardsParams, alone
 from tasks.pull import PullParams, decide, run
 from tasks.records.question import QUESTION, question_id
+from tasks.sources import readers
+from tasks.sources.rows import DRAFT
+from tasks.sources.source import SourceParams
 
 
 def pull(tmp_path, *sources, **shards):
@@ -87,7 +87,7 @@ def test_a_bad_row_stops_the_stage_and_what_was_done_is_not_done_again(tmp_path,
     before = {part.name: part.stat().st_mtime_ns for part in (tmp_path / "out/.shards").glob("0*")}
     path.write_text("\n".join(rows))
     finished = []
-    monkeypatch.setattr("tasks.pool.shards.finish", lambda folder: finished.extend(folder.glob("0*")))
+    monkeypatch.setattr("tasks.core.shards.finish", lambda folder: finished.extend(folder.glob("0*")))
     kept, _, _ = pull(tmp_path, source)
 
     assert len(before) > 5

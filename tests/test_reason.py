@@ -1,16 +1,16 @@
 import polars as pl
 import pytest
 
-from tasks.engines.params import ChatParams, EngineParams, SamplingParams
+from tasks.core.errors import LimoError
+from tasks.core.files import read_json
+from tasks.core.params import ChatParams
+from tasks.engines.params import EngineParams, SamplingParams
 from tasks.engines.prompts import prompt_renderer
 from tasks.engines.protocol import make_request
-from tasks.errors import LimoError
-from tasks.files import read_json
 from tasks.ledger.ledger import Ledger
 from tasks.reason import ReasonParams, TeacherParams, decide, run
-from tasks.records.chain import CHAIN, chain_id
 from tasks.records.question import BANDED
-from tasks.records.response import ATTEMPT
+from tasks.records.response import ATTEMPT, CHAIN, chain_id
 from tests.builders import SHIPPED, make_model, make_question, write_models
 
 SAMPLING = SamplingParams(temperature=0.7, max_tokens=40)

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 
-from tasks.errors import LimoError
+from tasks.core.errors import LimoError
 from tasks.report import ReportParams, run
 from tests.artifacts import write_run
 

@@ -1,10 +1,10 @@
 import polars as pl
 import pytest
 
-from tasks.errors import LimoError
-from tasks.files import read_json, read_table
-from tasks.params import section_errors
-from tasks.records.chain import CHAIN, SCORED
+from tasks.core.errors import LimoError
+from tasks.core.files import read_json, read_table
+from tasks.core.params import section_errors
+from tasks.records.response import CHAIN, SCORED
 from tasks.score import ScoreParams, run, score_chains
 
 

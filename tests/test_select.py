@@ -3,14 +3,14 @@ import json
 import polars as pl
 import pytest
 
-from tasks.errors import LimoError
-from tasks.files import read_json, read_table
-from tasks.params import section_errors
-from tasks.pool.overlap import OverlapRule
+from tasks.core.errors import LimoError
+from tasks.core.files import read_json, read_table
+from tasks.core.params import section_errors
 from tasks.records.benchmark import ITEM, item_id
-from tasks.records.chain import SAMPLE, SCORED
-from tasks.records.overlap import LEAK
+from tasks.records.question import LEAK
+from tasks.records.response import SAMPLE, SCORED
 from tasks.select import SelectParams, find_leaks, run, select_samples
+from tasks.text.ngrams import OverlapRule
 
 
 def make_scored(*rows):

@@ -6,9 +6,9 @@ import sys
 STAGE = '''
 """A stage that copies a word."""
 from pathlib import Path
-from tasks.errors import LimoError
-from tasks.params import Params
-from tasks.stage import stage_main
+from tasks.core.errors import LimoError
+from tasks.core.params import Params
+from tasks.core.stage import stage_main
 
 class CopyParams(Params):
     word: str

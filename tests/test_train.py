@@ -13,16 +13,16 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from tasks.engines.params import ChatParams, EngineParams, SamplingParams
+from tasks.core.errors import LimoError
+from tasks.core.files import read_json, read_table
+from tasks.core.params import ChatParams
+from tasks.engines.fleet import VllmEngine
+from tasks.engines.params import EngineParams, SamplingParams
 from tasks.engines.prompts import prompt_renderer
 from tasks.engines.protocol import make_request
-from tasks.engines.vllm_engine import VllmEngine
-from tasks.errors import LimoError
-from tasks.files import read_json, read_table
-from tasks.models.digest import describe, read_header
-from tasks.records.model import load_models
-from tasks.tracing.live import EXPERIMENT
-from tasks.tracing.store import connected
+from tasks.records.model import describe, load_models, read_header
+from tasks.tracking.live import EXPERIMENT
+from tasks.tracking.store import connected
 from tasks.train import TrainParams, decide, run
 from tasks.training.checkpoint import HASHES, checkpoints, step_of
 from tasks.training.data import batch_rows

@@ -1,18 +1,142 @@
 """Arms compared: a row of numbers an arm, and the answer to each question."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from tasks.ablation.contrast import Correlation, Outcome, contrast, estimate, joint_outcome, outcome, spearman
 from tasks.ablation.params import AblationParams, QuestionParams
 from tasks.ablation.results import Arm, benchmarks, elsewhere
-from tasks.grading.statistics import Estimate
 from tasks.records.response import CUT_OFF
+from tasks.scoring.statistics import Estimate, wilson
+
+# What the verdicts of arms say: a rate, a difference, a rank correlation, each with its interval, and the outcome.
+#
+# An arm's verdicts are a matrix of 0 and 1: a row a seed, a column an item. Both were drawn from the world, so both
+# are resampled, each on its own: A. B. Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1 (2007), whose
+# variance is conservative. Of n seeds n - 1 are drawn, which makes the variance of a mean unbiased where n is as
+# small as 3 (P. J. McCarthy and C. B. Snowden, "The Bootstrap and Finite Population Sampling", 1985); so too of the
+# items.
+
+Values = NDArray[np.float64]
+Outcome = Literal["holds", "does not hold", "undecided"]
+SEED = 0
+
+
+class Correlation(NamedTuple):
+    """Spearman's rank correlation with its interval; nulls where too few arms differ to tell."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    points: int
+    arms: int
+
+
+def estimate(matrix: NDArray[np.integer], *, confidence: float, resamples: int) -> Estimate:
+    """The share of ones, of seeds x items."""
+    if matrix.min() == matrix.max():
+        # Values that are all alike resample to an interval of no width: an item as one trial is the cautious choice.
+        items = matrix.shape[1]
+        return wilson(items * int(matrix.flat[0]), items, confidence)
+    return Estimate(float(matrix.mean()), *_interval(two_way_means(matrix, resamples), confidence))
+
+
+def contrast(better: NDArray[np.integer], worse: NDArray[np.integer], *, confidence: float, resamples: int) -> Estimate:
+    """How much higher the first arm's share of ones is than the second's: on the same items, and seed by seed.
+
+    An arm of one seed, which is one that was not trained, stands beside every seed of the other.
+    """
+    assert better.shape[1] == worse.shape[1], "both arms must have answered the same items"
+    assert better.shape[0] == worse.shape[0] or 1 in (better.shape[0], worse.shape[0]), "both arms need the same seeds"
+    differences = better.astype(np.int64) - worse.astype(np.int64)
+    if differences.min() == differences.max():
+        return _newcombe(better, worse, confidence)
+    return Estimate(float(differences.mean()), *_interval(two_way_means(differences, resamples), confidence))
+
+
+def two_way_means(matrix: NDArray[np.integer], resamples: int) -> Values:
+    """The mean of each resample, of rows and of columns independently."""
+    generator = np.random.default_rng(SEED)
+    rows, columns = (_weights(generator, count, resamples) for count in matrix.shape)
+    return np.asarray(((rows @ matrix) * columns).sum(axis=1), dtype=np.float64)
+
+
+def outcome(low: float, high: float, smallest_effect: float) -> Outcome:
+    """What an interval of a difference says: above 0, without any effect worth having, or neither."""
+    if low > 0:
+        return "holds"
+    return "does not hold" if high < smallest_effect else "undecided"
+
+
+def joint_outcome(outcomes: Sequence[Outcome]) -> Outcome:
+    """The outcome of a question with several contrasts: all must hold, and one that does not hold decides."""
+    if "does not hold" in outcomes:
+        return "does not hold"
+    return "undecided" if "undecided" in outcomes or not outcomes else "holds"
+
+
+def spearman(
+    x: Iterable[float], y: Iterable[float], arms: Sequence[str], *, confidence: float, resamples: int
+) -> Correlation:
+    """The rank correlation of points, with a bootstrap interval over arms: the points of an arm are one cluster."""
+    xs, ys = np.array(list(x), dtype=np.float64), np.array(list(y), dtype=np.float64)
+    members = [np.flatnonzero(np.array(arms) == arm) for arm in dict.fromkeys(arms)]
+    value = rank_correlation(xs, ys)
+    if len(members) < 3 or math.isnan(value):
+        return Correlation(None, None, None, len(xs), len(members))
+    generator = np.random.default_rng(SEED)
+    draws = generator.integers(len(members), size=(resamples, len(members)))
+    taken = (np.concatenate([members[arm] for arm in draw]) for draw in draws)
+    drawn = np.array([rank_correlation(xs[points], ys[points]) for points in taken])
+    # A resample in which all points are alike has no correlation.
+    return Correlation(value, *_interval(drawn[~np.isnan(drawn)], confidence), len(xs), len(members))
+
+
+def rank_correlation(x: Values, y: Values) -> float:
+    """Spearman's rho, ties at their mean rank; not a number when one side is constant."""
+    a, b = (ranks(values) - (len(values) + 1) / 2 for values in (x, y))
+    size = math.sqrt(float(a @ a) * float(b @ b))
+    return float(a @ b) / size if size else math.nan
+
+
+def ranks(values: Values) -> Values:
+    """Ranks from 1, ties at their mean."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((counts.cumsum() - (counts - 1) / 2)[inverse], dtype=np.float64)
+
+
+def _weights(generator: np.random.Generator, count: int, resamples: int) -> Values:
+    """How much each of `count` weighs in each resample; what there is one of cannot be resampled."""
+    if count == 1:
+        return np.ones((resamples, 1))
+    drawn = generator.multinomial(count - 1, np.full(count, 1 / count), size=resamples)
+    return np.asarray(drawn / (count - 1), dtype=np.float64)
+
+
+def _newcombe(better: NDArray[np.integer], worse: NDArray[np.integer], confidence: float) -> Estimate:
+    """A difference that is the same everywhere, with the interval of two proportions, an item one trial of each.
+
+    R. G. Newcombe, "Interval Estimation for the Difference between Independent Proportions", Statistics in Medicine 17
+    (1998), method 10: the two Wilson intervals, squared and added.
+    """
+    items = better.shape[1]
+    a, b = (wilson(round(float(matrix.mean()) * items), items, confidence) for matrix in (better, worse))
+    difference = float(better.mean() - worse.mean())
+    low = difference - math.hypot(a.value - a.low, b.high - b.value)
+    high = difference + math.hypot(a.high - a.value, b.value - b.low)
+    return Estimate(difference, max(-1.0, low), min(1.0, high))
+
+
+def _interval(means: Values, confidence: float) -> tuple[float, float]:
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
 
 PREDICTORS = ("quality", "elaboration", "verification", "exploration", "granularity", "n_tokens", "equations")
 

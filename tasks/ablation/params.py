@@ -4,8 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from tasks.core.params import Params
 from tasks.engines.params import SamplingParams
-from tasks.params import Params
 
 Chain = Literal[
     "best", "worst", "random", "longest", "equations", "level-1", "level-2", "level-3", "level-4", "level-5"

@@ -4,18 +4,267 @@ What a dead copy had not finished is sent to its successor, so that each request
 """
 
 import atexit
+import ctypes
+import multiprocessing
 import os
+import platform
+import queue
+import signal
 import sys
+import threading
 import time
-from collections.abc import Collection, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple
+import types
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import connection, forkserver
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
-from tasks.engines.messages import Cancel, Failed, Finished, Generate, Report, Results, Setup, Started
-from tasks.engines.protocol import Request
-from tasks.engines.replica import GoneError, Launcher, Replica
-from tasks.errors import LimoError
+from tasks.core.errors import LimoError
+from tasks.core.files import write_json
+from tasks.engines import vllm_worker
+from tasks.engines.machine import available_bytes, core_shares, cpu_cache_bytes, gpus, require_gpus, set_environment
+from tasks.engines.params import EngineParams
+from tasks.engines.protocol import (
+    Cancel,
+    Close,
+    Failed,
+    Finished,
+    Generate,
+    Order,
+    Report,
+    Request,
+    Results,
+    Setup,
+    Started,
+)
 from tasks.records.response import Response
+
+# The child process around a copy of the model: its output, its share of the machine, and its end.
+#
+# It ends with the stage: a thread reads what the stage sends, and the end of that is the end of this process and of all
+# that it has started, even in the middle of a long step.
+
+GRACE_SECONDS = 1.5
+PR_SET_PDEATHSIG = 1
+ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA = 158, 0x1023, 18
+
+
+def run(connection: Connection, setup: Setup) -> None:
+    """The whole life of the process."""
+    _belong_to_parent()
+    output_into(setup.log)
+    _take_share(setup)
+    inbox: queue.SimpleQueue[Order] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, inbox, setup), daemon=True).start()
+    vllm_worker.serve(inbox, connection.send, setup)
+    connection.close()
+    # Libraries' exit handlers may wait for threads that never end.
+    os._exit(0)
+
+
+def _listen(connection: Connection, inbox: "queue.SimpleQueue[Order]", setup: Setup) -> None:
+    """Take what the stage sends; its end is ours."""
+    order: Order = Close()
+    while True:
+        try:
+            order = connection.recv()
+        except (EOFError, OSError):
+            order = Close()
+        inbox.put(order)
+        if isinstance(order, Close):
+            break
+    if setup.params.tensor_parallel > 1:
+        # Workers of vLLM's own give back shared memory when they are asked to end.
+        time.sleep(GRACE_SECONDS)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _belong_to_parent() -> None:
+    """A process group of our own, so that Ctrl-C is the stage's alone and no grandchild is left; an end with it."""
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if platform.system() == "Linux":
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def output_into(log: Path) -> None:
+    """Send all that this process prints to the file `log`."""
+    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for number in (1, 2):
+        os.dup2(target, number)
+
+
+def _take_share(setup: Setup) -> None:
+    """This copy's cores and devices, and leave to use the matrix unit, which a fork does not inherit."""
+    os.environ.update(dict(setup.environment))
+    if setup.cores:
+        import torch
+
+        os.sched_setaffinity(0, setup.cores)
+        torch.set_num_threads(len(setup.cores))
+    if platform.system() == "Linux" and platform.machine() == "x86_64":
+        # torch asks once, when the process we were forked from loaded it; without, AMX is an illegal instruction.
+        ctypes.CDLL(None).syscall(ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)
+
+
+# A copy of the model as its parent sees it, and the copies that are processes of this machine.
+
+CLOSE_SECONDS = 1.7
+LEAN = ("tasks.core.lean", "tasks.engines.fleet")
+VLLM = ("vllm", "vllm.entrypoints.llm", "vllm.v1.engine.llm_engine")
+VLLM_CPU = ("vllm.v1.worker.cpu_worker", "vllm.model_executor.models.qwen2")
+"""What an engine on the CPU needs beyond: 3 s less for each start."""
+
+
+STARVED = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS)
+"""The kernel's own way where memory is short, and what native code ends with that did not get any."""
+
+
+class GoneError(Exception):
+    """A copy is no more; the text says how it ended."""
+
+    def __init__(self, how: str, *, killed: bool = False) -> None:
+        """How it ended, and whether as processes end where memory is short, see STARVED."""
+        super().__init__(how)
+        self.killed = killed
+
+
+class Replica(Protocol):
+    """A copy of the model, wherever it runs."""
+
+    def send(self, order: Order) -> None:
+        """Hand over an order; what a copy that is no more is told is lost."""
+
+    def receive(self) -> list[Report]:
+        """What it has said since; does not wait. Raises GoneError once it has ended and said all."""
+
+    def end(self) -> None:
+        """Ask it to end; returns at once."""
+
+    def kill(self) -> None:
+        """Make sure that it has ended, and all that it has started; gives it a moment."""
+
+
+class Launcher(Protocol):
+    """Starts copies of one kind."""
+
+    def start(self, setup: Setup) -> Replica:
+        """A copy, which begins to load the model."""
+
+    def wait(self, replicas: Sequence[Replica], seconds: float) -> None:
+        """Wait until one of them has something to say, at most so long."""
+
+
+class ProcessReplica:
+    """A copy in a child process."""
+
+    def __init__(self, setup: Setup, target: Callable[..., None], context: multiprocessing.context.BaseContext) -> None:
+        """Start the process; `target` is its main function."""
+        self.pipe, theirs = context.Pipe()
+        with theirs, _bare_main():
+            self.process = context.Process(target=target, args=(theirs, setup))  # type: ignore[attr-defined]
+            self.process.start()
+
+    def send(self, order: Order) -> None:
+        """Hand over an order."""
+        with suppress(OSError):
+            self.pipe.send(order)
+
+    def receive(self) -> list[Report]:
+        """What it has said since."""
+        reports: list[Report] = []
+        try:
+            while self.pipe.poll():
+                reports.append(self.pipe.recv())
+        except (EOFError, OSError):
+            if not reports:
+                raise self._gone() from None
+        return reports
+
+    def _gone(self) -> GoneError:
+        self.process.join(CLOSE_SECONDS)
+        code = self.process.exitcode
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
+            return GoneError(f"was killed by {name}", killed=-code in STARVED)
+        return GoneError(f"ended with {code}")
+
+    def end(self) -> None:
+        """Ask it to end."""
+        self.send(Close())
+        self.pipe.close()
+
+    def kill(self) -> None:
+        """Make sure that its process group is no more."""
+        self.pipe.close()
+        self.process.join(CLOSE_SECONDS)
+        # Its group is its own from its first line on; before that there is only itself.
+        for end in (os.killpg, os.kill):
+            with suppress(ProcessLookupError, PermissionError):
+                end(self.process.pid, signal.SIGKILL)
+        self.process.join(CLOSE_SECONDS)
+
+
+class Processes:
+    """Starts child processes, by way of one that has loaded vLLM once for all (`load_vllm`)."""
+
+    def __init__(self, target: Callable[..., None] = run, method: str = "forkserver") -> None:
+        """Children whose main function is `target`, started by this method of multiprocessing."""
+        self._target = target
+        self._context = multiprocessing.get_context(method)
+
+    def start(self, setup: Setup) -> ProcessReplica:
+        """A copy in a child process."""
+        return ProcessReplica(setup, self._target, self._context)
+
+    def wait(self, replicas: Sequence[Replica], seconds: float) -> None:
+        """Wait for a message, or for the end of a process, which closes its pipe."""
+        connection.wait([one.pipe for one in replicas if isinstance(one, ProcessReplica)], seconds)
+
+
+def load_vllm(log: Path, *, on_gpu: bool) -> None:
+    """Begin to load vLLM in the process that children are forked from; returns at once, and does nothing again.
+
+    Importing vLLM does not touch CUDA, so that its children may; vLLM forks its own workers in the same way.
+    """
+    first = ("tasks.engines.orphan",) if threading.current_thread() is threading.main_thread() else ()
+    rest = () if on_gpu else VLLM_CPU
+    multiprocessing.get_context("forkserver").set_forkserver_preload([*first, *LEAN, *VLLM, *rest])
+    with _output_into(log):
+        forkserver.ensure_running()
+
+
+@contextmanager
+def _bare_main() -> Iterator[None]:
+    """Hide the main module while a process starts: the child would import it again, with all that it imports."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+@contextmanager
+def _output_into(log: Path) -> Iterator[None]:
+    """Give a process that starts inside the log file as its output."""
+    kept = [os.dup(number) for number in (1, 2)]
+    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        for number in (1, 2):
+            os.dup2(target, number)
+        yield
+    finally:
+        for number, saved in zip((1, 2), kept, strict=True):
+            os.dup2(saved, number)
+            os.close(saved)
+        os.close(target)
+
 
 RESTARTS = 3
 """So often in a row a copy is started again that gives no response."""
@@ -246,3 +495,57 @@ def tell(name: str, facts: dict[str, Any]) -> None:
         file=sys.stderr,
         flush=True,
     )
+
+
+# vLLM on this machine: each copy of the model in a child process, so that this one never loads vLLM or torch.
+
+
+class VllmEngine(Fleet):
+    """One model on this machine's GPUs, or on its CPU."""
+
+    def __init__(self, folder: Path, params: EngineParams, log: Path) -> None:
+        """Load the model in `folder`, and say what it runs with; vLLM's own log goes to the file `log`.
+
+        Raises:
+            LimoError: the copies do not fit the GPUs, or vLLM cannot run this model here, in its own words.
+        """
+        cards = gpus()
+        require_gpus(params, cards)
+        prepare(log)
+        super().__init__(Processes(), local_setups(folder, params, log, cards))
+        tell("limo", self.facts)
+
+
+def prepare(log: Path) -> None:
+    """Begin to load vLLM, which takes seconds, as soon as it is known that it will be needed; returns at once."""
+    set_environment()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    _log_into(log)
+    load_vllm(log, on_gpu=bool(gpus()))
+
+
+def local_setups(folder: Path, params: EngineParams, log: Path, cards: list[str]) -> list[Setup]:
+    """What each copy on this machine runs with: its own GPUs, or its own share of the cores."""
+    each, copies = params.tensor_parallel, params.data_parallel
+    setup = Setup(folder, params, log.absolute())
+    if cards:
+        slices = [",".join(cards[each * i : each * (i + 1)]) for i in range(copies)]
+        bytes_ = int(params.kv_cache_gib * 2**30) if params.kv_cache_gib else None
+        setup = setup._replace(kv_cache_bytes=bytes_)
+        return [setup._replace(environment=(("CUDA_VISIBLE_DEVICES", names),)) for names in slices]
+    setup = setup._replace(kv_cache_bytes=cpu_cache_bytes(folder, params, available_bytes()))
+    return [setup._replace(cores=share) for share in core_shares(copies)]
+
+
+def _log_into(log: Path) -> None:
+    """Have vLLM log into its process's output, by way of the environment, which its worker processes inherit."""
+    settings = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+        "handlers": {"out": {"class": "logging.StreamHandler", "formatter": "plain"}},
+        "loggers": {"vllm": {"handlers": ["out"], "level": "INFO", "propagate": False}},
+    }
+    config = log.with_suffix(".logging.json")
+    write_json(config, settings)
+    os.environ["VLLM_LOGGING_CONFIG_PATH"] = str(config.absolute())

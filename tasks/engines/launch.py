@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from tasks.engines.fleet import VllmEngine
 from tasks.engines.params import EngineParams
 from tasks.engines.protocol import Engine
-from tasks.engines.vllm_engine import VllmEngine
 from tasks.records.model import Model
 
 
@@ -16,11 +16,11 @@ def open_engine(params: EngineParams, model: Model, log: Path) -> Engine:
     """
     mine = params.of(model.name)
     if mine.kind == "openai":
-        from tasks.engines.openai_engine import OpenAIEngine
+        from tasks.engines.openai import OpenAIEngine
 
         return OpenAIEngine(model.name, mine)
     if mine.kind == "ray":
-        from tasks.engines.ray_engine import RayEngine
+        from tasks.engines.ray import RayEngine
 
         return RayEngine(Path(model.path), mine, log)
     return VllmEngine(Path(model.path), mine, log)

@@ -5,9 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tasks.params import Params
-
-SYSTEM = "Please reason step by step, and put your final answer within \\boxed{}."
+from tasks.core.params import Params
 
 
 def _is_server(url: str) -> str:
@@ -115,16 +113,6 @@ class EngineParams(Params):
         """Responses handed to the engine at once."""
         each = self.max_num_seqs + -(-self.max_num_seqs // 4)
         return self.in_flight or each * max(self.data_parallel, len(self.base_urls) if self.kind == "openai" else 1)
-
-
-class ChatParams(Params):
-    """How a question becomes a prompt: the model's own chat template with this system message."""
-
-    system: str | None = SYSTEM
-    """The system message; null: none, or the template's own. Paper: the default; DeepSeek-R1's authors advise none."""
-    thinking: bool | None = None
-    """Whether the model reasons before it answers, where its template has the switch `enable_thinking`, as Qwen3's has;
-    null: as the template does by itself."""
 
 
 class SamplingParams(Params):

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from tasks.engines.environment import set_environment
-from tasks.engines.params import ChatParams
-from tasks.errors import LimoError
+from tasks.core.errors import LimoError
+from tasks.core.params import ChatParams
+from tasks.engines.machine import set_environment
 from tasks.records.benchmark import asked
 
 if TYPE_CHECKING:

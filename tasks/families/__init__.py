@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import get_args
 
-from tasks.errors import LimoError
+from tasks.core.errors import LimoError
 from tasks.families import buttons, days, remainders, rounds
 from tasks.families.problem import Family, Problem, Split, Step, apply, draw_steps, program, show, split_of
 

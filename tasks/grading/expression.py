@@ -7,11 +7,355 @@ Algorithms for Verification of Polynomial Identities", Journal of the ACM 27, 19
 
 import cmath
 import math
+import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import lru_cache
+from itertools import permutations
+from typing import NamedTuple
 
-from tasks.grading.reader import Node, Parsed, UnreadableError
-from tasks.grading.trees import alternates, has, natural, of_ten
+# The words of a LaTeX expression: what `reader` splits a text into, and which token does what.
+
+DIGITS = frozenset("0123456789.")
+
+WORDS = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|sqrt|exp|log|ln|lg|pi"
+TOKEN = re.compile(rf"\\[A-Za-z]+|\\[{{}}]|[0-9]+(?:\.[0-9]+)?|\.[0-9]+|{WORDS}|[A-Za-z]|[^\s]")
+LONG_WORD = re.compile(rf"(?<![\\A-Za-z])(?!(?:{WORDS}))(?:[A-Za-z]{{4,}}|mod|gcd|lcm|max|min|det)")
+"""Not a product of variables."""
+DEGREE = math.pi / 180
+CONSTANTS: dict[str, complex] = {"\\pi": math.pi, "pi": math.pi, "e": math.e, "i": 1j}
+GREEK = re.compile(
+    r"\\(?:"
+    r"alpha|beta|gamma|delta|epsilon|varepsilon|zeta|eta|theta|vartheta|kappa|lambda|mu|nu|xi|rho|sigma|tau|phi|"
+    r"varphi|chi|psi|omega|Gamma|Delta|Theta|Lambda|Sigma|Phi|Psi|Omega|angle|triangle|ell"
+    r")"
+)
+UNARY = frozenset(WORDS.split("|")) - {"pi"}
+TIMES = frozenset(["*", "\\times", "\\cdot"])
+OVER = frozenset(["/", "\\div"])
+ROUNDED = {"\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
+CLOSING = {"(": ")", "[": "]", "{": "}", "\\{": "\\}"}
+BEGINNING = frozenset(["\\pi", "\\frac", "\\sqrt", "\\binom", "\\{", *ROUNDED])
+NUMBER_OVER = ["\\frac", "{", "}", "{", "}"]
+"""What follows the whole number of `7\\frac{3}{11}`, less the numbers."""
+
+
+def letters(below: object, ahead: list[str]) -> bool:
+    """Whether a letter follows one, neither raised nor of an argument: the `C` of `t/RC`."""
+    if not (isinstance(below, tuple) and below[0] == "var"):
+        return False
+    return len(ahead[0]) == 1 and ahead[0].isalpha() and ahead[0] not in CONSTANTS and ahead[1:] not in (["^"], ["("])
+
+
+def argument(ahead: list[str]) -> str:
+    """The number that a letter is a function of: `(0)` of `I(0)`, which is no product; empty where there is none."""
+    if ahead[0:3:2] != ["(", ")"] or ahead[1][0] not in DIGITS or ahead[3:] == ["("]:
+        return ""
+    return f"({ahead[1]})"
+
+
+def begins(token: str) -> bool:
+    """Whether a factor may begin with this token."""
+    if token[0] == "\\":
+        return token in BEGINNING or token[1:] in UNARY or GREEK.fullmatch(token) is not None
+    return (token[0].isascii() and token[0].isalnum()) or token[0] == "." or token in ("(", "[", "{")
+
+
+# Read a LaTeX expression into a tree, without evaluating anything as code.
+#
+# A recursive-descent reader of what answers are made of: numbers, variables, fractions, roots, powers, functions.
+# Length and depth are capped, so a reading costs microseconds.
+
+MAX_CHARS = 400
+MAX_DEPTH = 24
+Node = tuple[object, ...]
+ONE = Fraction(1)
+
+
+class UnreadableError(Exception):
+    """The text is not an expression that is read here."""
+
+
+class Parsed(NamedTuple):
+    """An expression and the names of its variables."""
+
+    node: Node
+    names: frozenset[str]
+
+
+@lru_cache(maxsize=20_000)
+def read(text: str) -> Parsed | None:
+    """The expression that a tidied `text` is, or None."""
+    if not text or len(text) > MAX_CHARS or LONG_WORD.search(text):
+        return None
+    reader = _Reader(TOKEN.findall(text))
+    try:
+        node = reader.sum(0)
+        reader.end()
+    except UnreadableError:
+        return None
+    return Parsed(node, frozenset(reader.names))
+
+
+class _Reader:
+    """Tokens of one expression, read from left to right."""
+
+    def __init__(self, words: list[str]) -> None:
+        self._tokens = words
+        self._at = 0
+        self.names: set[str] = set()
+
+    def end(self) -> None:
+        if self._at < len(self._tokens):
+            raise UnreadableError
+
+    def _peek(self) -> str:
+        return self._tokens[self._at] if self._at < len(self._tokens) else ""
+
+    def _take(self, expected: str = "") -> str:
+        token = self._peek()
+        if not token or (expected and token != expected):
+            raise UnreadableError
+        self._at += 1
+        return token
+
+    def sum(self, depth: int) -> Node:
+        """Terms joined by + and -."""
+        if depth > MAX_DEPTH:
+            raise UnreadableError
+        node = self._product(depth) if self._sign() > 0 else ("neg", self._product(depth))
+        while self._peek() in ("+", "-"):
+            token = self._take()
+            term = self._product(depth) if self._sign() > 0 else ("neg", self._product(depth))
+            node = ("+", node, term) if token == "+" else ("+", node, ("neg", term))
+        return node
+
+    def _sign(self) -> int:
+        sign = 1
+        while self._peek() in ("+", "-"):
+            sign = -sign if self._take() == "-" else sign
+        return sign
+
+    def _product(self, depth: int) -> Node:
+        node = self._factor(depth)
+        divided = False
+        while token := self._peek():
+            if token in TIMES:
+                self._take()
+                node, divided = ("*", node, self._signed(depth)), False
+            elif token in OVER:
+                self._take()
+                node, divided = ("/", node, self._signed(depth)), True
+            elif begins(token):
+                node = self._beside(node, token, depth, divided=divided)
+            else:
+                break
+        return node
+
+    def _beside(self, node: Node, token: str, depth: int, *, divided: bool) -> Node:
+        """A factor without a sign before it: t/RC is t/(RC), but 1/2x may be meant either way."""
+        if divided and letters(node[2], self._tokens[self._at : self._at + 2]):
+            return ("/", node[1], ("*", node[2], self._factor(depth)))
+        if divided or (token[0] in DIGITS and node[0] == "num"):
+            raise UnreadableError
+        return ("*", node, self._factor(depth))
+
+    def _signed(self, depth: int) -> Node:
+        return self._factor(depth) if self._sign() > 0 else ("neg", self._factor(depth))
+
+    def _factor(self, depth: int) -> Node:
+        node = self._base(depth)
+        while True:
+            token = self._peek()
+            if token == "^":
+                self._take()
+                node = self._raised(node, depth)
+            elif token == "!":
+                self._take()
+                node = ("!!" if self._peek() == "!" and self._take() else "!", node)
+            elif token == "%":
+                self._take()
+                node = ("/", node, ("num", Fraction(100)))
+            else:
+                return node
+
+    def _raised(self, node: Node, depth: int) -> Node:
+        exponent = self._group(depth)
+        return ("*", node, ("const", DEGREE)) if exponent == ("degrees",) else ("^", node, exponent)
+
+    def _group(self, depth: int) -> Node:
+        """What a command takes: a braced expression, or one token as in `\\frac12` and `x^2`."""
+        braced = self._peek() == "{"
+        if braced:
+            self._take()
+        if self._peek() == "\\circ":
+            node: Node = ("degrees",)
+            self._take()
+        elif braced:
+            node = self.sum(depth + 1)
+        else:
+            sign = self._sign()
+            node = self._base(depth + 1) if sign > 0 else ("neg", self._base(depth + 1))
+        if braced:
+            self._take("}")
+        return node
+
+    def _base(self, depth: int) -> Node:
+        if depth > MAX_DEPTH:
+            raise UnreadableError
+        token = self._take()
+        name = token.lstrip("\\")
+        if token[0] in DIGITS:
+            return self._number(token)
+        if token in CLOSING:
+            return self._until(CLOSING[token], depth)
+        if token == "|":
+            return ("abs", self._until("|", depth))
+        if token in ROUNDED:
+            return (name, self._until(ROUNDED[token], depth))
+        if token in ("\\frac", "\\binom"):
+            return ("/" if name == "frac" else name, self._group(depth + 1), self._group(depth + 1))
+        if name in UNARY:
+            return self._function(name, depth)
+        if token in CONSTANTS:
+            return ("const", CONSTANTS[token])
+        if GREEK.fullmatch(token) or (token.isascii() and token.isalpha()):
+            return self._letter(token)
+        raise UnreadableError
+
+    def _until(self, closing: str, depth: int) -> Node:
+        node = self.sum(depth + 1)
+        self._take(closing)
+        return node
+
+    def _number(self, token: str) -> Node:
+        if token == "." or len(token) > MAX_CHARS // 2:
+            raise UnreadableError
+        whole = Fraction(token)
+        # 7\frac{3}{11} is a mixed number.
+        ahead = self._tokens[self._at : self._at + 7]
+        if "." not in token and [*ahead[:2], *ahead[3:5], *ahead[6:]] == NUMBER_OVER:
+            top, bottom = ahead[2], ahead[5]
+            if top.isascii() and top.isdecimal() and bottom.isascii() and bottom.isdecimal() and int(bottom):
+                self._at += 7
+                return ("num", whole + Fraction(int(top), int(bottom)))
+        return ("num", whole)
+
+    def _letter(self, token: str) -> Node:
+        name = token + (self._subscript() if self._peek() == "_" else "")
+        if taken := argument(self._tokens[self._at : self._at + 4]):
+            self._at += 3
+            name += taken
+        self.names.add(name)
+        return ("var", name)
+
+    def _subscript(self) -> str:
+        self._take("_")
+        if self._peek() != "{":
+            return "_" + self._take()
+        start = self._at + 1
+        while self._take() != "}":
+            continue
+        return "_" + "".join(self._tokens[start : self._at - 1])
+
+    def _function(self, name: str, depth: int) -> Node:
+        if name == "sqrt":
+            return self._rooted(depth)
+        base = self._after("_", depth) if name == "log" else None
+        power = self._after("^", depth)
+        if power == ("neg", ("num", ONE)):
+            # The inverse function, not the reciprocal.
+            raise UnreadableError
+        argument = self._argument(depth + 1)
+        node: Node = ("fn", name, argument)
+        if base is not None:
+            node = ("/", ("fn", "ln", argument), ("fn", "ln", base))
+        elif name == "log":
+            # Of base 10 or e: a constant that both sides share.
+            self.names.add("log")
+            node = ("*", ("var", "log"), ("fn", "ln", argument))
+        return node if power is None else ("^", node, power)
+
+    def _rooted(self, depth: int) -> Node:
+        index: Node = ("num", Fraction(2))
+        if self._peek() == "[":
+            self._take()
+            index = self.sum(depth + 1)
+            self._take("]")
+        return ("root", self._group(depth + 1), index)
+
+    def _after(self, sign: str, depth: int) -> Node | None:
+        """What stands above or below a function's name."""
+        if self._peek() != sign:
+            return None
+        self._take()
+        return self._group(depth + 1)
+
+    def _argument(self, depth: int) -> Node:
+        """`\\sin(x)`, or as in `\\sin 2x` the product up to the next function."""
+        bracketed = self._peek() in CLOSING
+        node = self._factor(depth)
+        while not bracketed and self._goes_on(self._peek()):
+            node = ("*", node, self._factor(depth))
+        return node
+
+    def _goes_on(self, token: str) -> bool:
+        ends = not token or token in CLOSING or token.lstrip("\\") in UNARY
+        return not ends and begins(token)
+
+
+# Trees of expressions, changed or searched.
+
+
+def natural(parsed: Parsed) -> Parsed:
+    """The expression with `log` as `ln`."""
+    return Parsed(substituted(parsed.node, {("var", "log"): ("num", Fraction(1))}), parsed.names - {"log"})
+
+
+def of_ten(node: Node) -> bool:
+    """Whether it has a logarithm of 10, 100, ..., which is hardly meant as a natural one."""
+    if node[:2] == ("fn", "ln") and node[2] in (("num", 10), ("num", 100), ("num", 1000)):
+        return True
+    return any(isinstance(part, tuple) and of_ten(part) for part in node[1:])
+
+
+def substituted(node: Node, others: dict[Node, Node]) -> Node:
+    """The tree with others in place of some of its nodes."""
+    if node in others:
+        return others[node]
+    return tuple(substituted(part, others) if isinstance(part, tuple) else part for part in node)
+
+
+def alternates(node: Node) -> bool:
+    """Whether a negative number is raised to a power with a variable in it."""
+    if node[0] == "^" and _is_negative(node[1]) and _varies(node[2:]):
+        return True
+    return any(isinstance(part, tuple) and alternates(part) for part in node[1:])
+
+
+def _is_negative(node: object) -> bool:
+    return isinstance(node, tuple) and node[0] == "neg" and node[1][0] == "num"
+
+
+def _varies(node: Node) -> bool:
+    return node[0] == "var" or any(isinstance(part, tuple) and _varies(part) for part in node)
+
+
+def has(node: Node, kinds: Sequence[str]) -> bool:
+    """Whether an operation of one of these kinds is in it."""
+    return node[0] in kinds or any(isinstance(part, tuple) and has(part, kinds) for part in node[1:])
+
+
+def divides_by(node: Node, names: Sequence[str]) -> bool:
+    """Whether one of the names stands below a fraction bar."""
+    if node[0] == "/" and any(_names(node[2], name) for name in names):
+        return True
+    return any(isinstance(part, tuple) and divides_by(part, names) for part in node[1:])
+
+
+def _names(node: object, name: str) -> bool:
+    return isinstance(node, tuple) and (node == ("var", name) or any(_names(part, name) for part in node[1:]))
+
 
 MAX_BITS = 8_192
 """Longest exact power, in bits."""
@@ -32,8 +376,8 @@ WHOLE_POINTS = range(10, 16)
 """Points at which every variable is an integer, odd and even: for powers of what is negative, as in `(-1)^n`."""
 WHOLE_NAMES = frozenset("kmn")
 """Variables that are integers, where they are rounded: floor(n/2) is ceil((n-1)/2)."""
-ROUNDED = ("lfloor", "lceil")
-STEPPED = ("abs", "root", *ROUNDED)
+ROUNDINGS = ("lfloor", "lceil")
+STEPPED = ("abs", "root", *ROUNDINGS)
 LARGE = 1e6
 
 FUNCTIONS: dict[str, Callable[[complex], complex]] = {
@@ -97,7 +441,7 @@ def _points(left: Parsed, right: Parsed) -> Sequence[int]:
     names = left.names | right.names
     if not names:
         return range(1)
-    rounded = [has(side.node, ROUNDED) for side in (left, right)]
+    rounded = [has(side.node, ROUNDINGS) for side in (left, right)]
     whole = any(alternates(side.node) or has(side.node, ("!!",)) for side in (left, right))
     if whole or (all(rounded) and names <= WHOLE_NAMES):
         return WHOLE_POINTS
@@ -233,3 +577,65 @@ _OPERATIONS: dict[str, Callable[..., Value]] = {
     "lfloor": lambda a: _whole(a, math.floor),
     "lceil": lambda a: _whole(a, math.ceil),
 }
+
+
+# Constants that may be any number: the `C` of an antiderivative, the `c_1` and `c_2` of a general solution.
+
+INTEGRATION = re.compile(r"(?<=.)\+ ?[CcKk]$")
+OF_A_VARIABLE = re.compile(r"[xtuyz]|\\theta")
+OTHER_PARAMETER = re.compile(
+    r"(?<![A-Za-z\\])(?![xtuyzei](?![A-Za-z]))[a-z](?![A-Za-z])|(?<![A-Za-z\\])[a-z]{2}(?![A-Za-z])"
+)
+CONSTANT = re.compile(r"[ABCKck](?:_[0-9])?")
+NUMBERED = re.compile(r"[Cc]_[0-9]")
+MAX_CONSTANTS = 3
+
+
+def without_constant(gold: str, answer: str) -> tuple[str, str] | None:
+    """Two antiderivatives without their `+ C`; None where either is none."""
+    found = INTEGRATION.search(gold), INTEGRATION.search(answer)
+    if not (found[0] and found[1] and OF_A_VARIABLE.search(gold)):
+        return None
+    if not found[0][0].endswith("C") and OTHER_PARAMETER.search(gold[: found[0].start()]):
+        # The c of ax + c is as given as the a.
+        return None
+    return gold[: found[0].start()].strip(), answer[: found[1].start()].strip()
+
+
+def by_a_constant(left: Parsed, right: Parsed) -> bool:
+    """Whether two expressions of variables differ by the same number everywhere, as two antiderivatives may."""
+    values = [(evaluate(left, point), evaluate(right, point)) for point in range(POINTS)]
+    pairs = [(complex(one), complex(other)) for one, other in values if one is not None and other is not None]
+    if len(pairs) < POINTS or not (left.names or right.names):
+        return False
+    size = max(abs(value) for pair in pairs for value in pair)
+    first, *others = (one - other for one, other in pairs)
+    # Compared beside the values, since the difference of large ones is rounded as they are.
+    return all(equal_values(size + first, size + other) for other in others)
+
+
+def renamed(left: Parsed, right: Parsed, fewest: int) -> bool:
+    """Whether two general solutions are the same but for the names of their constants, or the order of these.
+
+    Args:
+        fewest: constants that there must be: one letter alone may be no constant at all.
+    """
+    own = [sorted(name for name in side.names if CONSTANT.fullmatch(name)) for side in (left, right)]
+    variables = [side.names.difference(names) for side, names in zip((left, right), own, strict=True)]
+    if len(own[0]) != len(own[1]) or not fewest <= len(own[0]) <= MAX_CONSTANTS or not variables[0]:
+        return False
+    numbered = [all(map(NUMBERED.fullmatch, names)) for names in own]
+    # What stands on both sides, or below a fraction bar, is given and not chosen.
+    if set(own[0]) & set(own[1]) and (own[0] != own[1] or not all(numbered)):
+        return False
+    alone = len(own[0]) == 1 and all("_" in name and name[0] not in "Cc" for names in own for name in names)
+    if alone or divides_by(left.node, own[0]) or divides_by(right.node, own[1]):
+        return False
+    if variables[0] != variables[1] or (fewest > 1 and not any(numbered)):
+        return False
+    return any(same(left, _with_names(right, dict(zip(own[1], order, strict=True)))) for order in permutations(own[0]))
+
+
+def _with_names(parsed: Parsed, names: dict[str, str]) -> Parsed:
+    others: dict[Node, Node] = {("var", old): ("var", new) for old, new in names.items()}
+    return Parsed(substituted(parsed.node, others), frozenset(names.get(name, name) for name in parsed.names))

@@ -6,17 +6,16 @@ anything is generated. Grading itself compares texts and remembers what it has r
 
 from typing import NamedTuple
 
-from tasks.grading.fast import CHINESE, OPTIONS, option_letters, unnamed
+from tasks.grading.brackets import Listed, listed
+from tasks.grading.equal import CHINESE, OPTIONS, option_letters, unnamed
+from tasks.grading.expression import read
 from tasks.grading.hostile import depth
-from tasks.grading.listing import Listed, listed
-from tasks.grading.matrices import MATRIX
-from tasks.grading.normalise import split_unit, squeeze, tidy
-from tasks.grading.reader import read
+from tasks.grading.latex import split_unit, squeeze, tidy
 from tasks.grading.relations import RELATION, condition, interval
 from tasks.grading.rules import Rules
-from tasks.grading.structure import MAX_NESTED, MEMBER
-from tasks.grading.values import BASED, Value, read_number
-from tasks.grading.wording import numeral, plain_words
+from tasks.grading.structure import MATRIX, MAX_NESTED, MEMBER
+from tasks.grading.values import BASED, Number, read_number
+from tasks.grading.words import numeral, plain_words
 
 NUMBERS = {"integer": ("integer",), "rational": ("integer", "rational"), "decimal": ("integer", "rational", "decimal")}
 FITTING = {
@@ -70,13 +69,13 @@ def misfit(gold: Gold, rules: Rules) -> bool:
     return rules.kind in FITTING and gold.kind not in FITTING[rules.kind]
 
 
-def _number_kind(number: Value, text: str) -> str:
+def _number_kind(number: Number, text: str) -> str:
     if number.value.denominator == 1:
         return "integer"
     return "rational" if number.exact else "decimal"
 
 
-def _number_unit(number: Value, gold: str, unit: str) -> str:
+def _number_unit(number: Number, gold: str, unit: str) -> str:
     if number.percent:
         return "%"
     if gold.strip().startswith("\\$"):

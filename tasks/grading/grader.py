@@ -4,28 +4,118 @@ Tiers, each asked only what the one before left open: exact rules and values in 
 workers that can be killed. What is open after that is `ungraded`, with the reason, and never silently wrong.
 """
 
+import hashlib
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.grading.carried import lacks
-from tasks.grading.closing import stated
-from tasks.grading.elsewhere import without_bar
-from tasks.grading.equality import WORD, equal
-from tasks.grading.extract import Extracted, extract
-from tasks.grading.fast import SEVERAL_OPTIONS, Decision, option_letters, unnamed
+from tasks.core.cells import as_text
+from tasks.core.files import code_digest
+from tasks.grading.equal import SEVERAL_OPTIONS, WORD, Decision, equal, option_letters, unnamed
+from tasks.grading.expression import read
+from tasks.grading.extract import Extracted, extract, stated
 from tasks.grading.hostile import is_code, refusal
-from tasks.grading.kept import Kept, Key
-from tasks.grading.normalise import split_unit, squeeze, tidy
-from tasks.grading.reader import read
-from tasks.grading.rules import Rules, read_rules
-from tasks.grading.spelling import same_point
+from tasks.grading.latex import split_unit, squeeze, tidy, without_bar
+from tasks.grading.quantities import short_quantity
+from tasks.grading.relations import same_point
+from tasks.grading.rules import Carried, Rules, read_rules
 from tasks.grading.symbolic import Limits, Question, check_many
 from tasks.grading.values import read_number
-from tasks.grading.version import GRADER
-from tasks.grading.wording import numeral, plain_words
-from tasks.pool.answers import as_text
+from tasks.grading.words import numeral, plain_words
+
+# The version of the grader, which every verdict names.
+
+BESIDE = ("golds", "judge")
+"""Modules here that decide no verdict."""
+LIBRARIES = ("latex2sympy2_extended", "math-verify", "sympy")
+
+
+def _version() -> str:
+    """With a digest of the code that decides and of what it stands on: an edited rule is another grader."""
+    digest = code_digest(path for path in Path(__file__).parent.glob("*.py") if path.stem not in BESIDE)
+    digest.update(" ".join(f"{name} {version(name)}" for name in LIBRARIES).encode())
+    return f"limo-grader 0.2+{digest.hexdigest()[:8]} (math-verify {version('math-verify')})"
+
+
+GRADER = _version()
+
+
+# Verdicts of the symbolic check, kept on disk by grader version: all others cost less than reading them back.
+#
+# One file a version, a JSON line a verdict, appended whole, so that processes may share it. What was left open is not
+# kept: a timeout may pass on a quieter machine.
+
+
+class Key(NamedTuple):
+    """What a verdict depends on, and nothing else: graded once, however many responses share it."""
+
+    gold: str
+    answer: str
+    rules: str
+
+
+class Kept:
+    """The verdicts of earlier runs, and of this one."""
+
+    def __init__(self, folder: Path, grader: str) -> None:
+        """Read what earlier runs of this version kept in `folder`, which need not be there."""
+        self._path = folder / f"{hashlib.sha256(grader.encode()).hexdigest()[:16]}.jsonl"
+        self._found = dict(_read(self._path))
+
+    def get(self, key: Key) -> str | None:
+        """`correct` or `incorrect`; None when it is not known."""
+        return self._found.get(key)
+
+    def add(self, verdicts: Mapping[Key, str]) -> None:
+        """Keep these from now on; nothing is written where there are none."""
+        fresh = {key: verdict for key, verdict in verdicts.items() if key not in self._found}
+        if not fresh:
+            return
+        self._found |= fresh
+        lines = "".join(json.dumps([*key, verdict]) + "\n" for key, verdict in fresh.items())
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("ab", buffering=0) as file:
+            # A line that a killed process left unfinished must not swallow the first of these.
+            file.write(("\n" + lines).encode())
+
+
+def _read(path: Path) -> Iterator[tuple[Key, str]]:
+    if not path.exists():
+        return
+    for line in path.read_bytes().splitlines():
+        try:
+            gold, answer, rules, verdict = json.loads(line)
+        except (ValueError, TypeError):
+            # Empty, or torn by a kill: graded again.
+            continue
+        yield Key(gold, answer, rules), verdict
+
+
+# What an answer carries besides its value: a unit, a percent sign, degrees, a base, a currency.
+
+SIGNS = {
+    "percent": re.compile(r"%|\bpercent\b|百分之"),
+    "degrees": re.compile(r"\\circ|°|\\degree|\bdegrees?\b|度"),
+    "base": re.compile(r"[0-9A-Z]_(?:[0-9]|\{)"),
+    "currency": re.compile(r"\\\$|^\$[0-9.,]+$|[£€¥元]|\bdollars?\b|\bUSD\b|\bcents?\b"),
+}
+"""Where each shows in an answer as it was written."""
+
+
+def lacks(gold: str, answer: str, required: Sequence[Carried]) -> Carried | None:
+    """The first of `required` that the gold carries and the answer does not."""
+    return next((each for each in required if carries(gold, each) and not carries(answer, each)), None)
+
+
+def carries(text: str, what: Carried) -> bool:
+    """Whether an answer, as it was written, carries this."""
+    if what == "unit":
+        return bool(short_quantity(tidy(text)).unit)
+    return bool(SIGNS[what].search(text))
+
 
 MAX_ANSWER = 2_000
 """Longest answer, in characters, that is compared otherwise than letter by letter."""

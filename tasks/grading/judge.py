@@ -7,8 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.grading.grader import MAX_ANSWER
-from tasks.grading.version import GRADER
+from tasks.grading.grader import GRADER, MAX_ANSWER
 
 WORDS = {"CORRECT": "correct", "INCORRECT": "incorrect"}
 """The last line of a response, whole, with the verdict it stands for; any other last line is no verdict."""

@@ -8,10 +8,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from tasks.grading.fast import chosen_letter, option_letters
-from tasks.grading.grader import Pair, final_answer, grade_many
-from tasks.grading.kept import Kept
-from tasks.grading.normalise import squeeze, tidy
+from tasks.grading.equal import chosen_letter, option_letters
+from tasks.grading.grader import Kept, Pair, final_answer, grade_many
+from tasks.grading.latex import squeeze, tidy
 from tasks.grading.rules import read_rules
 from tasks.grading.symbolic import Limits
 

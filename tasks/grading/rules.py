@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
-from tasks.errors import LimoError
-from tasks.params import Params
+from tasks.core.errors import LimoError
+from tasks.core.params import Params
 
 Kind = Literal[
     "auto",

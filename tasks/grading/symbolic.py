@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from tasks.errors import LimoError
+from tasks.core.errors import LimoError
 from tasks.grading import worker
 
 GRACE_SECONDS = 5.0

@@ -15,8 +15,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from tasks.errors import LimoError
-from tasks.ledger.room import writing
+from tasks.core.errors import LimoError
 from tasks.ledger.segments import (
     GROUP_BYTES,
     SCHEMA,
@@ -25,11 +24,12 @@ from tasks.ledger.segments import (
     TornError,
     entries,
     publish_scratch,
+    set_aside,
     stamp_of,
     sync_folder,
     write_scratch,
+    writing,
 )
-from tasks.ledger.torn import set_aside
 
 SEGMENT_BYTES = 256 * 2**20
 """A merged segment's size on disk, about, and at most."""

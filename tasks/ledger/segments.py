@@ -4,11 +4,16 @@ A segment is written under a temporary name, synced and renamed, so that readers
 carries a checksum: a flipped byte is an error and not a response. Names sort by the time of writing.
 """
 
+import errno
+import fcntl
 import os
 import secrets
+import shutil
+import sys
 import time
 from base64 import b64decode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from errno import EIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,10 +22,85 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.errors import LimoError
-from tasks.files import one_line
-from tasks.ledger.locks import lock_own
+from tasks.core.errors import LimoError
+from tasks.core.files import FULL, one_line
 from tasks.records.response import RESPONSE, Response
+
+# When the disk is full or cannot be written: one line that says so, and that what has finished is safe.
+
+
+def is_full(error: Exception) -> bool:
+    """Whether the disk, or the user's quota on it, is used up; libraries tell it by number or in words."""
+    return getattr(error, "errno", None) in FULL or "No space left" in str(error) or "quota exceeded" in str(error)
+
+
+def no_room(folder: Path, said: str) -> LimoError:
+    """The error of a full disk; `said` is what became of the responses."""
+    free = shutil.disk_usage(next(path for path in (folder, *folder.absolute().parents) if path.exists())).free
+    return LimoError(
+        f"{folder}: no space left on the device ({free / 2**20:.1f} MiB free); {said}; "
+        "free some space and run again: only what is missing is generated"
+    )
+
+
+@contextmanager
+def writing(folder: Path, said: str) -> Iterator[None]:
+    """Turn an error of writing into one line; `said` is what became of the responses.
+
+    Raises:
+        FileNotFoundError: as it is: another process has taken a file away.
+        LimoError: the disk is full, or the folder cannot be written.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if is_full(error):
+            raise no_room(folder, said) from None
+        raise LimoError(f"{folder}: cannot be written ({one_line(error)}); {said}") from None
+
+
+# Locks on files of the ledger: whoever holds one lives, and a file without one was left by a process that died.
+
+TAKEN = (errno.EWOULDBLOCK, errno.EACCES)
+"""What the system answers when another holds the lock; anything else: this file system has no locks."""
+WAIT_SECONDS = 10
+"""How long a file's maker waits for others, who hold its lock only to see whether it was abandoned."""
+POLL_SECONDS = 0.01
+
+
+def lock(file: int) -> bool:
+    """Whether the lock could be had: not where another has it, nor on a file system without locks.
+
+    There every writer counts as living.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def lock_own(file: int) -> None:
+    """Lock a file that this process has just made; goes on without on a file system that has no locks.
+
+    Raises:
+        OSError: another process has kept the lock for WAIT_SECONDS.
+    """
+    end = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in TAKEN:
+                return
+            if time.monotonic() > end:
+                raise
+            time.sleep(POLL_SECONDS)
+        else:
+            return
+
 
 KINDS = {pl.String: pa.string(), pl.Int64: pa.int64(), pl.Float64: pa.float64()}
 SCHEMA = pa.schema([(name, KINDS[type(kind)]) for name, kind in RESPONSE.items()])
@@ -245,3 +325,59 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+# Torn segments: what is sound in one goes on, the file is set aside.
+
+
+def _all(table: pa.Table) -> pa.Table:
+    return table
+
+
+def set_aside(path: Path, problem: str, right: Callable[[pa.Table], pa.Table] = _all) -> Path | None:
+    """Write the sound row groups of a torn segment as a new one, then rename it to `*.torn`, with one line of warning.
+
+    Args:
+        right: the rows of a sound row group that are kept.
+
+    Returns:
+        The new segment; None where nothing is sound.
+    """
+    sound = _Sound(path, right)
+    try:
+        with writing(path.parent, f"{path.name} is torn, and its sound part cannot be written anew"):
+            scratch = write_scratch(path.parent, sound, stamp_of(path))
+    except FileNotFoundError:
+        return None
+    new = None
+    if sound.saved:
+        new = publish_scratch(scratch)
+    else:
+        scratch.unlink()
+    aside = path.with_name(path.name + ".torn")
+    try:
+        with writing(path.parent, f"{path.name} is torn, and cannot be set aside"):
+            path.rename(aside)
+    except FileNotFoundError:
+        return new  # another process was faster
+    kept = f"{sound.saved} of its {sound.rows} responses are sound and kept, the others" if new else "its responses"
+    print(f"limo: {aside}: torn segment set aside ({problem}); {kept} are generated again", file=sys.stderr)
+    return new
+
+
+class _Sound:
+    """The sound row groups of a segment, as a table each, counted as they are read."""
+
+    def __init__(self, path: Path, right: Callable[[pa.Table], pa.Table]) -> None:
+        self._path, self._right = path, right
+        self.rows = self.saved = 0
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        # What cannot even be opened has none.
+        with suppress(TornError), Segment(self._path) as segment:
+            self.rows = segment.rows
+            for group in range(len(segment.group_rows)):
+                with suppress(TornError):
+                    table = self._right(segment.read(SCHEMA.names, [group]))
+                    self.saved += table.num_rows
+                    yield table

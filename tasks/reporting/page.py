@@ -7,26 +7,26 @@ from typing import Any
 import polars as pl
 from markupsafe import Markup
 
-from tasks.files import read_table
+from tasks.core.files import read_table
 from tasks.records.model import load_models
-from tasks.reporting.behind import behind_scores
-from tasks.reporting.examples import answered_pair, best_sample
-from tasks.reporting.figures import Series, curve, even_edges, histogram
-from tasks.reporting.learnt import least_learnt
+from tasks.reporting.figures import Series, curve, even_edges, fill, histogram
+from tasks.reporting.leakage import overlap_content
 from tasks.reporting.numbers import (
     DIMENSIONS,
+    answered_pair,
+    behind_scores,
+    best_sample,
     binned,
     costs,
     difficulty,
     funnel,
+    least_learnt,
     length_summary,
     lengths,
     quality,
 )
-from tasks.reporting.overlap import overlap_content
 from tasks.reporting.results import all_scores, paper_average, read_paper, results, sampled, shared
-from tasks.reporting.template import fill
-from tasks.tracing.text import clean
+from tasks.reporting.text import clean
 
 TEMPLATE = "page.html.j2"
 CURVES = {

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from tasks.files import MANIFEST, read_json, read_table
+from tasks.core.files import MANIFEST, read_json, read_table
 from tasks.records.benchmark import SCORE
 from tasks.reporting.figures import Interval, intervals
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from tasks.files import write_json
+from tasks.core.files import write_json
 
 WINDOW_SECONDS = 30.0
 BAR_SECONDS, FILE_SECONDS, FIRST_LINE_SECONDS, LINE_SECONDS = 0.25, 1.0, 5.0, 30.0

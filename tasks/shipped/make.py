@@ -19,14 +19,13 @@ from typing import Any, NamedTuple
 import torch
 from transformers import AutoModelForCausalLM, Qwen2ForCausalLM, Qwen2Tokenizer
 
-from tasks.errors import LimoError
-from tasks.files import read_json, write_json
+from tasks.core.errors import LimoError
+from tasks.core.files import read_json, write_json
+from tasks.core.stage import die_with_parent, one_line_errors
 from tasks.records.ids import content_id
 from tasks.shipped import corpus, gate, tokenizer
-from tasks.shipped.measure import measure
-from tasks.shipped.overlap import overlap
+from tasks.shipped.gate import measure, overlap
 from tasks.shipped.pretrain import Curve, Recipe, batches, new_model, train
-from tasks.stage import die_with_parent, one_line_errors
 
 
 class Plan(NamedTuple):

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import Qwen2Tokenizer
 
 from tasks.families import families, problems
-from tasks.shipped import chains, corpus
+from tasks.shipped import corpus
 
 VOCABULARY_LIMIT = 4000
 TEMPLATE = (
@@ -63,8 +63,8 @@ def _sample() -> Iterable[str]:
         yield from (document.prompt, document.continuation)
     for name in families():
         for problem in problems(name, 800, 0, corpus.LEVELS, "pretrain"):
-            for style in chains.STYLES:
-                yield chains.chain(rng, problem, style)
+            for style in corpus.STYLES:
+                yield corpus.chain(rng, problem, style)
 
 
 def save(folder: Path) -> None:

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.errors import LimoError
-from tasks.files import full_disk, read_json, write_json
+from tasks.core.errors import LimoError
+from tasks.core.files import full_disk, read_json, write_json
 from tasks.training.log import Log
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _whole(accelerator: "Accelerator", folder: Path) -> bool:
 
 def _hash_share(accelerator: "Accelerator", folder: Path) -> dict[str, str]:
     """The hashes of every n-th file, so that n ranks hash them all."""
-    from tasks.models.digest import digest_file
+    from tasks.records.model import digest_file
 
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != HASHES)
     share = files[accelerator.process_index :: accelerator.num_processes]

@@ -7,7 +7,7 @@ copies of the run. `start` sets its state right, `prove` fails when the result i
 import os
 from typing import TYPE_CHECKING, Any
 
-from tasks.errors import LimoError
+from tasks.core.errors import LimoError
 from tasks.training.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from tasks.stage import die_with_parent
-from tasks.training.stopping import listen
+from tasks.core.stage import die_with_parent
+from tasks.training.recipe import listen
 from tasks.training.worker import work
 
 PRELOADED = ("tasks.training.loop", "torch.distributed.checkpoint", "transformers.models.qwen2.modeling_qwen2")
@@ -22,7 +22,7 @@ PRELOADED = ("tasks.training.loop", "torch.distributed.checkpoint", "transformer
 
 def main() -> None:
     """Takes the arguments of `accelerate launch`; the last is the job's file."""
-    import tasks.lean  # noqa: F401, I001  (goes first)
+    import tasks.core.lean  # noqa: F401, I001  (goes first)
     import torch
     from accelerate.commands import launch
 

@@ -7,6 +7,10 @@ from typing import IO, Any, NamedTuple
 
 import polars as pl
 
+from tasks.core.errors import LimoError
+from tasks.core.files import read_json
+from tasks.models.shapes import Shape, gpu_kind, read_shape, train_flops
+
 STEP = pl.Schema(
     {
         "step": pl.Int64,
@@ -79,7 +83,7 @@ class Log:
         self._live: IO[str] | None = None
 
     def show(self, file: Path) -> None:
-        """Write the steps so far, and from now on each as it is taken, as lines of JSON for `tasks.tracing.live`."""
+        """Write the steps so far, and from now on each as it is taken, as lines of JSON for `tasks.tracking.live`."""
         self._live = file.open("w", encoding="utf-8", buffering=1)
         for step in self.steps:
             self._tell(step)
@@ -112,3 +116,55 @@ class Log:
         """Go on from the rows that `write` left in `folder`."""
         self.steps = [StepRow(*row) for row in pl.read_parquet(folder / "steps.parquet").iter_rows()]
         self.samples = [SampleRow(*row) for row in pl.read_parquet(folder / "samples.parquet").iter_rows()]
+
+
+# What a step takes of the machine: memory, and model FLOPs utilisation (PaLM, arXiv:2204.02311, appendix B).
+
+MIB = 2**20
+
+
+class Meter:
+    """Measures the steps of one rank's device."""
+
+    def __init__(self, model: Path, device: str, ranks: int) -> None:
+        """Take a model's folder, and `cpu` or `cuda`."""
+        import psutil
+
+        self._cuda = device == "cuda"
+        self._process = psutil.Process()
+        self.device = _device_name() if self._cuda else device
+        kind = gpu_kind(self.device)
+        self._peak = kind.flops * ranks if kind else None
+        self._shape = _shape(model)
+
+    def memory(self) -> float:
+        """MiB: on a GPU the most that tensors took since the last call, on a CPU what the process has now."""
+        if not self._cuda:
+            return float(self._process.memory_info().rss / MIB)
+        import torch
+
+        most = torch.cuda.max_memory_allocated() / MIB
+        torch.cuda.reset_peak_memory_stats()
+        return float(most)
+
+    def mfu(self, lengths: Sequence[int], seconds: float) -> float | None:
+        """Of the dense bf16 peak of all GPUs, the share that training on samples of these lengths in so many seconds
+        makes use of; recomputing does not count. None where the peak is not known, as of a CPU, or the model's kind."""
+        if self._peak is None or self._shape is None:
+            return None
+        work = sum(length * train_flops(self._shape, length) for length in lengths)
+        return work / seconds / self._peak
+
+
+def _device_name() -> str:
+    import torch
+
+    return str(torch.cuda.get_device_name())
+
+
+def _shape(model: Path) -> Shape | None:
+    try:
+        return read_shape(read_json(model / "config.json"), str(model))
+    except LimoError:
+        # Of a kind that limo plan does not know: it can be trained all the same.
+        return None

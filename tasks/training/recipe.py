@@ -1,10 +1,17 @@
 """The settings of a training run, as the ranks read them."""
 
-from typing import Annotated, Literal, Self
+import fcntl
+import hashlib
+import json
+import signal
+from pathlib import Path
+from typing import IO, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tasks.params import Params
+from tasks.core.params import Params
+from tasks.records.model import Model
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -88,3 +95,89 @@ class Recipe(Params):
         if self.device == "cpu" and (self.cpu_offload or self.attention == "flash_attention_2"):
             raise ValueError("cpu_offload and flash_attention_2 need device cuda")
         return self
+
+
+# A training run as one JSON file: what the stage asks of the ranks, and the key its checkpoints are kept under.
+
+FORMAT = 2
+"""Raised when a change of the trainer makes older checkpoints wrong to go on from."""
+
+OUTCOME = "outcome.json"
+"""In the work folder, written by rank 0 when all is done."""
+
+LIVE = "live.jsonl"
+"""In the work folder: the steps as rank 0 takes them."""
+
+INDIFFERENT = {
+    *("checkpoint_every", "keep_checkpoints", "export_dtype", "select_epoch"),
+    *("processes", "nodes", "pack_tokens", "activation_checkpointing", "cpu_offload", "compile"),
+}
+"""Settings that do not change the course of training, so that a changed one goes on from the same checkpoints. Those of
+the second line decide how a step is computed: the same sums in another order, so its results differ by rounding."""
+
+
+class Job(BaseModel):
+    """Read by every rank. Paths are absolute."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: Recipe
+    model: Model
+    system: str | None
+    """The system message of every prompt; None: none."""
+    thinking: bool | None = None
+    """The template's switch `enable_thinking`, where it is set."""
+    samples: Path
+    work: Path
+    """Checkpoints, log and this file."""
+    out: Path
+    """Gets the folder `model` and the tables steps.parquet and samples.parquet."""
+
+
+def job_key(
+    recipe: Recipe, samples: pl.DataFrame, model_id: str, system: str | None, thinking: bool | None = None
+) -> str:
+    """The name of the run's work folder: 16 digits of a hash of all that decides the course of training."""
+    settings: dict[str, Any] = recipe.model_dump(exclude=INDIFFERENT)
+    decisive = [FORMAT, settings, model_id, system, thinking, samples_digest(samples)]
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def samples_digest(samples: pl.DataFrame) -> str:
+    """The SHA-256 of what is trained on: id, question and text of each sample, in order."""
+    digest = hashlib.sha256()
+    for row in samples.select("chain_id", "question", "text").iter_rows():
+        digest.update(json.dumps(row).encode())
+    return digest.hexdigest()
+
+
+# Asked to end, a run finishes its step, saves, and leaves; and no second run of the same job writes meanwhile.
+
+LOCK = "lock"
+_asked = False
+
+
+def listen() -> None:
+    """From now on a SIGTERM to this rank is remembered, not obeyed at once."""
+    signal.signal(signal.SIGTERM, _remember)
+
+
+def asked() -> bool:
+    """Whether this rank was told to end."""
+    return _asked
+
+
+def hold(work: Path) -> IO[str]:
+    """Wait until no other run writes to `work`; the job is ours as long as what this returns is open."""
+    lock = (work / LOCK).open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"train: an earlier run is still saving to {work}; waiting for it", flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
+def _remember(*_: Any) -> None:
+    global _asked  # noqa: PLW0603
+    _asked = True

@@ -9,11 +9,10 @@ import time
 import traceback
 from pathlib import Path
 
-from tasks.errors import LimoError
-from tasks.files import write_json
-from tasks.stage import die_with_parent
-from tasks.training.job import Job
-from tasks.training.stopping import listen
+from tasks.core.errors import LimoError
+from tasks.core.files import write_json
+from tasks.core.stage import die_with_parent
+from tasks.training.recipe import Job, listen
 
 FAILURE = "failure-{rank}.json"
 OUT_OF_MEMORY = ("OutOfMemoryError", "out of memory", "not enough memory", "can't allocate memory")
@@ -30,7 +29,7 @@ def work(path: Path) -> None:
     listen()
     die_with_parent()
     # Not where this module is imported, by the stage: other parts of its process may want what is kept away.
-    import tasks.lean  # noqa: F401
+    import tasks.core.lean  # noqa: F401
 
     job = Job.model_validate_json(path.read_bytes())
     try:

@@ -5,8 +5,8 @@ import random
 import polars as pl
 
 from tasks.ablation.params import AblationParams, QuestionParams
-from tasks.manifest import write_manifest
-from tasks.records.arm import ARM_SEED, ARM_VERDICT
+from tasks.ablation.results import ARM_SEED, ARM_VERDICT
+from tasks.core.stage import write_manifest
 from tasks.records.ids import content_id
 
 SUITE = ("buttons-hard", "days-hard", "rounds-hard")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tasks.ablation.contrast import contrast, estimate, joint_outcome, outcome, rank_correlation, ranks, spearman
+from tasks.ablation.answers import contrast, estimate, joint_outcome, outcome, rank_correlation, ranks, spearman
 
 SETTINGS = {"confidence": 0.95, "resamples": 2000}
 

@@ -4,8 +4,8 @@ from xml.etree import ElementTree
 import pytest
 
 from tasks.ablation.answers import Answer, Difference, Shown
-from tasks.ablation.figure import contrast_line, figure, scale_for
-from tasks.grading.statistics import Estimate
+from tasks.ablation.page import contrast_line, figure, scale_for
+from tasks.scoring.statistics import Estimate
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = '</text><script>alert("1")</script>{{ 7 * 7 }} & "L1"'

@@ -3,11 +3,11 @@
 import polars as pl
 import pytest
 
+from tasks.ablation.arm import pick
 from tasks.ablation.params import AblationParams, ArmParams
-from tasks.ablation.pick import pick
-from tasks.errors import LimoError
-from tasks.records.chain import SAMPLE, SCORED
+from tasks.core.errors import LimoError
 from tasks.records.question import BANDED
+from tasks.records.response import SAMPLE, SCORED
 
 ABLATION = AblationParams(
     pool_share=1.0,

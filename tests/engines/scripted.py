@@ -4,7 +4,7 @@ import os
 import signal
 from types import SimpleNamespace
 
-from tasks.engines.messages import Cancel, Close, Failed, Finished, Results, Started
+from tasks.engines.protocol import Cancel, Close, Failed, Finished, Results, Started
 
 
 def taken(path):

@@ -6,18 +6,18 @@ import time
 
 import pytest
 
-from tasks.engines import openai_engine, servers
-from tasks.engines.openai_engine import OpenAIEngine
+from tasks.core.errors import LimoError
+from tasks.engines import openai, servers
+from tasks.engines.openai import OpenAIEngine
 from tasks.engines.params import EngineParams, SamplingParams
 from tasks.engines.protocol import make_request
-from tasks.errors import LimoError
 from tasks.records.response import LOOP, TOO_LONG
 from tests.engines.scripted_server import CONTEXT, GARBLED, ScriptedServer
 
 
 @pytest.fixture
 def start(monkeypatch):
-    monkeypatch.setattr(openai_engine, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(openai, "FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(servers, "FIRST_PROBE_SECONDS", 0.05)
     monkeypatch.setattr(servers, "LONGEST_PROBE_SECONDS", 0.1)
     started = []
@@ -313,7 +313,7 @@ def test_closing_is_quick_with_hundreds_in_flight(start):
 
 STAGE = """
 import signal, sys
-from tasks.engines.openai_engine import OpenAIEngine
+from tasks.engines.openai import OpenAIEngine
 from tasks.engines.params import EngineParams, SamplingParams
 from tasks.engines.protocol import make_request
 

@@ -3,9 +3,9 @@ import shutil
 
 import pytest
 
-from tasks.engines.params import SYSTEM, ChatParams
+from tasks.core.errors import LimoError
+from tasks.core.params import SYSTEM, ChatParams
 from tasks.engines.prompts import prompt_renderer
-from tasks.errors import LimoError
 from tasks.grading.extract import extract
 from tests.builders import SHIPPED
 

@@ -2,14 +2,14 @@
 
 import pytest
 
+from tasks.core.errors import LimoError
+from tasks.core.params import ChatParams
 from tasks.engines.fleet import Fleet
 from tasks.engines.launch import open_engine
-from tasks.engines.messages import Cancel, Close, Generate, Setup
-from tasks.engines.params import ChatParams, EngineParams, SamplingParams
+from tasks.engines.params import EngineParams, SamplingParams
 from tasks.engines.prompts import prompt_renderer
-from tasks.engines.protocol import make_request
-from tasks.engines.ray_engine import Actor, Actors
-from tasks.errors import LimoError
+from tasks.engines.protocol import Cancel, Close, Generate, Setup, make_request
+from tasks.engines.ray import Actor, Actors
 from tests.builders import SHIPPED, make_model
 from tests.engines import scripted
 

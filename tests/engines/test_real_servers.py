@@ -12,14 +12,15 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from flows.serve import kill, start_servers, stop, wait_until_up
 from tasks import band, reason, screen
-from tasks.engines.openai_engine import OpenAIEngine
-from tasks.engines.params import ChatParams, EngineParams, SamplingParams
+from tasks.core.files import read_json
+from tasks.core.params import ChatParams
+from tasks.engines.openai import OpenAIEngine
+from tasks.engines.params import EngineParams, SamplingParams
 from tasks.engines.prompts import prompt_renderer
 from tasks.engines.protocol import make_request
-from tasks.engines.serve import kill, start_servers, stop, wait_until_up
 from tasks.families import problems
-from tasks.files import read_json
 from tasks.records.question import QUESTION
 from tasks.records.response import LOOP, TOO_LONG
 from tests.builders import SHIPPED, make_model, make_question, write_models

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engines.fleet import Fleet
-from tasks.engines.limits import core_shares, cpu_cache_bytes, gpus, require_gpus
-from tasks.engines.messages import Setup
+from tasks.core.errors import LimoError
+from tasks.engines.fleet import Fleet, Processes
+from tasks.engines.machine import core_shares, cpu_cache_bytes, gpus, require_gpus
 from tasks.engines.params import EngineParams, SamplingParams
-from tasks.engines.protocol import make_request
-from tasks.engines.replica import Processes
-from tasks.errors import LimoError
+from tasks.engines.protocol import Setup, make_request
 from tests.builders import SHIPPED
 from tests.engines import scripted
 
@@ -176,7 +174,7 @@ def test_a_vllm_for_the_cpu_uses_no_gpu(monkeypatch):
     [("echo 0; echo 1", ["0", "1"]), ("echo No devices were found; exit 6", []), ("echo No devices were found", [])],
 )
 def test_only_what_nvidia_smi_numbers_is_a_gpu(tmp_path, monkeypatch, says, found):
-    monkeypatch.setattr("tasks.engines.limits._installed", lambda _: False)
+    monkeypatch.setattr("tasks.engines.machine._installed", lambda _: False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{says}\n")

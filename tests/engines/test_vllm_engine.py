@@ -6,16 +6,15 @@ import sys
 
 import pytest
 
-from tasks.engines.params import ChatParams, EngineParams, SamplingParams
+from tasks.core.errors import LimoError
+from tasks.core.params import ChatParams
+from tasks.engines.fleet import VllmEngine
+from tasks.engines.params import EngineParams, SamplingParams
 from tasks.engines.prompts import prompt_renderer
 from tasks.engines.protocol import make_request
-from tasks.engines.vllm_engine import VllmEngine
-from tasks.errors import LimoError
 from tasks.ledger.ledger import Ledger
 from tasks.records.response import LOOP, TOO_LONG
-from tasks.sampling.groups import Group
-from tasks.sampling.sampled import with_texts
-from tasks.sampling.sampler import sample
+from tasks.sampling.sampler import Group, sample, with_texts
 from tests.builders import SHIPPED
 
 MODEL = SHIPPED / "base"

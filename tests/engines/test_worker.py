@@ -5,13 +5,12 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-from tasks.engines import worker
-from tasks.engines.messages import Close, Failed, Generate, Results, Setup
+from tasks.engines import vllm_worker
 from tasks.engines.params import EngineParams, SamplingParams
-from tasks.engines.protocol import make_request
+from tasks.engines.protocol import Close, Failed, Generate, Results, Setup, make_request
 
 
-class Engine(worker._Vllm):
+class Engine(vllm_worker._Vllm):
     """One response a step; the prompt `fails` ends it."""
 
     def __init__(self, setup):
@@ -30,8 +29,8 @@ class Engine(worker._Vllm):
 
 
 def serve(monkeypatch, *prompts):
-    monkeypatch.setattr(worker, "_Vllm", Engine)
-    monkeypatch.setattr(worker, "SEND_SECONDS", 3)
+    monkeypatch.setattr(vllm_worker, "_Vllm", Engine)
+    monkeypatch.setattr(vllm_worker, "SEND_SECONDS", 3)
     inbox, sent = queue.SimpleQueue(), []
 
     def send(report):
@@ -40,7 +39,7 @@ def serve(monkeypatch, *prompts):
             inbox.put(Close())
 
     inbox.put(Generate([make_request("m_a", prompt, SamplingParams(), 0) for prompt in prompts]))
-    worker.serve(inbox, send, Setup(Path(), EngineParams(), Path()))
+    vllm_worker.serve(inbox, send, Setup(Path(), EngineParams(), Path()))
     return [[one.text for one in each.finished] if isinstance(each, Results) else each for each in sent]
 
 

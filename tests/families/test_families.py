@@ -5,7 +5,7 @@ from itertools import islice
 
 import pytest
 
-from tasks.errors import LimoError
+from tasks.core.errors import LimoError
 from tasks.families import Problem, apply, families, problems, split_of
 from tasks.families.problem import Step, program
 

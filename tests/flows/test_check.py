@@ -8,9 +8,8 @@ import pytest
 import yaml
 
 from flows import profiles
-from flows.check import SECTIONS, mistakes
-from flows.needs import NeedsParams, lacks
-from tasks.params import read_tree
+from flows.check import SECTIONS, NeedsParams, lacks, mistakes
+from tasks.core.params import read_tree
 
 
 @pytest.mark.parametrize("name", profiles.names())

@@ -3,9 +3,9 @@ import json
 import polars as pl
 import pytest
 
-from flows.comparing import compare
-from tasks.errors import LimoError
-from tasks.tracing.flips import FLIPPED, flips, side
+from flows.cli import compare
+from flows.explain.runs import FLIPPED, flips, side
+from tasks.core.errors import LimoError
 from tests.artifacts import write_run
 
 

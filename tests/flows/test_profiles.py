@@ -1,11 +1,10 @@
 import pytest
 
 from flows import profiles
-from tasks.errors import LimoError
-from tasks.params import read_tree
-from tasks.training.data import Encoded
+from tasks.core.errors import LimoError
+from tasks.core.params import read_tree
+from tasks.training.data import Encoded, schedule_of
 from tasks.training.recipe import Recipe
-from tasks.training.schedule import schedule_of
 
 
 @pytest.fixture

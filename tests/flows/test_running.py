@@ -9,7 +9,7 @@ import pytest
 
 from flows import dag, running
 from flows.running import Shown, Watch, descends, lines, of_stage
-from tasks.files import write_json
+from tasks.core.files import write_json
 from tasks.sampling.progress import Progress, file_name
 
 TELLS = """

@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from flows.serving import find_model
-from tasks.errors import LimoError
+from flows.serve import find_model
+from tasks.core.errors import LimoError
 from tests.builders import SHIPPED, make_model, write_models
 
 

@@ -10,11 +10,10 @@ import numpy
 import pytest
 
 from benchmarks.hostile_data import answers
-from tasks.errors import LimoError
-from tasks.grading import version
-from tasks.grading.grader import Pair, Verdict, grade, grade_answer, grade_many
+from tasks.core.errors import LimoError
+from tasks.grading import grader
+from tasks.grading.grader import GRADER, Pair, Verdict, grade, grade_answer, grade_many
 from tasks.grading.rules import Rules
-from tasks.grading.version import GRADER
 
 IMPORT = re.compile(r"^from tasks\.grading\.(\w+) import", re.MULTILINE)
 HERE = Path(__file__).parent
@@ -72,13 +71,13 @@ def test_the_verdict_names_answer_rule_and_grader():
 
 def test_a_module_that_decides_is_in_the_version():
     """What `grader` imports, directly or not, and nothing of it is left out of the digest."""
-    folder, found, new = Path(version.__file__).parent, set(), {"grader"}
+    folder, found, new = Path(grader.__file__).parent, set(), {"grader"}
     while new:
         found |= new
         sources = [(folder / f"{name}.py").read_text(encoding="utf-8") for name in new]
         imported = {name for source in sources for name in IMPORT.findall(source)}
         new = imported - found
-    assert not found & set(version.BESIDE)
+    assert not found & set(grader.BESIDE)
 
 
 def test_the_last_words_of_a_response_that_was_cut_off_are_no_answer():

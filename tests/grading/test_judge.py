@@ -1,8 +1,7 @@
 import pytest
 
-from tasks.grading.grader import MAX_ANSWER
+from tasks.grading.grader import GRADER, MAX_ANSWER
 from tasks.grading.judge import Case, judging, may_be_asked, prompt, read_verdict
-from tasks.grading.version import GRADER
 
 CASE = Case("Name a prime.", "two or three", "3")
 

@@ -1,9 +1,7 @@
 import pytest
 
 from tasks.grading import grader
-from tasks.grading.grader import Pair, grade_many
-from tasks.grading.kept import Kept, Key
-from tasks.grading.version import GRADER
+from tasks.grading.grader import GRADER, Kept, Key, Pair, grade_many
 
 SYMBOLIC = Pair("\\int x", "\\boxed{\\int x dx}")
 ONE, TWO = Key("a", "b", "auto"), Key("\ud800", "\n{", '{"kind":"set"}')

@@ -3,7 +3,7 @@ import pytest
 from tasks.grading.grader import Pair, grade_many
 from tasks.grading.options import lettered, options
 from tasks.grading.symbolic import Limits
-from tasks.pool.drafts import with_options
+from tasks.sources.rows import with_options
 
 QUESTION = "What is it?\nA. 10\nB. 12\nC. \\frac{3}{2}\nD. none of these"
 

@@ -103,7 +103,7 @@ def test_two_at_once_the_second_leaves_it_to_the_first(tmp_path):
 
 
 def test_a_reader_in_whose_midst_segments_are_merged_misses_none(tmp_path, monkeypatch):
-    monkeypatch.setattr("tasks.ledger.wanted.FRAME_ROWS", 1)
+    monkeypatch.setattr("tasks.ledger.ledger.FRAME_ROWS", 1)
     write(tmp_path, [respond(index) for index in range(6)], flush_responses=1)
     wanted = pl.DataFrame({"response_id": [respond(index).response_id for index in range(6)]})
     frames = Ledger(tmp_path, "m_a").scan(wanted, ["sample_index"])

@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from tasks.errors import LimoError
+from flows.ledger.responses import verify
+from tasks.core.errors import LimoError
 from tasks.ledger.journal import read_journal
 from tasks.ledger.ledger import Ledger
-from tasks.ledger.summary import verify
 from tests.ledger.responses import found, python, respond, segments, write
 
 ADDING = """
@@ -28,13 +28,13 @@ with Ledger(Path(sys.argv[1]), "m_a", flush_responses=int(sys.argv[2])) as ledge
 FULL = """
 import errno, os, resource, sys
 from pathlib import Path
-from tasks.ledger import room
+from tasks.ledger import segments
 from tasks.ledger.ledger import Ledger
-from tasks.errors import LimoError
+from tasks.core.errors import LimoError
 from tests.ledger.responses import respond
 folder, added = Path(sys.argv[1]), 0
 if sys.argv[3] == "limit":
-    room.FULL = (*room.FULL, errno.EFBIG)
+    segments.FULL = (*segments.FULL, errno.EFBIG)
     resource.setrlimit(resource.RLIMIT_FSIZE, (12 * 2**20, -1))
 try:
     with Ledger(folder, "m_a", flush_responses=int(sys.argv[2])) as ledger:

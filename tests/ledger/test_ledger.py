@@ -108,7 +108,7 @@ def test_a_scan_sees_what_waits_here_and_in_another_writer(tmp_path):
 
 
 def test_frames_are_bounded_and_hold_only_their_own_texts(tmp_path, monkeypatch):
-    monkeypatch.setattr("tasks.ledger.wanted.FRAME_ROWS", 100)
+    monkeypatch.setattr("tasks.ledger.ledger.FRAME_ROWS", 100)
     write(tmp_path, [respond(index, f"{index} " * 100) for index in range(400)], flush_responses=130)
     wanted = pl.DataFrame({"response_id": [respond(index).response_id for index in range(0, 400, 2)]})
     frames = list(Ledger(tmp_path, "m_a").scan(wanted, ["text"]))

@@ -7,10 +7,9 @@ import threading
 
 import pytest
 
-from tasks.ledger import journal, locks, segments
-from tasks.ledger.journal import Journal
+from tasks.ledger import journal, segments
+from tasks.ledger.journal import Journal, drop_abandoned
 from tasks.ledger.ledger import Ledger
-from tasks.ledger.recovery import drop_abandoned
 from tasks.ledger.segments import write_scratch
 from tests.ledger.responses import found, respond, write
 
@@ -26,7 +25,7 @@ def looked_at(path, seconds=0.2):
 
 def is_locked(path):
     with path.open("rb") as file:
-        return not locks.lock(file.fileno())
+        return not segments.lock(file.fileno())
 
 
 def test_a_journal_that_another_run_looks_at_is_locked_all_the_same(tmp_path, monkeypatch):
@@ -54,19 +53,19 @@ def test_a_segment_that_another_run_looks_at_is_written_all_the_same(tmp_path, m
 
 
 def test_a_lock_that_another_keeps_is_an_error_and_a_file_system_without_locks_is_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(locks, "WAIT_SECONDS", 0)
+    monkeypatch.setattr(segments, "WAIT_SECONDS", 0)
     path = tmp_path / "file"
     with path.open("wb") as one, path.open("rb") as other:
-        locks.lock_own(one.fileno())
+        segments.lock_own(one.fileno())
         with pytest.raises(BlockingIOError):
-            locks.lock_own(other.fileno())
+            segments.lock_own(other.fileno())
 
         def none(*_):
             raise OSError(errno.ENOLCK, "No locks available")
 
-        monkeypatch.setattr(locks.fcntl, "flock", none)
-        locks.lock_own(other.fileno())
-        assert not locks.lock(other.fileno())
+        monkeypatch.setattr(segments.fcntl, "flock", none)
+        segments.lock_own(other.fileno())
+        assert not segments.lock(other.fileno())
 
 
 def test_the_lock_of_a_young_file_is_not_even_tried(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import resource
 import polars as pl
 import pytest
 
-from tasks.errors import LimoError
+from tasks.core.errors import LimoError
 from tasks.ledger import segments as module
 from tasks.ledger.compaction import compact
 from tasks.ledger.ledger import Ledger

@@ -6,7 +6,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from tasks.errors import LimoError
+from tasks.core.errors import LimoError
 from tasks.models.resolve import ModelSource, resolve
 
 COMMIT = "a" * 40

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from tasks.errors import LimoError
-from tasks.models.digest import digest_file
-from tasks.models.smollm2 import convert_package, find_gguf
+from tasks.core.errors import LimoError
+from tasks.models.resolve import convert_package, find_gguf
+from tasks.records.model import digest_file
 
 
 @pytest.fixture

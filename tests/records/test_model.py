@@ -1,6 +1,6 @@
 import pytest
 
-from tasks.errors import LimoError
+from tasks.core.errors import LimoError
 from tasks.records.model import load_models, require_model
 from tests.builders import make_model, write_models
 

@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from tasks.reporting.learnt import MOST, least_learnt
+from tasks.reporting.numbers import MOST, least_learnt
 from tests.artifacts import write_run
 
 

@@ -1,7 +1,16 @@
 import pytest
 
-from tasks.reporting.examples import answered_pair, best_sample
-from tasks.reporting.numbers import binned, costs, difficulty, funnel, length_summary, lengths, quality
+from tasks.reporting.numbers import (
+    answered_pair,
+    best_sample,
+    binned,
+    costs,
+    difficulty,
+    funnel,
+    length_summary,
+    lengths,
+    quality,
+)
 from tasks.reporting.results import read_paper, results
 from tests.artifacts import write_run
 

@@ -3,11 +3,10 @@ import json
 import polars as pl
 import pytest
 
-from tasks.errors import LimoError
-from tasks.records.cluster import CLUSTER
-from tasks.records.overlap import LEAK
-from tasks.reporting.overlap import Rule, clusters, leak_rules, overlap_content, question_rules, sources
-from tasks.tracing.sources import Counts
+from tasks.core.errors import LimoError
+from tasks.records.question import CLUSTER, LEAK
+from tasks.reporting.leakage import Rule, clusters, leak_rules, overlap_content, question_rules, sources
+from tasks.reporting.sources import Counts
 from tests.artifacts import write_run
 
 

@@ -3,10 +3,10 @@ import json
 import polars as pl
 import pytest
 
-from tasks.grading.scores import Resampling, score
 from tasks.report import ReportParams, run
-from tasks.reporting.behind import behind_scores
+from tasks.reporting.numbers import behind_scores
 from tasks.reporting.results import paper_average, read_paper, results, sampled, shared
+from tasks.scoring.scores import Resampling, score
 from tests.artifacts import write_run
 
 TEN = [name for name in read_paper()["rows"] if name != "average"]

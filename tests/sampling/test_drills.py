@@ -17,8 +17,8 @@ import psutil
 import pytest
 import yaml
 
+from tasks.core.files import read_json
 from tasks.families import problems
-from tasks.files import read_json
 from tasks.records.question import QUESTION
 from tests.builders import SHIPPED, make_model, make_question, write_models
 

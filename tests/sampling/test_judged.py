@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engines.params import ChatParams
+from tasks.core.params import ChatParams
 from tasks.engines.prompts import prompt_renderer
 from tasks.grading.judge import Case, prompt
 from tests.builders import SHIPPED

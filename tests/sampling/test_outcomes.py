@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from tasks.band import BandParams, certain
-from tasks.sampling.outcomes import RIGHT, UNKNOWN, WRONG, Certainty, never
+from tasks.sampling.sampler import RIGHT, UNKNOWN, WRONG, Certainty, never
 
 SAMPLES = 7
 

@@ -1,14 +1,13 @@
 import polars as pl
 import pytest
 
+from tasks.core.errors import LimoError
 from tasks.engines.params import SamplingParams
 from tasks.engines.protocol import make_request
-from tasks.errors import LimoError
 from tasks.ledger.ledger import Ledger
 from tasks.records.response import TOO_LONG
-from tasks.sampling import sampled
-from tasks.sampling.book import DRAWN
-from tasks.sampling.sampled import with_texts, write_with_texts
+from tasks.sampling import sampler
+from tasks.sampling.sampler import DRAWN, with_texts, write_with_texts
 
 SAMPLING = SamplingParams(temperature=1.0)
 
@@ -53,7 +52,7 @@ def test_written_in_parts_it_is_the_same_table(ledger, tmp_path, monkeypatch):
     table = table_of([*responses, refused, responses[3]])
     columns = ["key", "sample_index", "text"]
     write_with_texts(table, book, tmp_path / "whole.parquet", columns)
-    monkeypatch.setattr(sampled, "PART_BYTES", 300)
+    monkeypatch.setattr(sampler, "PART_BYTES", 300)
     write_with_texts(table, book, tmp_path / "parts.parquet", columns)
     whole, parts = (pl.read_parquet(tmp_path / f"{name}.parquet") for name in ("whole", "parts"))
     assert parts.equals(whole)

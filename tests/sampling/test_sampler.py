@@ -8,14 +8,11 @@ from functools import partial
 import pytest
 
 from tasks.band import BandParams, certain
+from tasks.core.errors import LimoError
 from tasks.engines.params import SamplingParams
-from tasks.errors import LimoError
 from tasks.ledger.ledger import Ledger
 from tasks.records.response import TOO_LONG
-from tasks.sampling.groups import Group
-from tasks.sampling.outcomes import never
-from tasks.sampling.sampled import with_texts
-from tasks.sampling.sampler import sample
+from tasks.sampling.sampler import Group, never, sample, with_texts
 
 SAMPLING = SamplingParams(temperature=1.0, max_tokens=50)
 

@@ -4,9 +4,7 @@ from functools import partial
 
 from tasks.band import BandParams, certain
 from tasks.engines.params import SamplingParams
-from tasks.sampling.groups import Group, Series, State
-from tasks.sampling.outcomes import Certainty, never
-from tasks.sampling.schedule import Schedule
+from tasks.sampling.sampler import Certainty, Group, Schedule, Series, State, never
 
 SAMPLING = SamplingParams(temperature=1.0)
 BAND = partial(certain, band=BandParams(samples=8, min_solved=1, max_solved=3))

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tasks.errors import LimoError
+from tasks.core.errors import LimoError
 from tasks.families import problems
-from tasks.shipped import corpus, gate, make, overlap, pretrain, tokenizer
+from tasks.shipped import corpus, gate, make, pretrain, tokenizer
 
 TINY = pretrain.Recipe("base", steps=2, batch=2)
 
@@ -18,7 +18,7 @@ TINY = pretrain.Recipe("base", steps=2, batch=2)
 @pytest.fixture
 def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(make, "measure", lambda *_: {"nothing": 0})
-    monkeypatch.setattr(overlap, "HELD_OUT_SEEDS", range(1))
+    monkeypatch.setattr(gate, "HELD_OUT_SEEDS", range(1))
     # Compiling takes a minute, and is tried by `make models`.
     monkeypatch.setattr(pretrain.shutil, "which", lambda _: None)
     monkeypatch.setitem(make.PLANS, "base", make.Plan(TINY))
@@ -65,11 +65,11 @@ def test_sizes_differ_and_heads_do_not() -> None:
 
 
 def test_a_shared_question_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overlap, "HELD_OUT_SEEDS", range(1))
-    assert overlap.overlap("base_letters", 1, 300).shared == 0
-    monkeypatch.setattr(overlap.corpus, "stream", lambda *_: problems("days", 300, 0, corpus.LEVELS[1:], "eval"))
+    monkeypatch.setattr(gate, "HELD_OUT_SEEDS", range(1))
+    assert gate.overlap("base_letters", 1, 300).shared == 0
+    monkeypatch.setattr(gate.corpus, "stream", lambda *_: problems("days", 300, 0, corpus.LEVELS[1:], "eval"))
     with pytest.raises(LimoError, match="held-out questions"):
-        overlap.overlap("base", 1, 300)
+        gate.overlap("base", 1, 300)
 
 
 def test_training_is_deterministic() -> None:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tasks.errors import LimoError
+from tasks.core.errors import LimoError
 from tasks.training.checkpoint import resume, save
 from tasks.training.log import Log
 

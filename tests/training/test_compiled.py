@@ -2,8 +2,8 @@
 
 import pytest
 
-from tasks.errors import LimoError
-from tasks.training.compiled import compile_layers
+from tasks.core.errors import LimoError
+from tasks.training.model import compile_layers
 from tests.training.tiny import make_model
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.errors import LimoError
+from tasks.core.errors import LimoError
 from tasks.training.data import (
     Encoded,
     batch_rows,

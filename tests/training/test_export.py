@@ -6,13 +6,11 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from tasks.files import read_json, write_json
-from tasks.models.digest import describe
-from tasks.training.card import card
-from tasks.training.export import export
-from tasks.training.job import Job, job_key, samples_digest
-from tasks.training.recipe import Recipe
-from tasks.training.schedule import Choice
+from tasks.core.files import read_json, write_json
+from tasks.records.model import describe
+from tasks.training.data import Choice
+from tasks.training.export import card, export
+from tasks.training.recipe import Job, Recipe, job_key, samples_digest
 from tests.training.tiny import make_folder, make_samples
 
 CHOICE = Choice(234, 390, 9, 15, "train.select_epoch")

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tasks.errors import LimoError
+from tasks.core.errors import LimoError
 from tasks.training.fsdp import accelerate_config, prove
 from tasks.training.recipe import Recipe
 

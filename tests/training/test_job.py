@@ -2,8 +2,7 @@
 
 import pytest
 
-from tasks.training.job import job_key
-from tasks.training.recipe import Recipe
+from tasks.training.recipe import Recipe, job_key
 from tests.training.tiny import make_samples
 
 GIVEN = (Recipe(), make_samples(3), "m_1", "Think.")

@@ -3,12 +3,11 @@
 import pytest
 import torch
 
-from tasks.errors import LimoError
-from tasks.files import write_json
+from tasks.core.errors import LimoError
+from tasks.core.files import write_json
 from tasks.records.model import Model
-from tasks.training.job import Job
 from tasks.training.launch import LOG, failure
-from tasks.training.recipe import Recipe
+from tasks.training.recipe import Job, Recipe
 from tasks.training.worker import explain
 
 MODEL = Model(model_id="m_1", name="base", path="base", origin="path:base", architecture="A", parameters=1)

@@ -18,7 +18,7 @@ from tasks.training.recipe import Recipe
 
 def test_no_rank_is_forked_from_a_process_that_asked_cuda_for_its_gpus(monkeypatch):
     # Other tests in this process may want what it keeps away.
-    monkeypatch.setitem(sys.modules, "tasks.lean", sys)
+    monkeypatch.setitem(sys.modules, "tasks.core.lean", sys)
     started = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(launch, "main", lambda: started.append(run.config_from_args))
@@ -30,8 +30,8 @@ def test_no_rank_is_forked_from_a_process_that_asked_cuda_for_its_gpus(monkeypat
 RANKS = """
 import os, sys, time
 from tasks.training import launcher
-from tasks.stage import die_with_parent
-from tasks.training.stopping import asked, listen
+from tasks.core.stage import die_with_parent
+from tasks.training.recipe import asked, listen
 
 def work(path):
     listen()

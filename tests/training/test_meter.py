@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tasks.models.hardware import KINDS, gpu_kind
-from tasks.training import meter
+from tasks.models.shapes import KINDS, gpu_kind
+from tasks.training import log
 
 CONFIG = {
     "model_type": "llama",
@@ -43,20 +43,20 @@ def test_gpus_by_the_names_of_their_drivers(name, kind):
 
 
 def test_utilisation_is_of_the_peak_of_all_gpus(model, monkeypatch):
-    monkeypatch.setattr(meter, "_device_name", lambda: "NVIDIA H200")
+    monkeypatch.setattr(log, "_device_name", lambda: "NVIDIA H200")
     # Attention: q, k, v and o of 64 x 64; the MLP's three of 64 x 128; two norms a layer, one at the end; the output.
     weights = 2 * (4 * 64 * 64 + 3 * 64 * 128 + 2 * 64) + 64 + 1000 * 64
     token = 6 * weights + 3 * 4 * 2 * 64 * 50
-    found = meter.Meter(model, "cuda", 8).mfu([100, 100], 0.5)
+    found = log.Meter(model, "cuda", 8).mfu([100, 100], 0.5)
     assert found == pytest.approx(200 * token / 0.5 / (8 * KINDS["H200"].flops))
 
 
 def test_unknown_is_none(model, monkeypatch):
-    assert meter.Meter(model, "cpu", 1).mfu([100], 1.0) is None
-    monkeypatch.setattr(meter, "_device_name", lambda: "NVIDIA H200")
+    assert log.Meter(model, "cpu", 1).mfu([100], 1.0) is None
+    monkeypatch.setattr(log, "_device_name", lambda: "NVIDIA H200")
     (model / "config.json").write_text(json.dumps(CONFIG | {"model_type": "gpt2"}))
-    assert meter.Meter(model, "cuda", 1).mfu([100], 1.0) is None
+    assert log.Meter(model, "cuda", 1).mfu([100], 1.0) is None
 
 
 def test_a_process_on_a_cpu_takes_memory(model):
-    assert 10 < meter.Meter(model, "cpu", 1).memory() < 100_000
+    assert 10 < log.Meter(model, "cpu", 1).memory() < 100_000

@@ -4,12 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from tasks.errors import LimoError
-from tasks.training import head
-from tasks.training.attention import PACKED, Lengths, pack_arguments, packed_attention, register
+from tasks.core.errors import LimoError
+from tasks.training import model
 from tasks.training.data import Encoded, collate
-from tasks.training.head import FusedHead, token_losses
 from tasks.training.loop import losses_of
+from tasks.training.model import PACKED, FusedHead, Lengths, pack_arguments, packed_attention, register, token_losses
 from tests.training.tiny import make_model
 
 SAMPLES = [
@@ -63,7 +62,7 @@ def test_no_sample_sees_another():
 def test_the_loss_in_chunks_is_cross_entropy(monkeypatch, chunk):
     torch.manual_seed(0)
     words = 11
-    monkeypatch.setattr(head, "LOGITS", chunk * words)
+    monkeypatch.setattr(model, "LOGITS", chunk * words)
     hidden, weight = torch.randn(8, 5, requires_grad=True), torch.randn(words, 5, requires_grad=True)
     target, share = torch.randint(words, (8,)), torch.rand(8)
     weighted, losses = token_losses(hidden, weight, target, share)

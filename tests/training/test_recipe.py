@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.params import section_errors
+from tasks.core.params import section_errors
 from tasks.training.recipe import Recipe
 
 

@@ -2,9 +2,8 @@
 
 import pytest
 
-from tasks.training.data import Encoded
+from tasks.training.data import Encoded, choice_of, schedule_of
 from tasks.training.recipe import Recipe
-from tasks.training.schedule import choice_of, schedule_of
 
 SAMPLES = [Encoded(f"c_{place}", [1, 2, 3, 4], 2) for place in range(800)]
 

@@ -10,13 +10,11 @@ import time
 import psutil
 import pytest
 
-from tasks.errors import LimoError
-from tasks.models.digest import describe
+from tasks.core.errors import LimoError
+from tasks.records.model import describe
 from tasks.training.checkpoint import checkpoints, step_of
-from tasks.training.job import Job
-from tasks.training.launch import launch
-from tasks.training.recipe import Recipe
-from tasks.training.slurm import hosts
+from tasks.training.launch import hosts, launch
+from tasks.training.recipe import Job, Recipe
 from tests.training.tiny import make_folder, make_samples
 
 RECIPE = {"epochs": 6, "global_batch": 8, "pack_tokens": 400, "lr": 3e-3, "max_length": 200, "precision": "fp32"}
@@ -87,7 +85,7 @@ def start(job):
     """Launch in a process of its own."""
     job.work.with_suffix(".json").write_text(job.model_dump_json())
     script = (
-        "import sys, pathlib; from tasks.stage import one_line_errors; from tasks.training.job import Job\n"
+        "import sys, pathlib; from tasks.core.stage import one_line_errors; from tasks.training.recipe import Job\n"
         "from tasks.training.launch import launch\n"
         "with one_line_errors(): launch(Job.model_validate_json(pathlib.Path(sys.argv[1]).read_text()))"
     )

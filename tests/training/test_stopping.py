@@ -1,6 +1,6 @@
 import threading
 
-from tasks.training.stopping import hold
+from tasks.training.recipe import hold
 
 
 def test_a_second_run_says_that_it_waits_and_goes_on_when_the_first_is_gone(tmp_path, capfd):

@@ -4,7 +4,7 @@ import random
 
 import polars as pl
 
-from tasks.records.chain import SAMPLE
+from tasks.records.response import SAMPLE
 
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"

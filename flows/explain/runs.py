@@ -1,0 +1,312 @@
+"""Which questions two runs answer differently, and whether the runs differ at all."""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import yaml
+
+from tasks.core.errors import LimoError
+from tasks.core.files import one_line, read_table
+from tasks.provenance.mlflow_run import COMPARED, PARENT, STAGE, STATE, TABLES
+from tasks.records.benchmark import ANSWER, ITEM, VERDICT
+from tasks.scoring.statistics import Comparison, compare
+from tasks.tracking.commit import git
+from tasks.tracking.store import connected
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+
+# The tables of a run, by what the run is called: folder, git revision, MLflow run, version of a registered model.
+#
+# A git revision has a dvc.lock and a run in MLflow a tag, which give the tables' digests; those lead to DVC's cache, or
+# to its remote. Nothing is checked out, and the working tree stays as it is.
+
+ARTIFACTS = Path("artifacts")
+MODEL = "models:/"
+
+
+class Tables(NamedTuple):
+    """Where the tables lie that two runs are compared by."""
+
+    verdicts: Path
+    items: Path
+    answers: Path
+
+
+def find_tables(name: str) -> Tables:
+    """The tables of the run that is called `name`.
+
+    A folder is looked for first, then a git revision, then MLflow, which takes seconds to open.
+
+    Raises:
+        LimoError: nothing is called so, or DVC does not have its tables.
+    """
+    folder = Path(name)
+    if (folder / COMPARED["verdicts"]).exists():
+        return Tables(**{table: folder / path for table, path in COMPARED.items()})
+    digests = _of_revision(name) or _of_mlflow(name)
+    if digests is not None:
+        return _from_dvc(name, digests)
+    if folder.is_dir():
+        raise LimoError(f"{name}: no {folder / COMPARED['verdicts']}; give the artifacts folder of a run")
+    raise LimoError(
+        f"{name}: no artifacts folder, git revision, or MLflow run (id or name) is called so; a registered model is "
+        f"{MODEL}NAME@ALIAS"
+    )
+
+
+def _of_revision(name: str) -> dict[str, str] | None:
+    """The digests in the dvc.lock of a git revision; None where git knows none of this name."""
+    commit = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    if commit is None:
+        return None
+    text = git("show", f"{commit}:./dvc.lock")
+    if text is None:
+        raise LimoError(
+            f"{name}: git commit {commit[:10]} has no dvc.lock; commit dvc.lock after a run to compare by it"
+        )
+    try:
+        outs = [out for stage in yaml.safe_load(text)["stages"].values() for out in stage.get("outs", [])]
+        known = {out["path"]: out["md5"] for out in outs if "md5" in out}
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError):
+        raise LimoError(f"{name}: the dvc.lock of git commit {commit[:10]} is not one that DVC wrote") from None
+    paths = {table: (ARTIFACTS / path).as_posix() for table, path in COMPARED.items()}
+    lacking = [path for path in paths.values() if path not in known]
+    if lacking:
+        raise LimoError(
+            f"{name}: the dvc.lock of git commit {commit[:10]} has no {lacking[0]}; its run was not finished"
+        )
+    return {table: known[path] for table, path in paths.items()}
+
+
+def _of_mlflow(name: str) -> dict[str, str] | None:
+    """The digests that a run in MLflow names; None where there is no such run, or no store."""
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not (ARTIFACTS / "mlflow" / "mlflow.db").exists():
+        return None
+    with connected(ARTIFACTS) as client:
+        run = _of_version(client, name) if name.startswith(MODEL) else _run(client, name)
+    if run is None:
+        return None
+    if TABLES not in run.data.tags:
+        raise LimoError(
+            f"{name}: MLflow run {run.info.run_id} has no tag {TABLES}; "
+            "`dvc repro -f -s lineage`, with its artifacts in place, adds it"
+        )
+    digests: dict[str, str] = json.loads(run.data.tags[TABLES])
+    return digests
+
+
+def _run(client: "MlflowClient", name: str) -> "Run | None":
+    """The parent run of an id (of it or of a stage's run) or of a name."""
+    from mlflow import MlflowException
+
+    if re.fullmatch("[0-9a-f]{32}", name):
+        try:
+            run = client.get_run(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
+        return client.get_run(run.data.tags.get("mlflow.parentRunId", name))
+    return _only(name, _parents(client, f"attributes.run_name = '{name}'")) if "'" not in name else None
+
+
+def _of_version(client: "MlflowClient", name: str) -> "Run":
+    """The parent run that trained a version: models:/NAME@ALIAS or models:/NAME/NUMBER."""
+    model, at, alias = name.removeprefix(MODEL).rpartition("@")
+    if at:
+        version = client.get_model_version_by_alias(model, alias)
+    else:
+        model, _, number = alias.rpartition("/")
+        version = client.get_model_version(model, number)
+    found = _only(name, _parents(client, f"tags.`{STATE}` = '{version.tags.get('state', '')}'"))
+    if found is None:
+        raise LimoError(f"{name}: version {version.version} is there, the MLflow run that it came from is not")
+    return found
+
+
+def _parents(client: "MlflowClient", which: str) -> list["Run"]:
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    return list(client.search_runs(experiments, f"{which} and tags.`{STAGE}` = '{PARENT}'"))
+
+
+def _only(name: str, runs: list["Run"]) -> "Run | None":
+    if len(runs) > 1:
+        listed = ", ".join(run.info.run_id for run in runs)
+        raise LimoError(f"{name}: {len(runs)} MLflow runs have this name; give the id of one: {listed}")
+    return runs[0] if runs else None
+
+
+def _from_dvc(name: str, digests: Mapping[str, str]) -> Tables:
+    """The tables of these digests in DVC's cache; what is not there is fetched from its remote.
+
+    Raises:
+        LimoError: one is in neither.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    why = "the remote has none either"
+    try:
+        with Repo() as repo:
+            paths = {table: Path(repo.cache.local.oid_to_path(digest)) for table, digest in digests.items()}
+            lacking = [digests[table] for table, path in paths.items() if not path.exists()]
+            if lacking:
+                repo.cloud.pull([HashInfo("md5", digest) for digest in lacking])
+    except DvcException as error:
+        why = one_line(error)
+        paths = {}
+    lost = [path for table, path in COMPARED.items() if table not in paths or not paths[table].exists()]
+    if lost:
+        raise LimoError(f"{name}: DVC's cache does not have its {lost[0]} ({why})")
+    return Tables(**paths)
+
+
+ARMS = ("trained", "base")
+KEPT = ("extracted", "verdict", "verdict_reason", "finish_reason", "response_id")
+
+
+FLIPPED = pl.Schema(
+    {
+        **dict.fromkeys(("benchmark", "item_id", "question", "gold"), pl.String),
+        **dict.fromkeys(("left", "right"), pl.Float64),
+        **{f"{side}_{name}": pl.String for side in ("left", "right") for name in (*KEPT, "text")},
+    }
+)
+
+
+class Side(NamedTuple):
+    """One arm of one run."""
+
+    name: str
+    arm: str
+    tables: Tables
+
+    def __str__(self) -> str:
+        """As it is named on the command line."""
+        return f"{self.name}:{self.arm}"
+
+
+class Flips(NamedTuple):
+    """What differs between two sides."""
+
+    table: pl.DataFrame
+    """One row an item whose share of right answers differs: benchmark, item_id, question, gold, `left` and `right`
+    (shares), and for each side extracted, verdict, reason and text of its first answer that tells them apart."""
+    tests: dict[str, Comparison]
+    """By benchmark; `base` is the left side, `trained` the right one."""
+    only_left: int
+    only_right: int
+    """Items that one side alone answered."""
+    other_golds: int
+    """Items of both whose gold differs between the runs."""
+    graders: tuple[str, ...]
+    """Versions of the grader: more than one where the sides were graded by different ones."""
+
+
+def side(text: str) -> Side:
+    """A side of the command line: what a run is called, and after a colon the arm (trained where none is given).
+
+    Raises:
+        LimoError: the arm is none, or no run is called so.
+    """
+    name, colon, arm = text.rpartition(":")
+    if not colon or arm.startswith("/"):
+        # The colon of models:/NAME@ALIAS comes before no arm.
+        name, arm = text, ARMS[0]
+    if arm not in ARMS:
+        raise LimoError(f"{text}: no arm `{arm}`; give {name}:trained or {name}:base")
+    return Side(name, arm, find_tables(name))
+
+
+def flips(left: Side, right: Side, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0) -> Flips:
+    """The items of both sides that flipped, the largest changes first, and the paired test of each benchmark.
+
+    Raises:
+        LimoError: a table is missing, or the sides share no item.
+    """
+    sides = [_graded(one) for one in (left, right)]
+    shares = [one.group_by("benchmark", "item_id").agg((pl.col("verdict") == "correct").mean()) for one in sides]
+    both = shares[0].join(shares[1], on=["benchmark", "item_id"], suffix="_right").sort("benchmark", "item_id")
+    if both.is_empty():
+        raise LimoError(f"{left} and {right} share no item; runs are compared on the same benchmarks")
+    tests = {}
+    for name in both["benchmark"].unique(maintain_order=True):
+        kept = both.filter(pl.col("benchmark") == name)["item_id"]
+        pair = [_matrix(one.filter(pl.col("item_id").is_in(kept.implode()))) for one in sides]
+        tests[name] = compare(*pair, confidence=confidence, resamples=resamples, seed=seed)
+    changed = both.filter(pl.col("verdict") != pl.col("verdict_right"))
+    rows = _rows(changed, left, right, sides)
+    table = pl.DataFrame(rows, schema=FLIPPED)
+    return Flips(
+        table.sort((pl.col("right") - pl.col("left")).abs(), descending=True, maintain_order=True) if rows else table,
+        tests,
+        shares[0].height - both.height,
+        shares[1].height - both.height,
+        _other_golds(left, right),
+        tuple(sorted({grader for one in sides for grader in one["grader"].unique()})),
+    )
+
+
+def _graded(one: Side) -> pl.DataFrame:
+    verdicts = read_table(one.tables.verdicts, VERDICT).filter(pl.col("arm") == one.arm)
+    return verdicts.sort("item_id", "sample_index")
+
+
+def _other_golds(left: Side, right: Side) -> int:
+    golds = [read_table(one.tables.items, ITEM).select("item_id", "gold") for one in (left, right)]
+    both = golds[0].join(golds[1], on="item_id", suffix="_right")
+    return both.filter(pl.col("gold") != pl.col("gold_right")).height
+
+
+def _matrix(verdicts: pl.DataFrame) -> np.ndarray[Any, np.dtype[np.int64]]:
+    by_item = verdicts.group_by("item_id").agg((pl.col("verdict") == "correct").cast(pl.Int64)).sort("item_id")
+    if by_item["verdict"].list.len().n_unique() != 1:
+        name = verdicts.item(0, "benchmark")
+        raise LimoError(f"limo compare: {name}: items have unequal numbers of answers; rerun `dvc repro grade`")
+    return np.array(by_item["verdict"].to_list(), dtype=np.int64)
+
+
+def _rows(changed: pl.DataFrame, left: Side, right: Side, sides: list[pl.DataFrame]) -> list[dict[str, Any]]:
+    """What `Flips.table` has of each changed item."""
+    better = pl.col("verdict") > pl.col("verdict_right")
+    items = _by_id(left.tables.items, ITEM, "item_id", changed["item_id"])
+    rows = [
+        {name: items[row["item_id"]][name] for name in ("benchmark", "item_id", "question", "gold")}
+        | {"left": row["verdict"], "right": row["verdict_right"]}
+        for row in changed.iter_rows(named=True)
+    ]
+    for name, one, graded, sought in (("left", left, sides[0], better), ("right", right, sides[1], ~better)):
+        wanted = changed.select("item_id", sought=sought)
+        telling = graded.join(wanted, on="item_id").filter((pl.col("verdict") == "correct") == pl.col("sought"))
+        first = telling.unique("item_id", keep="first", maintain_order=True)
+        shown = {row["item_id"]: row for row in first.iter_rows(named=True)}
+        texts = _by_id(one.tables.answers, ANSWER, "response_id", first["response_id"])
+        for row in rows:
+            verdict = shown[row["item_id"]]
+            row |= {f"{name}_{key}": verdict[key] for key in KEPT}
+            row[f"{name}_text"] = texts[verdict["response_id"]]["text"]
+    return rows
+
+
+def _by_id(path: Path, schema: pl.Schema, key: str, values: pl.Series) -> dict[str, dict[str, Any]]:
+    """The rows of these ids.
+
+    Raises:
+        LimoError: one is not there.
+    """
+    table = read_table(path, schema).filter(pl.col(key).is_in(values.implode()))
+    rows = {row[key]: row for row in table.iter_rows(named=True)}
+    lost = [value for value in values if value not in rows]
+    if lost:
+        raise LimoError(f"{path}: has no {key} {lost[0]}, which the verdicts name; rerun `dvc repro grade`")
+    return rows

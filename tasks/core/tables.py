@@ -1,0 +1,180 @@
+"""Tables that need not fit into memory: read row group by row group, written as rows come."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import polars as pl
+
+from tasks.core.errors import LimoError
+from tasks.core.files import check_table, full_disk, one_line
+from tasks.core.shards import Shard
+from tasks.core.stage import count_sources, write_manifest
+
+ROW_GROUP = 65_536
+"""Rows; the same whatever the shards were, so that equal tables are equal files."""
+GROUP_BYTES = 64 << 20
+"""Of questions, with which a row group is closed even if it has fewer rows: a worker holds one at a time."""
+WHY = {"reason": pl.String(), "evidence": pl.String()}
+
+
+class Group(NamedTuple):
+    """A row group of a Parquet file."""
+
+    path: str
+    number: int
+    columns: tuple[str, ...]
+
+
+def row_groups(path: Path, schema: Mapping[str, Any]) -> list[Shard]:
+    """A table's row groups, as shards.
+
+    Raises:
+        LimoError: as `files.read_table`.
+    """
+    import pyarrow.parquet as pq
+
+    check_table(path, schema)
+    count = pq.ParquetFile(path).num_row_groups
+    if not count:
+        raise LimoError(f"{path}: has no rows; run the stage that writes it again, with other params")
+    return [Shard(Group(str(path), index, tuple(schema)), group_content) for index in range(count)]
+
+
+def group_content(group: Group) -> bytes:
+    """Tells one version of a table from another: a stage writes its table anew, never in place."""
+    state = os.stat(group.path)
+    return f"{group}:{state.st_size}:{state.st_mtime_ns}".encode()
+
+
+def read_group(group: Group) -> pl.DataFrame:
+    """The rows of a row group."""
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(group.path).read_row_group(group.number, columns=list(group.columns))
+    except OSError as error:
+        raise LimoError(
+            f"{group.path}: torn ({one_line(error)}); delete it and rerun the stage that writes it"
+        ) from None
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+class TableWriter:
+    """Writes rows to a Parquet file as they come."""
+
+    def __init__(self, path: Path, schema: Mapping[str, Any], row_group: int = ROW_GROUP) -> None:
+        """The file is whole after `close`; `row_group` is in rows."""
+        import pyarrow.parquet as pq
+
+        self.schema = pl.Schema(schema)
+        self.height = 0
+        self._path = path
+        self._row_group = row_group
+        # As Arrow, which holds just these rows: a few rows that polars filters out keep all text they were read with.
+        self._waiting: list[Any] = []
+        self._arrow = self.schema.to_frame().to_arrow().schema
+        with full_disk(path):
+            self._writer = pq.ParquetWriter(path, self._arrow, compression="zstd")
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Append rows, whose columns are those of the schema."""
+        self.height += rows.height
+        self._waiting.append(rows.select(self.schema.names()).to_arrow().cast(self._arrow))
+        self._write(last=False)
+
+    def close(self) -> None:
+        """Write what waits."""
+        self._write(last=True)
+        with full_disk(self._path):
+            self._writer.close()
+
+    def _write(self, last: bool) -> None:
+        import pyarrow as pa
+
+        if not last and self._size(self._waiting) is None:
+            return
+        rows = pa.concat_tables(self._waiting) if self._waiting else self._arrow.empty_table()
+        while size := self._size([rows]) or (rows.num_rows if last else 0):
+            with full_disk(self._path):
+                self._writer.write_table(rows.slice(0, size).combine_chunks(), row_group_size=size)
+            rows = rows.slice(size)
+        # A copy, so that the rows already written are let go.
+        self._waiting = [rows.take(np.arange(rows.num_rows))] if rows.num_rows else []
+
+    def _size(self, tables: list[Any]) -> int | None:
+        """Rows of the next row group; None while there are too few for one, and too little text."""
+        lengths = np.concatenate([np.zeros(0, np.int64), *(_text_bytes(table) for table in tables)])
+        enough = int(np.searchsorted(np.cumsum(lengths), GROUP_BYTES)) + 1
+        size = min(enough, self._row_group)
+        return size if size <= len(lengths) else None
+
+
+def _text_bytes(table: Any) -> np.ndarray:
+    """Bytes of each row's question."""
+    import pyarrow.compute as pc
+
+    if "question" not in table.column_names:
+        return np.zeros(table.num_rows, np.int64)
+    lengths: np.ndarray = pc.fill_null(pc.binary_length(table["question"]), 0).to_numpy().astype(np.int64)
+    return lengths
+
+
+class FilterWriter:
+    """Writes `kept.parquet`, `rejected.parquet` and the manifest of a filter whose rows come in parts."""
+
+    def __init__(self, folder: Path, stage: str, schema: Mapping[str, Any]) -> None:
+        """`schema`: of the kept rows; rejected ones have `reason` and `evidence` too."""
+        self._folder, self._stage = folder, stage
+        self.kept = TableWriter(folder / "kept.parquet", schema)
+        self.rejected = TableWriter(folder / "rejected.parquet", {**schema, **WHY})
+        self.sources: dict[str, dict[str, int]] = {}
+        """Of each source: rows per reason, `kept` for those without."""
+
+    def add(self, decided: pl.DataFrame) -> None:
+        """Append rows with the columns `reason` (null: kept) and `evidence`."""
+        self.kept.add(decided.filter(pl.col("reason").is_null()))
+        self.rejected.add(decided.filter(pl.col("reason").is_not_null()))
+        for source, counts in count_sources(decided).items():
+            so_far = self.sources.setdefault(source, {})
+            for reason, count in counts.items():
+                so_far[reason] = so_far.get(reason, 0) + count
+
+    def reasons(self) -> dict[str, int]:
+        """Rejected rows per reason, most frequent first."""
+        total: dict[str, int] = {}
+        for counts in self.sources.values():
+            for reason, count in counts.items():
+                if reason != "kept":
+                    total[reason] = total.get(reason, 0) + count
+        return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
+
+    def close(self, facts: Mapping[str, Any]) -> None:
+        """Write the rest, and the manifest.
+
+        Raises:
+            LimoError: no row is kept; names the stage and how many each reason dropped.
+        """
+        self.kept.close()
+        self.rejected.close()
+        taken, reasons = self.kept.height + self.rejected.height, self.reasons()
+        if not self.kept.height:
+            dropped = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "it was given none"
+            raise LimoError(
+                f"{self._stage}: no row is left of {taken} ({dropped}); loosen the section `{self._stage}` of"
+                " params.yaml"
+            )
+        counted = {"sources": self.sources, **facts}
+        write_manifest(self._folder, self._stage, taken=taken, kept=self.kept.height, rejected=reasons, facts=counted)
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        """Nothing: the caller closes it with its facts, and `publish` throws half-written files away."""

@@ -1,1 +1,0 @@
-"""What `pull` and `benchmarks` read from, and how `clean` and `decontaminate` compare texts."""

@@ -1,0 +1,34 @@
+import pytest
+
+from flows.explain.question import REASONS, in_short, in_words, parsed
+from tasks.band import NEVER, TOO_OFTEN, TOO_SELDOM
+from tasks.sampling.graded import TOO_LONG_REASON
+from tasks.screen import SOLVED
+
+
+def test_the_reasons_of_the_sampling_filters_have_words():
+    assert {SOLVED, NEVER, TOO_SELDOM, TOO_OFTEN, TOO_LONG_REASON} <= set(REASONS)
+
+
+def test_a_reason_is_shown_with_its_words_and_one_without_by_its_name():
+    assert in_words("needs_image") == "needs_image: needs an image"
+    assert in_words("of_my_own") == "of_my_own"
+
+
+@pytest.mark.parametrize(
+    ("evidence", "short"),
+    [
+        ('{"question_id": "q_1", "similarity": 0.93, "cluster_id": "k_1"}', "q_1, similarity 0.93, k_1"),
+        ('{"benchmark": "math500", "item_id": "b_1", "rule": "whole", "match": "long"}', "math500, b_1, rule whole"),
+        ('{"question_id": null, "similarity": 0.0, "cluster_id": "k_1"}', "similarity 0.0, k_1"),
+        ("file.jsonl:3", "file.jsonl:3"),
+        ("{x in a set}", "{x in a set}"),
+        (None, ""),
+    ],
+)
+def test_evidence_in_short(evidence, short):
+    assert in_short(evidence) == short
+
+
+def test_evidence_that_is_no_object_has_no_entries():
+    assert parsed("[1]") == parsed("{torn") == parsed(None) == {}

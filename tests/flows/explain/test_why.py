@@ -1,0 +1,240 @@
+import shutil
+
+import polars as pl
+import pytest
+
+from flows.explain.question import explain, search
+from tasks.core.errors import LimoError
+from tests.artifacts import write_run
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("artifacts"))
+
+
+@pytest.fixture
+def changed(artifacts, tmp_path):
+    return shutil.copytree(artifacts, tmp_path / "artifacts")
+
+
+def first(artifacts, path, **where):
+    return pl.read_parquet(artifacts / path).filter(**where)["question_id"][0]
+
+
+def test_the_question_stands_on_top_with_all_that_is_known_of_it(artifacts):
+    question = first(artifacts, "clean/kept.parquet")
+    lines = explain(artifacts, [question]).splitlines()
+    assert lines[:8] == [
+        f"question  {question} · made · made:0",
+        "license   cc0-1.0",
+        "language  en",
+        "domain    d0",
+        "level     1",
+        "answer    0",
+        "text",
+        "    What is 0 + 0?",
+    ]
+
+
+def test_a_duplicate_shows_the_kept_one_what_differs_and_the_rest_of_its_cluster(artifacts):
+    question = first(artifacts, "clean/rejected.parquet", reason="near_duplicate")
+    kept = first(artifacts, "clean/clusters.parquet", cluster_id="k_1", form="representative")
+    shown = explain(artifacts, [question])
+    assert f"near duplicate of {kept}, similarity 0.840 (cluster k_1)" in shown
+    assert "  the earlier one: made · made:1\n    What is 1 + 0?\n" in shown
+    assert "    [-What-] {+So what+} is 1 + 0 {+then+}?\n" in shown
+    assert "answers: 1 there, 1 here: the same" in shown
+    others = shown.split("others in the cluster")[1]
+    assert "near  0.840       2       DISAGREES" in others
+    assert question not in others
+
+
+def test_a_duplicate_is_compared_with_the_one_that_it_was_found_like(changed):
+    """In a chain of near duplicates that is not the first of the cluster."""
+    path = changed / "clean" / "rejected.parquet"
+    near = first(changed, "clean/rejected.parquet", reason="near_duplicate")
+    third = first(changed, "clean/rejected.parquet", reason="answers_disagree")
+    like = pl.lit(f'{{"question_id": "{third}", "similarity": 0.84, "cluster_id": "k_1"}}')
+    evidence = pl.when(pl.col("question_id") == near).then(like).otherwise("evidence")
+    pl.read_parquet(path).with_columns(evidence=evidence).write_parquet(path)
+    shown = explain(changed, [near])
+    assert f"near duplicate of {third}, similarity 0.840 (cluster k_1)" in shown
+    assert "So what is 1 + 0 {+then+}?" in shown
+    assert "answers: 2 there, 1 here: THEY DISAGREE" in shown
+    assert "representative  1.000       1" in shown.split("others in the cluster")[1]
+
+
+def test_answers_that_agree_though_written_otherwise_are_no_disagreement(changed):
+    path = changed / "pull" / "kept.parquet"
+    table = pl.read_parquet(path)
+    near = first(changed, "clean/rejected.parquet", reason="near_duplicate")
+    answer = pl.when(pl.col("question_id") == near).then(pl.lit("1.0")).otherwise("answer")
+    table.with_columns(answer=answer).write_parquet(path)
+    assert "answers: 1 there, 1.0 here: the same, written otherwise" in explain(changed, [near])
+
+
+def test_an_answer_that_disagrees_is_flagged_also_on_a_question_that_was_kept(artifacts):
+    shown = explain(artifacts, [first(artifacts, "clean/clusters.parquet", cluster_id="k_4", form="near")])
+    assert "What is [-4-] {+5+} + 0?" in shown
+    assert "answers: 4 there, 5 here: THEY DISAGREE" in shown
+    assert "clean          kept      flagged: q_" in shown
+
+
+def test_the_kept_one_of_a_cluster_lists_its_members(artifacts):
+    kept = first(artifacts, "clean/clusters.parquet", cluster_id="k_1", form="representative")
+    shown = explain(artifacts, [kept])
+    assert "3 questions say the same, of which this one is the first (cluster k_1)" in shown
+    assert f"{kept} (this one)  representative" in shown
+
+
+def test_a_duplicate_is_explained_without_a_table_of_clusters(changed):
+    (changed / "clean" / "clusters.parquet").unlink()
+    question = first(changed, "clean/rejected.parquet", reason="exact_duplicate")
+    kept = first(changed, "clean/kept.parquet")
+    assert f"duplicate of {kept}, similarity 1.0\n  the earlier one: made" in explain(changed, [question])
+
+
+def test_a_contaminated_question_shows_every_hit_with_the_item_and_the_rule_that_drops(artifacts):
+    shown = explain(artifacts, [first(artifacts, "decontaminate/rejected.parquet")])
+    hits = pl.read_parquet(artifacts / "decontaminate" / "hits.parquet")["item_id"]
+    dropping, reporting = shown.split("stands in benchmark ")[1:]
+    assert dropping.splitlines() == [
+        "sums",
+        "  rule ngram drops it (share 0.800): in common, as it stands here",
+        "    What is 3 + 0",
+        f"  the item: {hits[0]} · gold 4 · sums:3",
+        "    sums: «what is $3 + 0»$, and 1 more?",
+    ]
+    assert "rule containment only reports it (share 0.500)" in reporting
+    assert f"the item: {hits[1]} · gold 4 · aime24:3" in reporting
+    assert "decontaminate  rejected  benchmark_overlap: stands in a benchmark" in shown
+
+
+def test_rules_that_found_the_same_item_are_told_together(changed):
+    path = changed / "decontaminate" / "hits.parquet"
+    hits = pl.read_parquet(path)
+    same = hits.head(1).with_columns(rule=pl.lit("whole"), share=pl.lit(1.0))
+    more = hits.head(1).with_columns(rule=pl.lit("numbers"), match=pl.lit("more?"), share=pl.lit(0.1))
+    pl.concat([hits, same, more]).write_parquet(path)
+    shown = explain(changed, [hits["question_id"][0]])
+    assert "rule ngram drops it (share 0.800), rule whole drops it (share 1.000): in common" in shown
+    assert shown.count("    What is 3 + 0\n") == 1
+    assert shown.count("    sums: «what is $3 + 0»$, and 1 «more?»\n") == 1
+
+
+def test_a_hit_that_only_reports_is_shown_of_a_kept_question(artifacts):
+    question = first(artifacts, "decontaminate/hits.parquet", rule="containment", share=0.4)
+    shown = explain(artifacts, [question])
+    assert "decontaminate  kept" in shown
+    assert "rule containment only reports it" in shown
+
+
+def test_a_rejection_is_evidence_enough_without_a_table_of_hits(changed):
+    (changed / "decontaminate" / "hits.parquet").unlink()
+    shown = explain(changed, [first(changed, "decontaminate/rejected.parquet")])
+    assert "stands in benchmark sums\n  rule ngram drops it (share 0.800)" in shown
+    assert "containment" not in shown
+
+
+def test_what_the_weak_model_answered_is_shown(artifacts):
+    shown = explain(artifacts, [first(artifacts, "screen/rejected.parquet")])
+    assert "screen: 1 response of m_base" in shown
+    assert "       0  correct  1              20  stop   r_" in shown
+    assert "band" not in shown
+
+
+def test_a_leaked_chain_shows_the_benchmark_item_in_it(artifacts):
+    question = first(artifacts, "select/leaks.parquet")
+    chain = pl.read_parquet(artifacts / "select" / "leaks.parquet")["chain_id"][0]
+    shown = explain(artifacts, [question])
+    assert f"stands in benchmark aime24, in chain {chain}\n  rule ngram drops it (share 0.750)" in shown
+    assert "aime24: «add 0 and 1»" in shown
+    assert "0.751    benchmark_leak" in shown
+
+
+def test_a_trained_question_ends_with_its_chains(artifacts):
+    shown = explain(artifacts, [first(artifacts, "select/kept.parquet", rank=1)])
+    assert "train          kept" in shown
+    assert "rank 1" in shown.split("reason: right chains")[1]
+    assert "reason: rejected responses" in shown
+
+
+def test_only_pull_has_run(changed):
+    for stage in ("clean", "decontaminate", "screen", "band", "reason", "score", "select", "train", "benchmarks"):
+        shutil.rmtree(changed / stage)
+    shown = explain(changed, [first(changed, "pull/kept.parquet")])
+    assert "pull           kept" in shown
+    assert shown.count("not run") == 8
+
+
+def test_a_long_question_is_cut_beyond_two_thousand_characters(changed):
+    path = changed / "pull" / "kept.parquet"
+    table = pl.read_parquet(path)
+    table.with_columns(question=pl.lit("y" * 2_500)).write_parquet(path)
+    shown = explain(changed, [table["question_id"][0]])
+    assert "    " + "y" * 2_000 + "\n    … 500 more characters" in shown
+
+
+def test_nothing_that_a_terminal_would_obey_is_printed(changed):
+    hostile = pl.lit("\x1b[2J\x07 7\u202e")
+    for name, columns in {
+        "pull/kept": ["question", "answer", "origin"],
+        "clean/clusters": ["answer"],
+        "decontaminate/hits": ["match"],
+        "benchmarks/items": ["question", "gold", "origin"],
+    }.items():
+        path = changed / f"{name}.parquet"
+        pl.read_parquet(path).with_columns(**dict.fromkeys(columns, hostile)).write_parquet(path)
+    for path in ("clean/clusters.parquet", "decontaminate/hits.parquet"):
+        questions = pl.read_parquet(changed / path)["question_id"].to_list()
+        shown = explain(changed, questions)
+        assert "[2J 7" in shown
+        assert all(char.isprintable() or char == "\n" for char in shown)
+
+
+def test_several_questions_are_told_one_after_the_other_and_each_once(artifacts):
+    two = pl.read_parquet(artifacts / "pull" / "kept.parquet")["question_id"].to_list()[:2]
+    shown = explain(artifacts, [two[0], two[1][:15], two[0]])
+    assert [line.split()[1] for line in shown.splitlines() if line.startswith("question ")] == two
+
+
+def test_an_id_that_is_nowhere_is_one_line(artifacts):
+    known = first(artifacts, "pull/kept.parquet")
+    with pytest.raises(LimoError, match="'q_nowhere': no question in"):
+        explain(artifacts, [known, "q_nowhere"])
+
+
+def test_words_find_the_questions_that_contain_them_with_their_fate(artifacts):
+    lines = search(artifacts, "WHAT IS 1 +").splitlines()
+    assert len(lines) == 2 + 3
+    assert "made    rejected by select: below_cut        What is 1 + 0?" in lines[2]
+    assert "other   rejected by clean: near_duplicate    So what is 1 + 0 then?" in lines[3]
+
+
+def test_words_are_taken_literally(artifacts):
+    assert "What is $0 + 0$?" in search(artifacts, "$0 + 0$?")
+    with pytest.raises(LimoError, match=r"no question in .*pull contains 'is \.\+ 0'"):
+        search(artifacts, "is .+ 0")
+
+
+def test_no_more_than_twenty_are_listed_and_it_says_so(artifacts):
+    lines = search(artifacts, "what is").splitlines()
+    assert len(lines) == 2 + 20 + 2
+    assert lines[-1] == "The first 20; give more of the text to see others."
+    assert "trained on" in "\n".join(lines)
+
+
+def test_the_place_found_is_shown_of_a_long_question(changed):
+    path = changed / "pull" / "kept.parquet"
+    table = pl.read_parquet(path)
+    table.with_columns(question=pl.lit("x " * 300 + "needle " + "y " * 300)).write_parquet(path)
+    line = search(changed, "needle").splitlines()[2]
+    assert "…x x" in line
+    assert "needle y" in line
+    assert len(line) < 200
+
+
+def test_nothing_is_searched_before_pull(tmp_path):
+    with pytest.raises(LimoError, match="pull: nothing there yet"):
+        search(tmp_path, "x")

@@ -1,0 +1,86 @@
+"""What a plan takes from an earlier run's manifests: counts, lengths and speeds, and which of them it leaves."""
+
+import pytest
+
+from flows.plan.numbers import read_measured
+from tasks.core.errors import LimoError
+from tasks.core.files import MANIFEST, write_json
+from tasks.models.shapes import read_machine
+
+SIZES = {"weak": 1000, "base": 2000}
+
+
+@pytest.fixture
+def artifacts(tmp_path):
+    """Writes a run's manifests; a stage's facts may be replaced."""
+
+    def write(**changed):
+        drawn = {"responses": 400, "tokens": 8000, "samples_not_drawn": 100, "tokens_generated": 6000, "seconds": 25.0}
+        drawn["engine"] = {"engine": "vllm 0.26.0 NVIDIA-H200 bfloat16", "start_seconds": 5.0}
+        trained = {"tokens": 64000, "epochs": 4.0, "step_seconds": 32.0, "device": "cpu", "world_size": 2}
+        stages = {
+            "base": (2, {"parameters": SIZES}),
+            "decontaminate": (90, {}),
+            "screen": (70, drawn),
+            "train": (16, trained),
+            "answer": (0, {"items": 30, "arms": {"trained": drawn}}),
+        }
+        for stage, (kept, facts) in stages.items():
+            (tmp_path / stage).mkdir(exist_ok=True)
+            write_json(tmp_path / stage / MANIFEST, {"kept": kept, "facts": facts | changed.get(stage, {})})
+        return tmp_path
+
+    return write
+
+
+def values(given):
+    return {key: each.value for key, each in given.items()}
+
+
+def test_counts_and_lengths(artifacts):
+    found = values(read_measured(artifacts(), SIZES, None).numbers)
+    assert found == {
+        "screen.questions": 90,
+        "band.questions": 70,
+        "train.samples": 16,
+        "screen.tokens": 20,
+        "screen.drawn": 0.8,
+        "answer.trained.tokens": 20,
+        "train.tokens": 1000,
+        "answer.questions": 30,
+    }
+
+
+def test_speeds_are_taken_of_the_kind_of_machine_that_is_planned_for(artifacts):
+    folder = artifacts()
+    assert values(read_measured(folder, SIZES, read_machine("8xH200")).speeds) == {
+        "screen": 300,
+        "answer.trained": 300,
+    }
+    assert values(read_measured(folder, SIZES, read_machine("8xH100")).speeds) == {}
+    assert values(read_measured(folder, SIZES, None).speeds) == {"train": 2000}
+
+
+def test_the_speed_of_training_is_of_as_many_gpus_of_the_kind(artifacts):
+    folder = artifacts(train={"device": "NVIDIA H200", "world_size": 8})
+    assert read_measured(folder, SIZES, read_machine("8xH200")).speeds["train"].value == 2000
+    for other in (read_machine("4xH200"), read_machine("8xH100"), None):
+        assert "train" not in read_measured(folder, SIZES, other).speeds
+
+
+def test_what_was_read_from_the_ledger_gives_no_speed(artifacts):
+    folder = artifacts(screen={"tokens_generated": 0})
+    assert "screen" not in read_measured(folder, SIZES, read_machine("8xH200")).speeds
+
+
+def test_a_number_names_the_stage_that_it_is_from(artifacts):
+    folder = artifacts()
+    assert read_measured(folder, SIZES, None).numbers["screen.tokens"].source == f"measured: {folder / 'screen'}"
+
+
+def test_a_run_with_other_models_is_refused(artifacts, tmp_path):
+    folder = artifacts()
+    with pytest.raises(LimoError, match="its model `weak` has 1,000 parameters, the profile 7 parameters: another run"):
+        read_measured(folder, SIZES | {"weak": 7}, None)
+    with pytest.raises(LimoError, match="no run there"):
+        read_measured(tmp_path / "nowhere", SIZES, None)

@@ -1,0 +1,91 @@
+import json
+
+import polars as pl
+import pytest
+
+from tasks.core.errors import LimoError
+from tasks.provenance.edges import base_model_id, build_edges, require_connected, trained_samples
+from tests.artifacts import write_run
+
+
+@pytest.fixture
+def artifacts(tmp_path):
+    return write_run(tmp_path)
+
+
+def rewrite(path, change):
+    change(pl.read_parquet(path)).write_parquet(path)
+
+
+def test_edges_join_every_kind_to_what_it_was_made_from(artifacts):
+    edges = build_edges(artifacts)
+    made = set(edges.select("stage", "child_kind", "parent_kind").unique().iter_rows())
+    assert made == {
+        *((stage, "response", parent) for stage in ("screen", "band", "reason") for parent in ("question", "model")),
+        ("reason", "chain", "response"),
+        ("reason", "chain", "question"),
+        ("train", "model", "chain"),
+        ("train", "model", "model"),
+        ("answer", "response", "item"),
+        ("answer", "response", "model"),
+        ("grade", "verdict", "response"),
+        ("grade", "verdict", "item"),
+        ("grade", "response", "model"),
+        ("grade", "response", "item"),
+        ("grade", "score", "verdict"),
+        ("grade", "score", "model"),
+    }
+    assert not edges.select("child_id", "parent_id").is_duplicated().any()
+    require_connected(edges, artifacts)
+
+
+def test_an_average_is_made_of_the_verdicts_of_all_benchmarks(artifacts):
+    edges = build_edges(artifacts)
+    scores = pl.read_parquet(artifacts / "grade" / "scores.parquet")
+    behind = {
+        (row["benchmark"], row["arm"]): edges.filter(child_id=row["score_id"], parent_kind="verdict").height
+        for row in scores.iter_rows(named=True)
+    }
+    assert behind["aime24", "base"] == behind["sums", "base"] == 40
+    assert behind["average", "base"] == behind["average", "trained"] == 80
+
+
+def test_a_sample_that_the_trainer_left_out_is_not_behind_the_model(artifacts):
+    samples = trained_samples(artifacts)
+    left_out = samples.head(1).with_columns(reason=pl.lit("too_long"), evidence=pl.lit("9000 tokens"))
+    left_out.write_parquet(artifacts / "train" / "rejected.parquet")
+    assert trained_samples(artifacts)["chain_id"].to_list() == samples["chain_id"].to_list()[1:]
+    assert build_edges(artifacts).filter(stage="train", parent_kind="chain").height == samples.height - 1
+
+
+def test_an_answer_to_an_unknown_item_is_named(artifacts):
+    rewrite(artifacts / "benchmarks" / "items.parquet", lambda items: items.tail(-1))
+    with pytest.raises(LimoError, match=r"answer used item b_\w+, which no table has"):
+        require_connected(build_edges(artifacts), artifacts)
+
+
+def test_a_chain_whose_response_has_gone_is_named(artifacts):
+    edges = build_edges(artifacts)
+    chain = edges.filter(child_kind="chain")["child_id"][0]
+    cut = edges.filter(~((pl.col("child_id") == chain) & (pl.col("parent_kind") == "response")))
+    with pytest.raises(LimoError, match=f"chain {chain} was made from no response"):
+        require_connected(cut, artifacts)
+
+
+def test_a_parent_that_was_made_from_nothing_is_named(artifacts):
+    edges = build_edges(artifacts).filter(pl.col("child_kind") != "verdict")
+    with pytest.raises(LimoError, match=r"verdict v_\w+ \(and 159 more\) was made from no response"):
+        require_connected(edges, artifacts)
+
+
+def test_a_score_without_verdicts_is_named(artifacts):
+    rewrite(artifacts / "grade" / "verdicts.parquet", lambda table: table.filter(pl.col("arm") == "base"))
+    with pytest.raises(LimoError, match=r"score s_\w+ \(and 2 more\) was made from no verdict"):
+        require_connected(build_edges(artifacts), artifacts)
+
+
+def test_a_run_that_does_not_say_its_base_is_refused(artifacts):
+    manifest = artifacts / "train" / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"facts": {}}))
+    with pytest.raises(LimoError, match="no fact base_model_id"):
+        base_model_id(artifacts)
