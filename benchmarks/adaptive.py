@@ -49,8 +49,8 @@ from tasks.engines.machine import set_environment
 from tasks.engines.params import EngineParams, SamplingParams
 from tasks.engines.protocol import Engine, make_request
 from tasks.records.model import Model, describe
-from tasks.sampling.graded import Attempts, attempt
-from tasks.sampling.sampler import Rule, never
+from tasks.sampling.sampler import Sampler, Samples
+from tasks.sampling.schedule import Rule, never
 
 PARAMS = Path("params.yaml")
 EASY_MODEL, EASY_TEMPERATURE, EASY_TOKENS = "careful", 0.6, 512
@@ -134,18 +134,10 @@ def run(case: Case, rule: Rule, engine: EngineParams, chat: ChatParams, work: Pa
         return started
 
     began = time.perf_counter()
-    tried = attempt(
-        case.questions,
-        name=f"{case.stage} ({case.pool}, {'full' if rule is never else 'adaptive'})",
-        model=case.model,
-        samples=case.samples,
-        sampling=case.sampling,
-        rule=rule,
-        engine=engine,
-        chat=chat,
-        ledger=Path(tempfile.mkdtemp(dir=work)) / "ledger",
-        start=start,
-    )
+    name = f"{case.stage} ({case.pool}, {'full' if rule is never else 'adaptive'})"
+    ledger = Path(tempfile.mkdtemp(dir=work)) / "ledger"
+    sampler = Sampler(case.model, engine, chat, ledger, stage=name, start=start)
+    tried = sampler.attempts(case.questions, samples=case.samples, sampling=case.sampling, rule=rule)
     return _outcome(case, tried, time.perf_counter() - began - starting, starting)
 
 
@@ -160,14 +152,14 @@ def _warm(engine: Engine, model: Model) -> Engine:
     return engine
 
 
-def _outcome(case: Case, tried: Attempts, seconds: float, starting: float) -> Outcome:
-    facts = tried.facts
+def _outcome(case: Case, tried: Samples, seconds: float, starting: float) -> Outcome:
+    ran = tried.run
     right = tried.table.group_by("question_id").agg((pl.col("verdict") == "correct").sum().cast(pl.Int64))
     return Outcome(
-        facts["responses"],
-        facts["responses_generated"],
-        facts["responses_generated_beyond"],
-        facts["tokens_generated"],
+        tried.facts["responses"],
+        ran["responses_generated"],
+        ran["responses_generated_beyond"],
+        ran["tokens_generated"],
         seconds,
         starting,
         right["verdict"].to_list(),

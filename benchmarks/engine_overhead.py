@@ -21,8 +21,9 @@ from tasks.engines.params import EngineParams, SamplingParams
 from tasks.engines.prompts import prompt_renderer
 from tasks.engines.protocol import make_request
 from tasks.families import problems
-from tasks.ledger.ledger import Ledger
-from tasks.sampling.sampler import Group, sample
+from tasks.records.model import Model
+from tasks.sampling.sampler import Sampler
+from tasks.sampling.schedule import Group
 
 MODEL = Path("tasks/shipped/strong")
 
@@ -99,16 +100,9 @@ class Lent:
 
 def ours(engine: VllmEngine, groups: list[Group], params: EngineParams, folder: Path) -> dict[str, Any]:
     began = time.monotonic()
-    ledger = Ledger(folder, "m_bench")
-    drawn = sample(
-        groups,
-        name="bench",
-        model_id="m_bench",
-        ledger=ledger,
-        open_engine=lambda: Lent(engine),
-        places=params.places,
-    )
-    return {"seconds": time.monotonic() - began, "tokens": drawn.facts["tokens_generated"]}
+    model = Model(name="bench", model_id="m_bench", path=str(MODEL), origin="", architecture="", parameters=0)
+    sampler = Sampler(model, params, ChatParams(), folder / "ledger", stage="bench", start=lambda: Lent(engine))
+    return {"tokens": sampler.draw(groups).run["tokens_generated"], "seconds": time.monotonic() - began}
 
 
 def main() -> None:

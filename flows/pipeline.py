@@ -24,7 +24,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import check, profiles, summary
 from flows.dag import repro_stage, upstream
-from flows.running import Shown, Watch
+from flows.running import Board, Watch
 from tasks.core.stage import one_line_errors
 
 PARAMS = Path("params.yaml")
@@ -34,7 +34,7 @@ RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=4)
 @task(task_run_name="{name}", tags=["limo"])
 def stage(name: str) -> str:
     """Bring one stage up to date; returns its name. While it samples, its progress is an artifact of the task run."""
-    watch = Watch(name, SHOWN)
+    watch = Watch(name, BOARD)
     repro_stage(name, get_run_logger().info, watch=watch.look)
     watch.last()
     return name
@@ -55,7 +55,7 @@ def _update(made: object, share: float, words: str) -> None:
             update_progress_artifact(made, share, description=words)
 
 
-SHOWN = Shown(_create, _update)
+BOARD = Board(_create, _update)
 
 
 @flow(

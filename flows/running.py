@@ -1,4 +1,4 @@
-"""Stages that sample right now, as they tell it in artifacts/progress."""
+"""Stages that sample right now, by their files in artifacts/progress."""
 
 import json
 import os
@@ -7,23 +7,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.sampling.progress import RUNNING, STARTING, State, describe
+from tasks.sampling.progress import RUNNING, STARTING, Snapshot, describe
 
 FOLDER = Path("artifacts/progress")
 SILENT_SECONDS = 900.0
-"""Who has told nothing for so long, not even that the engine starts, is not believed: pids are used again."""
+"""Ignore progress files older than this, even of a starting engine: the pid may have been reused."""
 SHOW_SECONDS = 5.0
 
 
-def states(folder: Path = FOLDER) -> list[State]:
-    """What every stage last told, by file name."""
+def snapshots(folder: Path = FOLDER) -> list[Snapshot]:
+    """What every stage last reported, by file name."""
     found = [_read(path) for path in sorted(folder.glob("*.json"))]
-    return [state for state in found if state is not None]
+    return [one for one in found if one is not None]
 
 
-def _read(path: Path) -> State | None:
+def _read(path: Path) -> Snapshot | None:
     try:
-        return State(**json.loads(path.read_text(encoding="utf-8")))
+        return Snapshot(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         # Of another version, or gone in between.
         return None
@@ -32,28 +32,28 @@ def _read(path: Path) -> State | None:
 def lines(folder: Path = FOLDER) -> list[str]:
     """A line for each stage that is sampling now, whoever started it."""
     return [
-        f"running: {describe(state)}"
-        for state in states(folder)
-        if _goes_on(state) and alive(state.pid) and time.time() - state.updated < SILENT_SECONDS
+        f"running: {describe(one)}"
+        for one in snapshots(folder)
+        if _active(one) and alive(one.pid) and time.time() - one.updated < SILENT_SECONDS
     ]
 
 
-def of_stage(name: str, since: float, root: int, folder: Path = FOLDER) -> list[State]:
-    """What the stage `name` told in a run of it that began at `since` as the process `root`.
+def of_stage(name: str, since: float, root: int, folder: Path = FOLDER) -> list[Snapshot]:
+    """What the stage `name` reported in a run of it that began at `since` as the process `root`.
 
-    A stage may tell in several files: `reason (careful)`, `reason (plain)`.
+    A stage may report in several files: `reason (careful)`, `reason (plain)`.
     """
     return [
-        state
-        for state in states(folder)
-        if state.stage.partition(" (")[0] == name
-        and state.started >= since
-        and (not _goes_on(state) or descends(state.pid, root))
+        one
+        for one in snapshots(folder)
+        if one.stage.partition(" (")[0] == name
+        and one.started >= since
+        and (not _active(one) or descends(one.pid, root))
     ]
 
 
-def _goes_on(state: State) -> bool:
-    return state.state in (STARTING, RUNNING)
+def _active(snapshot: Snapshot) -> bool:
+    return snapshot.state in (STARTING, RUNNING)
 
 
 def alive(pid: int) -> bool:
@@ -68,7 +68,7 @@ def alive(pid: int) -> bool:
 
 
 def descends(pid: int, root: int) -> bool:
-    """Whether a process is `root` or was started by it, at however many removes; where /proc tells, else: is alive."""
+    """Whether a process is `root` or its descendant; without /proc, whether it is alive."""
     if not Path("/proc/self/stat").exists():
         return alive(pid)
     while pid > 1 and pid != root:
@@ -80,8 +80,8 @@ def descends(pid: int, root: int) -> bool:
     return pid == root
 
 
-class Shown(NamedTuple):
-    """Where progress is shown: a bar that is made once and moved then."""
+class Board(NamedTuple):
+    """Where progress is shown: a bar that is created once and updated then."""
 
     create: Callable[[str, float, str], object]
     """Key, per cent, words; returns what `update` takes."""
@@ -89,14 +89,14 @@ class Shown(NamedTuple):
 
 
 class Watch:
-    """Shows the progress of one run of one stage, as often as is worth while."""
+    """Shows the progress of one run of one stage, at most every SHOW_SECONDS."""
 
-    def __init__(self, name: str, shown: Shown, folder: Path = FOLDER) -> None:
+    def __init__(self, name: str, board: Board, folder: Path = FOLDER) -> None:
         """The run of the stage `name` begins now."""
-        self._name, self._shown, self._folder = name, shown, folder
+        self._name, self._board, self._folder = name, board, folder
         self._since = time.time()
-        self._made: dict[str, object] = {}
-        self._told: dict[str, State] = {}
+        self._bars: dict[str, object] = {}
+        self._seen: dict[str, Snapshot] = {}
         self._due = 0.0
 
     def look(self, root: int) -> None:
@@ -110,14 +110,14 @@ class Watch:
         self._look(0)
 
     def _look(self, root: int) -> None:
-        for state in of_stage(self._name, self._since, root, self._folder):
-            if self._told.get(state.stage) != state:
-                self._show(state)
-                self._told[state.stage] = state
+        for one in of_stage(self._name, self._since, root, self._folder):
+            if self._seen.get(one.stage) != one:
+                self._show(one)
+                self._seen[one.stage] = one
 
-    def _show(self, state: State) -> None:
-        share = 100 * state.decided / state.questions if state.questions else 100.0
-        if state.stage not in self._made:
-            self._made[state.stage] = self._shown.create(state.stage, share, describe(state))
+    def _show(self, one: Snapshot) -> None:
+        share = 100 * one.decided / one.questions if one.questions else 100.0
+        if one.stage not in self._bars:
+            self._bars[one.stage] = self._board.create(one.stage, share, describe(one))
         else:
-            self._shown.update(self._made[state.stage], share, describe(state))
+            self._board.update(self._bars[one.stage], share, describe(one))

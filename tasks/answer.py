@@ -15,11 +15,11 @@ from tasks.core.files import publish, read_table
 from tasks.core.params import ChatParams, Params
 from tasks.core.stage import stage_main, write_manifest
 from tasks.engines.params import EngineParams, SamplingParams, refuse_greedy_repeats
-from tasks.engines.prompts import item_prompts, prompt_renderer
+from tasks.engines.prompts import item_prompts
 from tasks.records.benchmark import ANSWER, ITEM
-from tasks.records.model import Model, load_models, require_model
-from tasks.sampling.graded import draw
-from tasks.sampling.sampler import Group, Sampled, with_texts
+from tasks.records.model import load_models, require_model
+from tasks.sampling.sampler import Sampler
+from tasks.sampling.schedule import Group
 
 
 class OverrideParams(Params):
@@ -82,6 +82,10 @@ class Protocol(NamedTuple):
     samples: int
     sampling: SamplingParams
 
+    def described(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {"samples": self.samples, **self.sampling.model_dump(mode="json")}
+
 
 def groups_of(items: pl.DataFrame, prompts: list[str], answer: AnswerParams, opened: str = "") -> list[Group]:
     """One group of samples an item, by its benchmark's protocol; `opened` is what the prompts end with, see `Group`.
@@ -98,13 +102,6 @@ def groups_of(items: pl.DataFrame, prompts: list[str], answer: AnswerParams, ope
         Group(row["item_id"], prompt, row["gold"], row["kind"], *answer.protocol(row["benchmark"]), opened)
         for row, prompt in zip(rows, prompts, strict=True)
     ]
-
-
-def answer_rows(sampled: Sampled, items: pl.DataFrame, arm: str, model_id: str) -> pl.DataFrame:
-    """Responses as ANSWER rows of one arm."""
-    rows = with_texts(sampled.table, sampled.ledger).rename({"key": "item_id"})
-    named = rows.join(items.select("item_id", "benchmark"), on="item_id", how="left", maintain_order="left")
-    return named.with_columns(arm=pl.lit(arm), model_id=pl.lit(model_id)).select(ANSWER.names())
 
 
 def run(
@@ -124,38 +121,33 @@ def run(
         "base": require_model(load_models(models), answer.base, "answer.base"),
         "trained": require_model(load_models(trained), "trained", "trained"),
     }
-    done = {arm: _answer(arm, model, wanted, answer, engine, chat, ledger) for arm, model in arms.items()}
-    table = pl.concat([one.table for one in done.values()])
-    names = wanted["benchmark"].unique(maintain_order=True)
-    protocols = {name: _told(answer.protocol(name)) for name in names}
-    facts = {"items": wanted.height, "protocols": protocols, "arms": {arm: one.facts for arm, one in done.items()}}
+    tables, facts = [], {}
+    for arm, model in arms.items():
+        sampler = Sampler(model, engine, chat, ledger, stage=f"answer ({arm})")
+        prompts = item_prompts(sampler.render, wanted)
+        drawn = sampler.draw(groups_of(wanted, prompts, answer, sampler.render.opened))
+        tables.append(_answers(drawn.with_texts(), wanted, arm, model.model_id))
+        facts[arm] = drawn.facts
+    table = pl.concat(tables)
+    protocols = {name: answer.protocol(name).described() for name in wanted["benchmark"].unique(maintain_order=True)}
     with publish(out) as part:
         table.write_parquet(part / "answers.parquet")
-        write_manifest(part, "answer", taken=table.height, kept=table.height, rejected={}, facts=facts)
+        write_manifest(
+            part,
+            "answer",
+            taken=table.height,
+            kept=table.height,
+            rejected={},
+            facts={"items": wanted.height, "protocols": protocols, "arms": facts},
+        )
 
 
-def _told(protocol: Protocol) -> dict[str, Any]:
-    return {"samples": protocol.samples, **protocol.sampling.model_dump(mode="json")}
-
-
-class _Answered(NamedTuple):
-    table: pl.DataFrame
-    facts: dict[str, Any]
-
-
-def _answer(
-    arm: str,
-    model: Model,
-    items: pl.DataFrame,
-    answer: AnswerParams,
-    engine: EngineParams,
-    chat: ChatParams,
-    ledger: Path,
-) -> _Answered:
-    render = prompt_renderer(Path(model.path), chat)
-    groups = groups_of(items, item_prompts(render, items), answer, render.opened)
-    sampled = draw(groups, name=f"answer ({arm})", model=model, engine=engine, ledger=ledger)
-    return _Answered(answer_rows(sampled, items, arm, model.model_id), sampled.facts)
+def _answers(drawn: pl.DataFrame, items: pl.DataFrame, arm: str, model_id: str) -> pl.DataFrame:
+    """Responses as ANSWER rows of one arm."""
+    named = drawn.rename({"key": "item_id"}).join(
+        items.select("item_id", "benchmark"), on="item_id", how="left", maintain_order="left"
+    )
+    return named.with_columns(arm=pl.lit(arm), model_id=pl.lit(model_id)).select(ANSWER.names())
 
 
 if __name__ == "__main__":

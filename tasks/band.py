@@ -16,9 +16,9 @@ from tasks.core.files import publish, read_table
 from tasks.core.params import ChatParams, Params
 from tasks.core.stage import stage_main, write_filter
 from tasks.engines.params import EngineParams, SamplingParams, refuse_greedy_repeats
-from tasks.records.model import load_models, require_model
 from tasks.records.question import BANDED, QUESTION
-from tasks.sampling.graded import TOO_LONG_REASON, attempt, too_long
+from tasks.records.response import ATTEMPT, unsent_questions
+from tasks.sampling.sampler import TOO_LONG_REASON, Sampler
 
 NEVER, TOO_SELDOM, TOO_OFTEN = "never_solved", "solved_too_seldom", "solved_too_often"
 
@@ -59,7 +59,7 @@ def decide(questions: pl.DataFrame, attempts: pl.DataFrame, band: BandParams) ->
     counts = attempts.group_by("question_id").agg(
         solved=(pl.col("verdict") == "correct").sum().cast(pl.Int64), sampled=pl.len().cast(pl.Int64)
     )
-    solved, unsent = pl.col("solved"), pl.col("question_id").is_in(too_long(attempts).implode())
+    solved, unsent = pl.col("solved"), pl.col("question_id").is_in(unsent_questions(attempts).implode())
     reason = (
         pl.when(unsent)
         .then(pl.lit(TOO_LONG_REASON))
@@ -88,20 +88,10 @@ def run(
 ) -> None:
     """Sample the strong model on every question, and keep what it solves within the band."""
     pool = read_table(questions, QUESTION)
-    model = require_model(load_models(models), band.model, "band.model")
-    tried = attempt(
-        pool,
-        name="band",
-        model=model,
-        samples=band.samples,
-        sampling=band.sampling,
-        rule=partial(certain, band=band),
-        engine=engine,
-        chat=chat,
-        ledger=ledger,
-    )
+    sampler = Sampler.of(models, band.model, "band.model", engine, chat, ledger, stage="band")
+    tried = sampler.attempts(pool, samples=band.samples, sampling=band.sampling, rule=partial(certain, band=band))
     with publish(out) as part:
-        tried.write(part / "attempts.parquet")
+        tried.write(part / "attempts.parquet", ATTEMPT.names())
         write_filter(part, "band", decide(pool, tried.table, band), tried.facts)
 
 

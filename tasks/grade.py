@@ -29,9 +29,9 @@ from tasks.grading.judge import judging
 from tasks.grading.options import lettered
 from tasks.grading.symbolic import Limits
 from tasks.records.benchmark import ANSWER, ITEM, JUDGEMENT, VERDICT, verdict_id
-from tasks.records.model import load_models, require_model
 from tasks.records.response import CUT_OFF, TOO_LONG
-from tasks.sampling.graded import Judged, JudgeParams, judge_open, settle
+from tasks.sampling.judge import Judgements, JudgeParams, judge_open, settle
+from tasks.sampling.sampler import Sampler
 from tasks.scoring.scores import Resampling, metrics, score
 
 
@@ -106,7 +106,7 @@ def _keys(verdicts: list[Verdict], rules: pl.Series) -> list[str | None]:
     ]
 
 
-def facts(verdicts: pl.DataFrame, judged: Judged) -> dict[str, Any]:
+def facts(verdicts: pl.DataFrame, judged: Judgements) -> dict[str, Any]:
     """What the report tells of the grading: which rules decided, what stayed ungraded, what was cut off."""
     ungraded = verdicts.filter(pl.col("verdict") == "ungraded")
     no_answer = verdicts.filter((pl.col("verdict") == "incorrect") & pl.col("extracted").is_null())
@@ -141,11 +141,15 @@ def run(
     asked, table = read_table(items, ITEM), read_table(answers, ANSWER)
     if table.is_empty():
         raise LimoError(f"{answers}: holds no answers; rerun `dvc repro answer`")
-    verdicts, judged = verdicts_of(asked, table, grade, kept_beside(ledger)), Judged(pl.DataFrame(schema=JUDGEMENT), {})
+    verdicts = verdicts_of(asked, table, grade, kept_beside(ledger))
+    judged = Judgements(pl.DataFrame(schema=JUDGEMENT), {})
     if grade.judge:
-        judge = require_model(load_models(models), grade.judge.model, "grade.judge.model")
-        judged = judge_open(verdicts, asked, grade.judge, judge, engine=engine, chat=chat, ledger=ledger)
-        version = judging(judge.model_id, grade.judge.sampling.model_dump_json())
+        # The judge has an instruction of its own: the system message for solving would have it solve.
+        own = chat.model_copy(update={"system": None})
+        name, sampling = grade.judge.model, grade.judge.sampling
+        judge = Sampler.of(models, name, "grade.judge.model", engine, own, ledger, stage="grade (judge)")
+        judged = judge_open(verdicts, asked, judge, sampling)
+        version = judging(judge.model.model_id, sampling.model_dump_json())
         verdicts = with_ids(settle(verdicts, judged.table, version))
     graded = score(verdicts, Resampling(grade.confidence, grade.resamples, grade.seed))
     with publish(out) as part:

@@ -7,7 +7,7 @@ there.
 """
 
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import polars as pl
 from pydantic import Field, model_validator
@@ -17,11 +17,11 @@ from tasks.core.files import publish, read_table
 from tasks.core.params import ChatParams, Params
 from tasks.core.stage import count_reasons, stage_main, write_manifest
 from tasks.engines.params import EngineParams, SamplingParams, refuse_greedy_repeats
-from tasks.records.model import Model, load_models, require_model
+from tasks.records.model import load_models, require_model
 from tasks.records.question import BANDED
 from tasks.records.response import ATTEMPT, CHAIN, LOOP, TOO_LONG, chain_id
-from tasks.sampling.graded import TOO_LONG_REASON, attempt
-from tasks.sampling.sampler import never
+from tasks.sampling.sampler import TOO_LONG_REASON, Sampler
+from tasks.sampling.schedule import never
 
 WRONG, UNGRADED, UNSOLVED = "wrong_answer", "ungraded_answer", "no_right_chain"
 TRUNCATED, LOOPED = "truncated", "looped"
@@ -121,8 +121,18 @@ def run(
         (teacher, require_model(known, teacher.model, f"reason.teachers.{place}.model"))
         for place, teacher in enumerate(reason.teachers)
     ]
-    drawn = [_taught(pool, teacher, model, engine, chat, ledger) for teacher, model in teachers]
-    attempts = pl.concat([table for table, _ in drawn])
+    drawn = [
+        Sampler(model, engine, chat, ledger, stage=f"reason ({teacher.model})").attempts(
+            pool, samples=teacher.samples, sampling=teacher.sampling, rule=never
+        )
+        for teacher, model in teachers
+    ]
+    attempts = pl.concat(
+        [
+            tried.with_texts().select(*ATTEMPT.names(), teacher=pl.lit(teacher.model))
+            for (teacher, _), tried in zip(teachers, drawn, strict=True)
+        ]
+    )
     chains = decide(pool, attempts)
     reasons = count_reasons(chains.rejected)
     if chains.kept.is_empty():
@@ -130,35 +140,13 @@ def run(
     facts = {
         "questions": pool.height,
         "questions_unsolved": chains.unsolved.height,
-        "teachers": [facts for _, facts in drawn],
+        "teachers": [tried.facts for tried in drawn],
     }
     with publish(out) as part:
         chains.kept.write_parquet(part / "kept.parquet")
         chains.rejected.write_parquet(part / "rejected.parquet")
         chains.unsolved.write_parquet(part / "unsolved.parquet")
         write_manifest(part, "reason", taken=attempts.height, kept=chains.kept.height, rejected=reasons, facts=facts)
-
-
-class _Taught(NamedTuple):
-    table: pl.DataFrame
-    facts: dict[str, Any]
-
-
-def _taught(
-    pool: pl.DataFrame, teacher: TeacherParams, model: Model, engine: EngineParams, chat: ChatParams, ledger: Path
-) -> _Taught:
-    tried = attempt(
-        pool,
-        name=f"reason ({teacher.model})",
-        model=model,
-        samples=teacher.samples,
-        sampling=teacher.sampling,
-        rule=never,
-        engine=engine,
-        chat=chat,
-        ledger=ledger,
-    )
-    return _Taught(tried.whole().with_columns(teacher=pl.lit(teacher.model)), tried.facts)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from tasks.core.files import publish, read_table
 from tasks.core.params import ChatParams, Params
 from tasks.core.stage import stage_main, write_filter
 from tasks.engines.params import EngineParams, SamplingParams, refuse_greedy_repeats
-from tasks.records.model import load_models, require_model
 from tasks.records.question import QUESTION
-from tasks.sampling.graded import TOO_LONG_REASON, attempt, too_long
+from tasks.records.response import ATTEMPT, unsent_questions
+from tasks.sampling.sampler import TOO_LONG_REASON, Sampler
 
 SOLVED = "solved_by_weak_model"
 
@@ -49,7 +49,7 @@ def decide(questions: pl.DataFrame, attempts: pl.DataFrame) -> pl.DataFrame:
         .group_by("question_id")
         .agg(pl.col("response_id").sort_by("sample_index").first().alias("evidence"))
     )
-    unsent = pl.col("question_id").is_in(too_long(attempts).implode())
+    unsent = pl.col("question_id").is_in(unsent_questions(attempts).implode())
     reason = pl.when(unsent).then(pl.lit(TOO_LONG_REASON)).when(pl.col("evidence").is_not_null()).then(pl.lit(SOLVED))
     return questions.join(solved, on="question_id", how="left", maintain_order="left").select(
         *QUESTION.names(), reason.alias("reason"), "evidence"
@@ -68,20 +68,10 @@ def run(
 ) -> None:
     """Let the weak model try every question, and keep what it does not solve."""
     pool = read_table(questions, QUESTION)
-    model = require_model(load_models(models), screen.model, "screen.model")
-    tried = attempt(
-        pool,
-        name="screen",
-        model=model,
-        samples=screen.attempts,
-        sampling=screen.sampling,
-        rule=certain,
-        engine=engine,
-        chat=chat,
-        ledger=ledger,
-    )
+    sampler = Sampler.of(models, screen.model, "screen.model", engine, chat, ledger, stage="screen")
+    tried = sampler.attempts(pool, samples=screen.attempts, sampling=screen.sampling, rule=certain)
     with publish(out) as part:
-        tried.write(part / "attempts.parquet")
+        tried.write(part / "attempts.parquet", ATTEMPT.names())
         write_filter(part, "screen", decide(pool, tried.table), tried.facts)
 
 

@@ -107,4 +107,5 @@ def test_both_arms_from_the_ledger_alone(tmp_path):
     assert answers.select("item_id").unique().height == 3
     facts = read_json(tmp_path / "out" / "manifest.json")["facts"]
     assert facts["items"] == 3
-    assert facts["arms"]["trained"]["responses_generated"] == 0
+    assert facts["arms"]["trained"]["responses"] == 4
+    assert read_json(tmp_path / "progress" / "answer-trained.json")["run"]["responses_generated"] == 0

@@ -64,7 +64,7 @@ class Project:
             item | {"item_id": f"i_{n}", "question": each.question, "gold": each.answer} for n, each in enumerate(items)
         ]
         pl.DataFrame(asked, schema=BANDED).write_parquet(root / "questions.parquet")
-        pl.DataFrame(written, schema=SCORED).write_parquet(root / "corpus.parquet")
+        pl.DataFrame(written, schema=SCORED).write_parquet(root / "chains.parquet")
         pl.DataFrame(shown, schema=ITEM).write_parquet(root / "items.parquet")
         write_models(root / "models.json", describe(SHIPPED / "base", "base", "shipped:base"))
 
@@ -119,7 +119,7 @@ def test_a_second_run_trains_and_asks_nothing(project, few, monkeypatch):
 
     before = (few / "verdicts.parquet").read_bytes()
     monkeypatch.setattr("tasks.ablation.arm.launch", refuse)
-    monkeypatch.setattr("tasks.sampling.graded.open_engine", refuse)
+    monkeypatch.setattr("tasks.sampling.sampler.open_engine", refuse)
     assert (project.run("few") / "verdicts.parquet").read_bytes() == before
 
 

@@ -14,7 +14,7 @@ from tasks.grading.grader import GRADER
 from tasks.grading.judge import Case, prompt
 from tasks.ledger.ledger import Ledger
 from tasks.records.benchmark import ANSWER, ITEM, JUDGEMENT, SCORE, VERDICT, item_id
-from tasks.sampling.graded import JudgeParams
+from tasks.sampling.judge import JudgeParams
 from tests.builders import SHIPPED, make_model, write_models
 
 PARAMS = GradeParams(resamples=200)

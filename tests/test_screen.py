@@ -97,7 +97,9 @@ def test_a_run_from_the_ledger_alone(stage):
     assert rejected["evidence"].item() in attempts.filter(verdict="correct")["response_id"]
     assert attempts["sample_index"].to_list() == [0, 1, 0, 1, 2]
     facts = read_json(out / "manifest.json")["facts"]
-    assert (facts["responses_from_ledger"], facts["responses_generated"]) == (5, 0)
+    ran = read_json(out.parent / "progress/screen.json")["run"]
+    assert (ran["responses_from_ledger"], ran["responses_generated"]) == (5, 0)
+    assert facts["responses"] == 5
     assert facts["samples_not_drawn"] == 1
 
 

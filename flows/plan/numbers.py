@@ -276,9 +276,9 @@ def read_measured(folder: Path, parameters: Mapping[str, int], machine: Machine 
     speeds: dict[str, Given] = {}
     for key, stage, told in _drawn(facts):
         numbers |= _lengths(key, told, _where(folder, stage))
-        seconds = told["seconds"] - told.get("engine", {}).get("start_seconds", 0)
-        if told.get("tokens_generated") and seconds > 0 and _same(told.get("engine", {}).get("engine", ""), machine):
-            speeds[key] = Given(told["tokens_generated"] / seconds, _where(folder, stage))
+        engines = told.get("engines", [])
+        if told.get("tokens") and told.get("seconds") and engines and all(_same(each, machine) for each in engines):
+            speeds[key] = Given(told["tokens"] / told["seconds"], _where(folder, stage))
     if "train" in facts:
         more = _trained(facts["train"], _where(folder, "train"), machine)
         numbers, speeds = numbers | more.numbers, speeds | more.speeds

@@ -18,15 +18,15 @@ from tasks.core.files import publish, read_json, read_table
 from tasks.core.params import ChatParams
 from tasks.core.stage import stage_main, write_manifest
 from tasks.engines.params import EngineParams
-from tasks.engines.prompts import item_prompts, prompt_renderer
+from tasks.engines.prompts import item_prompts
 from tasks.grading.grader import Pair, grade_many, kept_beside
 from tasks.records.benchmark import ITEM
 from tasks.records.ids import content_id
 from tasks.records.model import Model, describe, load_models, require_model
 from tasks.records.question import BANDED
 from tasks.records.response import CUT_OFF, SAMPLE, SCORED
-from tasks.sampling.graded import draw
-from tasks.sampling.sampler import Group, with_texts
+from tasks.sampling.sampler import Sampler
+from tasks.sampling.schedule import Group
 from tasks.scoring.chains import right_equations
 from tasks.training.checkpoint import checkpoints
 from tasks.training.launch import launch
@@ -162,14 +162,13 @@ def answers(
     ledger: Path,
 ) -> pl.DataFrame:
     """One graded response of the arm `name` an item, as ARM_VERDICT without arm and seed."""
-    render = prompt_renderer(Path(model.path), chat)
-    prompts = item_prompts(render, items)
+    sampler = Sampler(model, engine, chat, ledger, stage=f"arm ({name} {model.model_id})")
+    prompts = item_prompts(sampler.render, items)
     groups = [
-        Group(row["item_id"], prompt, row["gold"], row["kind"], 1, protocol.sampling, render.opened)
+        Group(row["item_id"], prompt, row["gold"], row["kind"], 1, protocol.sampling, sampler.render.opened)
         for prompt, row in zip(prompts, items.iter_rows(named=True), strict=True)
     ]
-    sampled = draw(groups, name=f"arm ({name} {model.model_id})", model=model, engine=engine, ledger=ledger)
-    drawn = with_texts(sampled.table, sampled.ledger).rename({"key": "item_id"})
+    drawn = sampler.draw(groups).with_texts().rename({"key": "item_id"})
     drawn = drawn.join(items, on="item_id", how="left", maintain_order="left")
     verdicts = grade_many(
         [

@@ -52,7 +52,7 @@ class OpenAIEngine:
 
     async def _connect(self) -> None:
         params = self._params
-        self._servers = Servers(self._name, params.base_urls, params.places, params.patience_seconds)
+        self._servers = Servers(self._name, params.base_urls, params.concurrency, params.patience_seconds)
         await self._servers.connect()
 
     @property

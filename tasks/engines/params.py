@@ -109,7 +109,7 @@ class EngineParams(Params):
         return self.model_copy(update=other.model_dump(exclude_none=True))
 
     @property
-    def places(self) -> int:
+    def concurrency(self) -> int:
         """Responses handed to the engine at once."""
         each = self.max_num_seqs + -(-self.max_num_seqs // 4)
         return self.in_flight or each * max(self.data_parallel, len(self.base_urls) if self.kind == "openai" else 1)

@@ -79,6 +79,11 @@ ATTEMPT = pl.Schema(
 """A response to a pool question with its verdict: the evidence of `screen`, `band` and `reason`."""
 
 
+def unsent_questions(attempts: pl.DataFrame) -> pl.Series:
+    """The ids of questions whose prompt leaves no room for a response."""
+    return attempts.filter(pl.col("finish_reason") == TOO_LONG)["question_id"]
+
+
 # A reasoning chain: a teacher's response whose final answer is right.
 
 CHAIN = pl.Schema(

@@ -180,11 +180,9 @@ class Cost(NamedTuple):
 
     stage: str
     seconds: float | None
-    start_seconds: float | None
     responses: float | None
     tokens: float | None
     tokens_saved: float | None
-    responses_from_ledger: float | None
 
 
 def funnel(artifacts: Path) -> list[Funnel]:

@@ -1,7 +1,7 @@
 """How far a stage is: a bar on a terminal, elsewhere a line now and then, and a small JSON file for other programs.
 
-The file `<folder>/<name>.json` is `State` as JSON. Nothing here may fail a stage: a file that cannot be written is left
-out.
+The file `<folder>/<name>.json` is a `Snapshot` as JSON. Nothing here may fail a stage: a file that cannot be written is
+left out.
 """
 
 import math
@@ -27,7 +27,7 @@ BAR_SECONDS, FILE_SECONDS, FIRST_LINE_SECONDS, LINE_SECONDS = 0.25, 1.0, 5.0, 30
 STARTING, RUNNING = "starting", "running"
 
 
-class State(NamedTuple):
+class Snapshot(NamedTuple):
     """How far a stage is."""
 
     stage: str
@@ -40,21 +40,23 @@ class State(NamedTuple):
     tokens: int
     """Generated in this run."""
     tokens_per_second: float
-    """Lately."""
+    """Recently."""
     tokens_saved: int
     """By stopping once an outcome was certain; an estimate."""
     responses_left_at_most: int | None
     """None until sampling begins."""
     eta_seconds: float | None
-    """At most, at the speed of late; None where no response has come yet."""
+    """At most, at the recent speed; None where no response has arrived yet."""
     started: float
     """Seconds since 1970, as is `updated`."""
     updated: float
     pid: int
+    run: dict[str, Any] | None = None
+    """What this run did, once it is done: responses generated, and reused from the ledger, its engine, its time."""
 
 
-def describe(state: State) -> str:
-    """The state in a line."""
+def describe(state: Snapshot) -> str:
+    """A snapshot in a line."""
     ledger = f" ({state.responses_from_ledger:,} from the ledger)" if state.responses_from_ledger else ""
     parts = [
         f"{state.stage}: {state.decided:,} of {state.questions:,} questions decided",
@@ -67,7 +69,7 @@ def describe(state: State) -> str:
 
 
 def time_left(seconds: float | None) -> str:
-    """Seconds as a person says them, rounded up."""
+    """Seconds in the unit a person would choose, rounded up."""
     if seconds is None:
         return "time left unknown"
     for unit, size, most in (("s", 1, 90), ("min", 60, 5400), ("h", 3600, 72 * 3600)):
@@ -82,14 +84,13 @@ def file_name(stage: str) -> str:
 
 
 class Pace:
-    """Responses and tokens a second over the last half minute, or since the last that came where that is longer ago."""
+    """Responses and tokens a second over the last half minute, or since the last arrival where that is longer ago."""
 
     def __init__(self) -> None:
-        """Nothing has been seen."""
         self._seen: deque[tuple[float, int, int]] = deque()
 
-    def see(self, now: float, responses: int, tokens: int) -> None:
-        """So many responses and tokens by now."""
+    def add(self, now: float, responses: int, tokens: int) -> None:
+        """Record that there are so many responses and tokens by now."""
         if not self._seen or now - self._seen[-1][0] >= BAR_SECONDS:
             self._seen.append((now, responses, tokens))
         # A response of 32k tokens takes minutes: the window reaches back until there is something in it.
@@ -120,13 +121,12 @@ class Progress:
         self._began = clock()
         self._sampling_since: float | None = None
         now = time.time()
-        self._state = State(name, STARTING, groups, 0, 0, 0, 0, 0.0, 0, None, None, now, now, os.getpid())
+        self._state = Snapshot(name, STARTING, groups, 0, 0, 0, 0, 0.0, 0, None, None, now, now, os.getpid())
         self._shown: _Terminal | _Lines = _Terminal(self._state) if sys.stderr.isatty() else _Lines()
         self._due_file = 0.0
         self._closed = False
 
     def __enter__(self) -> Self:
-        """The progress itself."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
@@ -135,12 +135,12 @@ class Progress:
         self.close("done" if kind is None else "stopped" if stopped else "failed")
 
     def start(self, known: int, decided: int) -> None:
-        """Counting begins: what the ledger had."""
+        """Begin with what the ledger has."""
         self._state = self._state._replace(responses=known, responses_from_ledger=known, decided=decided)
-        self._tell(self._clock())
+        self._publish(self._clock())
 
-    def tell(self, decided: int, known: int, tokens: int, saved: int, left: int) -> None:
-        """The state of things; may be called at every turn of a loop.
+    def update(self, decided: int, known: int, tokens: int, saved: int, left: int) -> None:
+        """Report the counts; may be called at every turn of a loop.
 
         Args:
             known: responses, with those from the ledger.
@@ -151,14 +151,18 @@ class Progress:
         now = self._clock()
         if self._sampling_since is None:
             self._sampling_since = now
-        self._pace.see(now, known, tokens)
+        self._pace.add(now, known, tokens)
         self._state = self._state._replace(state=RUNNING, decided=decided, responses=known, tokens=tokens)
         self._state = self._state._replace(tokens_saved=saved, responses_left_at_most=left)
         if self._shown.due(self._sampled(now)) or now >= self._due_file:
-            self._tell(now)
+            self._publish(now)
+
+    def finish(self, run: dict[str, Any]) -> None:
+        """Report what this run did, in the file."""
+        self._state = self._state._replace(run=run)
 
     def close(self, outcome: str = "done") -> None:
-        """The end: `done`, `stopped` or `failed`. Only the first call counts."""
+        """End as `done`, `stopped` or `failed`. Only the first call counts."""
         if self._closed:
             return
         self._closed = True
@@ -175,7 +179,7 @@ class Progress:
         """Seconds since sampling began; the engine's start is no part of them."""
         return 0.0 if self._sampling_since is None else now - self._sampling_since
 
-    def _tell(self, now: float) -> None:
+    def _publish(self, now: float) -> None:
         state = self._state
         responses, tokens = self._pace.rates(now, state.responses, state.tokens)
         left = state.responses_left_at_most
@@ -199,7 +203,7 @@ class Progress:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             write_json(self._file, self._state._asdict())
         except OSError:
-            # A full disk is the stage's own to tell.
+            # A full disk is the stage's own to report.
             self._file = None
 
 
@@ -212,18 +216,18 @@ class _Lines:
     def due(self, seconds: float) -> bool:
         return seconds >= self._next
 
-    def show(self, state: State, seconds: float) -> None:
+    def show(self, state: Snapshot, seconds: float) -> None:
         self._next = seconds + LINE_SECONDS
         print(describe(state), file=sys.stderr, flush=True)
 
-    def close(self, state: State) -> None:
+    def close(self, state: Snapshot) -> None:
         print(describe(state), file=sys.stderr, flush=True)
 
 
 class _Terminal:
-    """A bar on stderr, drawn by whoever tells: a thread of its own and engines that fork do not go together."""
+    """A bar on stderr, drawn by the caller: a thread of its own and engines that fork do not go together."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: Snapshot) -> None:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -239,11 +243,11 @@ class _Terminal:
     def due(self, seconds: float) -> bool:
         return seconds >= self._next
 
-    def show(self, state: State, seconds: float) -> None:
+    def show(self, state: Snapshot, seconds: float) -> None:
         self._next = seconds + BAR_SECONDS
         rest: Any = "starting the engine" if state.state == STARTING else describe(state).partition("decided, ")[2]
         self._bar.update(self._task, completed=state.decided, rest=rest, refresh=True)
 
-    def close(self, state: State) -> None:
+    def close(self, state: Snapshot) -> None:
         self.show(state, 0.0)
         self._bar.stop()

@@ -42,9 +42,9 @@ def test_each_sample_has_a_seed_of_its_own_that_any_server_takes():
     assert request(model="m_b").own_seed == request().own_seed
 
 
-def test_places_fill_the_engine_and_a_little_more():
-    assert EngineParams(max_num_seqs=10).places == 13
-    assert EngineParams(max_num_seqs=10, in_flight=2).places == 2
+def test_requests_in_flight_fill_the_engine_and_a_little_more():
+    assert EngineParams(max_num_seqs=10).concurrency == 13
+    assert EngineParams(max_num_seqs=10, in_flight=2).concurrency == 2
 
 
 def test_openai_needs_a_url():

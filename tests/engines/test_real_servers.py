@@ -135,7 +135,7 @@ def test_a_server_killed_in_mid_run_changes_nothing(pair, pool, tmp_path, capfd)
     got = run(tmp_path / "killed", pool, params(*pair), before_band=killer.start)
     killer.join()
     assert capfd.readouterr().err.count(f"{victim.url}: taken out") == 1
-    engines = {stage: read_json(tmp_path / f"killed/{stage}/manifest.json")["facts"]["engine"] for stage in STAGES}
+    engines = {stage: read_json(tmp_path / f"killed/progress/{stage}.json")["run"]["engine"] for stage in STAGES}
     assert [engines[stage]["servers_lost"] for stage in STAGES] == [0, 1]
     for name, table in expected.items():
         assert table.height > 0

@@ -12,10 +12,10 @@ from tasks.engines.fleet import VllmEngine
 from tasks.engines.params import EngineParams, SamplingParams
 from tasks.engines.prompts import prompt_renderer
 from tasks.engines.protocol import make_request
-from tasks.ledger.ledger import Ledger
 from tasks.records.response import LOOP, TOO_LONG
-from tasks.sampling.sampler import Group, sample, with_texts
-from tests.builders import SHIPPED
+from tasks.sampling.sampler import Sampler
+from tasks.sampling.schedule import Group
+from tests.builders import SHIPPED, make_model
 
 MODEL = SHIPPED / "base"
 PARAMS = EngineParams(dtype="float32", max_num_seqs=16, max_model_len=256)
@@ -113,16 +113,17 @@ def test_sampled_through_the_ledger_twice_the_same(engine, render, tmp_path):
             pass
 
     def draw(folder):
-        book = Ledger(folder, "m_a")
-        return sample(groups, name="test", model_id="m_a", ledger=book, open_engine=Lent, places=4)
+        params = EngineParams(in_flight=4)
+        return Sampler(make_model("a"), params, ChatParams(), folder / "ledger", stage="test", start=Lent).draw(groups)
 
-    first, again = draw(tmp_path / "a"), draw(tmp_path / "a")
-    anew = draw(tmp_path / "b")
-    first_texts, again_texts, anew_texts = (with_texts(run.table, run.ledger)["text"] for run in (first, again, anew))
+    first, again, other = draw(tmp_path / "a"), draw(tmp_path / "a"), draw(tmp_path / "b")
+    first_texts, again_texts, other_texts = (each.with_texts()["text"] for each in (first, again, other))
     assert first_texts.equals(again_texts)
-    assert first_texts.equals(anew_texts)
-    assert first.facts["responses_generated"] == 15
-    assert again.facts["responses_generated"] == 0
+    assert first_texts.equals(other_texts)
+    assert first.run["responses_generated"] == 15
+    assert again.run["responses_generated"] == 0
+    assert again.facts == first.facts
+    assert first.facts["engines"] == [engine.facts["engine"]]
 
 
 def test_the_log_is_in_its_file_and_a_folder_that_is_no_model_is_one_line(engine, log, tmp_path, capfd):

@@ -1,4 +1,4 @@
-"""What a stage tells of itself, as the flow and `limo status` read it: of this run only."""
+"""What a stage reports of itself, as the flow and `limo status` read it: of this run only."""
 
 import os
 import subprocess
@@ -8,29 +8,29 @@ import time
 import pytest
 
 from flows import dag, running
-from flows.running import Shown, Watch, descends, lines, of_stage
+from flows.running import Board, Watch, descends, lines, of_stage
 from tasks.core.files import write_json
 from tasks.sampling.progress import Progress, file_name
 
-TELLS = """
+REPORTS = """
 import sys, time
 from pathlib import Path
 from tasks.sampling.progress import Progress
 with Progress(sys.argv[1], 8, Path(sys.argv[2])) as progress:
     progress.start(2, 1)
     print("begun", flush=True)
-    progress.tell(2, 9, 90, 5, 30)
+    progress.update(2, 9, 90, 5, 30)
     sys.stdin.read()
 """
 
 
 @pytest.fixture
 def stage(tmp_path):
-    """Starts a process that tells of a stage as its own until told to end; the progress folder is `tmp_path`."""
+    """Starts a process that reports a stage as its own until its input ends; the progress folder is `tmp_path`."""
     started = []
 
     def start(name):
-        command = [sys.executable, "-c", TELLS, name, str(tmp_path)]
+        command = [sys.executable, "-c", REPORTS, name, str(tmp_path)]
         one = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         started.append(one)
         assert one.stdout.readline() == "begun\n"
@@ -41,15 +41,15 @@ def stage(tmp_path):
         one.communicate()
 
 
-class Board:
+class Recorder:
     """Shows progress in a list."""
 
     def __init__(self):
         self.seen = []
 
     @property
-    def shown(self):
-        return Shown(self.create, self.update)
+    def board(self):
+        return Board(self.create, self.update)
 
     def create(self, label, share, words):
         self.seen.append(("create", label, share, words.rpartition(", ")[2]))
@@ -61,16 +61,16 @@ class Board:
 
 def test_a_run_is_shown_from_its_first_word_to_its_end(stage, tmp_path, monkeypatch):
     monkeypatch.setattr(running, "SHOW_SECONDS", 0)
-    board = Board()
-    watch = Watch("reason", board.shown, tmp_path)
+    recorder = Recorder()
+    watch = Watch("reason", recorder.board, tmp_path)
     one = stage("reason (careful)")
     watch.look(os.getpid())
     watch.look(os.getpid())
     one.communicate()
     watch.last()
-    assert board.seen[0][:2] == ("create", "reason (careful)")
-    assert board.seen[0][2] in (12.5, 25.0), "whether the second word was written depends on the clock"
-    assert board.seen[-1] == ("update", "reason (careful)", 25.0, "done")
+    assert recorder.seen[0][:2] == ("create", "reason (careful)")
+    assert recorder.seen[0][2] in (12.5, 25.0), "whether the second word was written depends on the clock"
+    assert recorder.seen[-1] == ("update", "reason (careful)", 25.0, "done")
 
 
 def test_other_stages_other_runs_and_earlier_ones_are_none_of_its_business(stage, tmp_path):
@@ -105,7 +105,7 @@ def test_a_file_of_another_version_is_passed_over(tmp_path):
         assert len(lines(tmp_path)) == 1
 
 
-def test_descent_is_told_over_generations():
+def test_descent_is_found_over_generations():
     command = f"{sys.executable} -c 'import os; print(os.getpid(), flush=True); input()'; true"
     with subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as shell:
         pid = int(shell.stdout.readline())

@@ -23,6 +23,8 @@ from tasks.records.question import QUESTION
 from tests.builders import SHIPPED, make_model, make_question, write_models
 
 SAMPLES, QUESTIONS = 8, 26
+PATIENCE = 600
+"""Seconds to wait for what must happen: the machine may be busy with other tests."""
 PARAMS = {
     "engine": {
         "dtype": "float32",
@@ -67,24 +69,27 @@ class Run:
             command = [sys.executable, "-m", "tasks.band", *options]
             self.process = psutil.Popen(command, stdout=output, stderr=output, start_new_session=True)
 
-    def ends(self, seconds=120):
-        return self.process.wait(seconds)
+    def wait(self):
+        """Its exit code."""
+        return self.process.wait(PATIENCE)
 
-    def told(self):
+    def progress(self):
         """Responses known in this run, but for the refused prompt's, and how many of them the ledger had."""
         file = self.folder / "progress" / "band.json"
-        told = read_json(file) if file.exists() else {}
-        mine = told.get("pid") == self.process.pid
-        return (told["responses"] - SAMPLES, told["responses_from_ledger"]) if mine else (0, 0)
+        found = read_json(file) if file.exists() else {}
+        mine = found.get("pid") == self.process.pid
+        return (found["responses"] - SAMPLES, found["responses_from_ledger"]) if mine else (0, 0)
 
     def generated(self):
         """Responses generated so far."""
-        known, from_ledger = self.told()
+        known, from_ledger = self.progress()
         return known - from_ledger
 
     def until_generated(self, count):
+        end = time.monotonic() + PATIENCE
         while self.generated() < count:
             assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < end, self.log.read_text()
             time.sleep(0.05)
 
     def family(self):
@@ -120,13 +125,14 @@ def ledger_ids(folder):
     return pl.concat([pl.read_parquet(path, columns=["response_id"]) for path in segments])["response_id"]
 
 
-def facts(folder):
-    return read_json(folder / "out/manifest.json")["facts"]
+def last_run(folder):
+    """What the last run did."""
+    return read_json(folder / "progress/band.json")["run"]
 
 
-def gone(processes, seconds=10):
-    """Whether all these processes end soon."""
-    _, alive = psutil.wait_procs(processes, timeout=seconds)
+def gone(processes):
+    """Whether all these processes end."""
+    _, alive = psutil.wait_procs(processes, timeout=PATIENCE)
     return not alive
 
 
@@ -134,11 +140,11 @@ def gone(processes, seconds=10):
 def undisturbed(stage, tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
     run = Run(stage, folder, folder / "stage.log")
-    assert run.ends() == 0, run.log.read_text()
+    assert run.wait() == 0, run.log.read_text()
     found = tables(folder)
     assert found["rejected"]["reason"].value_counts().filter(reason="prompt_too_long")["count"].item() == 1
     assert found["kept"].height > 3
-    assert facts(folder)["too_long"] == SAMPLES
+    assert read_json(folder / "out/manifest.json")["facts"]["too_long"] == SAMPLES
     return found
 
 
@@ -150,49 +156,50 @@ def assert_as_undisturbed(folder, undisturbed):
 
 
 def test_disk_full_then_kill_9_then_sigterm_then_dead_engines_and_to_the_end(start, undisturbed, tmp_path):
-    """Four starts of one stage, of which each goes on where the one before it was."""
+    """Four starts of one stage, of which each resumes where the one before it was."""
     with small_disk(tmp_path / "small", "32m") as (folder, grow):
         run = start(folder)
-        family = []
+        family, end = [], time.monotonic() + PATIENCE
         while run.process.poll() is None:
+            assert time.monotonic() < end, run.log.read_text()
             family = run.family() if run.process.is_running() else family
             fill(folder, run.generated())
             time.sleep(0.05)
-        told = run.log.read_text()
-        assert run.ends() == 2, told
-        assert told.count("no space left on the device") == 1
-        assert "responses are safe in the journal; free some space and run again" in told
-        assert "Traceback" not in told
+        log = run.log.read_text()
+        assert run.wait() == 2, log
+        assert log.count("no space left on the device") == 1
+        assert "responses are safe in the journal; free some space and run again" in log
+        assert "Traceback" not in log
         assert gone(family)
         grow()
 
         run = start(folder)
         run.until_generated(20)
-        family, (known, _) = run.family(), run.told()
+        family, (known, _) = run.family(), run.progress()
         run.process.kill()
         assert gone(family)
 
         run = start(folder)
         run.until_generated(20)
-        _, had = run.told()
+        _, had = run.progress()
         assert had >= known
-        family, told_at = run.family(), time.monotonic()
+        family = run.family()
         run.process.terminate()
-        assert run.ends() == 128 + signal.SIGTERM
-        assert gone(family, 10 - (time.monotonic() - told_at))
+        assert run.wait() == 128 + signal.SIGTERM
+        assert gone(family)
         kept = len(ledger_ids(folder))
         assert kept >= had + 20
 
         run = start(folder)
         lose_two_engines(run)
-        assert run.ends() == 0, run.log.read_text()
-        told = run.log.read_text()
-        assert facts(folder)["engine"]["restarts"] == 2, told
-        assert "was killed by SIGKILL); started again with up to 4 responses at once" in told
-        assert told.count("ran short of memory") == 2
-        assert "started again with up to 2 responses at once" in told
-        assert facts(folder)["responses_generated"] == len(ledger_ids(folder)) - kept
-        assert "Traceback" not in told
+        assert run.wait() == 0, run.log.read_text()
+        log = run.log.read_text()
+        assert last_run(folder)["engine"]["restarts"] == 2, log
+        assert "was killed by SIGKILL); started again with up to 4 responses at once" in log
+        assert log.count("ran short of memory") == 2
+        assert "started again with up to 2 responses at once" in log
+        assert last_run(folder)["responses_generated"] == len(ledger_ids(folder)) - kept
+        assert "Traceback" not in log
         assert_as_undisturbed(folder, undisturbed)
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from flows.explain.question import REASONS, in_short, in_words, parsed
 from tasks.band import NEVER, TOO_OFTEN, TOO_SELDOM
-from tasks.sampling.graded import TOO_LONG_REASON
+from tasks.sampling.sampler import TOO_LONG_REASON
 from tasks.screen import SOLVED
 
 

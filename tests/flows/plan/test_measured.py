@@ -15,8 +15,8 @@ def artifacts(tmp_path):
     """Writes a run's manifests; a stage's facts may be replaced."""
 
     def write(**changed):
-        drawn = {"responses": 400, "tokens": 8000, "samples_not_drawn": 100, "tokens_generated": 6000, "seconds": 25.0}
-        drawn["engine"] = {"engine": "vllm 0.26.0 NVIDIA-H200 bfloat16", "start_seconds": 5.0}
+        drawn = {"responses": 400, "tokens": 8000, "samples_not_drawn": 100, "seconds": 20.0}
+        drawn["engines"] = ["vllm 0.26.0 NVIDIA-H200 bfloat16", "vllm 0.32.0 NVIDIA-H200 bfloat16"]
         trained = {"tokens": 64000, "epochs": 4.0, "step_seconds": 32.0, "device": "cpu", "world_size": 2}
         stages = {
             "base": (2, {"parameters": SIZES}),
@@ -54,8 +54,8 @@ def test_counts_and_lengths(artifacts):
 def test_speeds_are_taken_of_the_kind_of_machine_that_is_planned_for(artifacts):
     folder = artifacts()
     assert values(read_measured(folder, SIZES, read_machine("8xH200")).speeds) == {
-        "screen": 300,
-        "answer.trained": 300,
+        "screen": 400,
+        "answer.trained": 400,
     }
     assert values(read_measured(folder, SIZES, read_machine("8xH100")).speeds) == {}
     assert values(read_measured(folder, SIZES, None).speeds) == {"train": 2000}
@@ -68,9 +68,19 @@ def test_the_speed_of_training_is_of_as_many_gpus_of_the_kind(artifacts):
         assert "train" not in read_measured(folder, SIZES, other).speeds
 
 
-def test_what_was_read_from_the_ledger_gives_no_speed(artifacts):
-    folder = artifacts(screen={"tokens_generated": 0})
-    assert "screen" not in read_measured(folder, SIZES, read_machine("8xH200")).speeds
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        {"seconds": None},
+        {"engines": []},
+        {"engines": ["vllm 0.26.0 NVIDIA-H200 bfloat16", "vllm 0.26.0 NVIDIA-H100 bfloat16"]},
+        {"engines": ["vllm 0.26.0 http://10.0.0.5:8000/v1"]},
+    ],
+)
+def test_without_the_time_or_on_other_gpus_there_is_no_speed(artifacts, unknown):
+    speeds = read_measured(artifacts(screen=unknown), SIZES, read_machine("8xH200")).speeds
+    assert "screen" not in speeds
+    assert "answer.trained" in speeds
 
 
 def test_a_number_names_the_stage_that_it_is_from(artifacts):
