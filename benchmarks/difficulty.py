@@ -11,9 +11,9 @@ model and sampled 32 times by DeepSeek-R1-Distill-Qwen-32B, left 2,125 solved 1 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from math import comb
 
 import polars as pl
-from scipy.stats import hypergeom
 
 from tasks.families import problems
 from tasks.records.question import QUESTION, question_id
@@ -77,4 +77,4 @@ def of_8(solved: Sequence[int], samples: int) -> list[float]:
 
 def _chance(number: int, solved: int, samples: int) -> float:
     """Chance that `number` of 8 drawn without replacement are right: hypergeometric."""
-    return float(hypergeom.pmf(number, samples, solved, 8))
+    return comb(solved, number) * comb(samples - solved, 8 - number) / comb(samples, 8)

@@ -1,7 +1,7 @@
 """Which of our files a stage is made of: its module's import closure."""
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 
@@ -17,7 +17,7 @@ def closure(module: str, root: Path = Path()) -> set[str]:
         if path is None or str(path.relative_to(root)) in found:
             continue
         found.add(str(path.relative_to(root)))
-        waiting.extend(_imported(ast.parse(path.read_text(encoding="utf-8"))))
+        waiting.extend(_imported(path))
     return {name for name in found if not _is_bare_package(root / name)}
 
 
@@ -57,21 +57,24 @@ def _module_path(module: str, root: Path) -> Path | None:
     return None
 
 
-def _imported(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+@cache
+def _imported(path: Path) -> list[str]:
+    found: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if _ours(alias.name))
+            found += (alias.name for alias in node.names if _ours(alias.name))
         elif isinstance(node, ast.ImportFrom) and node.module and (node.module == "tasks" or _ours(node.module)):
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _ours(node.value):
-            yield node.value
+            found.append(node.value)
+    return found
 
 
 def _ours(name: str) -> bool:
     return name.startswith(("tasks.", "flows.")) and name.replace(".", "").replace("_", "").isalnum()
 
 
+@cache
 def _is_bare_package(path: Path) -> bool:
     """An `__init__.py` that holds nothing but its docstring."""
     return path.name == "__init__.py" and len(ast.parse(path.read_text(encoding="utf-8")).body) <= 1

@@ -21,6 +21,8 @@ from tasks.shipped import corpus
 from tasks.training.recipe import Recipe
 from tests.builders import SHIPPED, write_models
 
+pytestmark = pytest.mark.slow(minutes=1)
+
 ABLATION = AblationParams(
     seeds=(1, 2),
     pool_share=1.0,

@@ -172,6 +172,7 @@ def test_equal_answers_may_be_written_otherwise():
     assert decided["reason"].to_list() == [None, "exact_duplicate"]
 
 
+@pytest.mark.slow
 def test_shards_parts_and_workers_make_no_difference(tmp_path, monkeypatch):
     names = ["Amanda", "Josie", "Mary", "Tom"]
     questions = [

@@ -106,6 +106,7 @@ def test_rules_have_different_names():
     ]
 
 
+@pytest.mark.slow
 def test_shards_and_workers_make_no_difference(tmp_path):
     pool(*(f"{EXAM} {n}" if n % 7 == 0 else f"What is {n} + {n}?" for n in range(300))).write_parquet(
         tmp_path / "q.parquet", row_group_size=40

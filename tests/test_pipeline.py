@@ -18,6 +18,8 @@ import yaml
 
 from flows.dag import environment, upstream
 
+pytestmark = pytest.mark.slow(minutes=9)
+
 SMALL = yaml.safe_load(Path("tests/small.yaml").read_text(encoding="utf-8"))
 
 

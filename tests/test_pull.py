@@ -60,6 +60,7 @@ def test_every_column_of_a_decided_table_is_in_the_schema():
     assert decided.columns[:9] == [*QUESTION.names(), "reason", "evidence"]
 
 
+@pytest.mark.slow
 def test_pieces_and_workers_make_no_difference(tmp_path, monkeypatch):
     rows = [row(f"question {number % 700}", str(number)) for number in range(1000)]
     source = write(tmp_path / "s.jsonl", *rows)
@@ -75,6 +76,7 @@ def test_pieces_and_workers_make_no_difference(tmp_path, monkeypatch):
     assert [(tmp_path / f"out/{name}.parquet").read_bytes() for name in ("kept", "rejected")] == files
 
 
+@pytest.mark.slow
 def test_a_bad_row_stops_the_stage_and_what_was_done_is_not_done_again(tmp_path, monkeypatch):
     monkeypatch.setattr(readers, "PIECE_BYTES", 4_000)
     rows = [json.dumps(row(f"question {number}", str(number))) for number in range(1000)]
@@ -120,6 +122,7 @@ def test_a_full_disk_is_one_line_and_earlier_shards_are_kept(tmp_path, monkeypat
     ]
 
 
+@pytest.mark.slow
 def test_sources_are_joined_and_counted(tmp_path):
     (tmp_path / "a.jsonl").write_text(
         '{"question": "1+1?", "answer": "so\\n#### 2"}\n{"question": "2+2?", "answer": ""}\n'
@@ -143,6 +146,7 @@ def test_sources_are_joined_and_counted(tmp_path):
     assert file["sha256"] == hashlib.sha256((tmp_path / "a.jsonl").read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_a_source_without_an_answer_stops_the_stage_and_leaves_no_table(tmp_path):
     sources = [write(tmp_path / "a.jsonl", row("1+1?")), write(tmp_path / "b.jsonl", row("1+1?", None))]
 
@@ -182,6 +186,7 @@ def test_each_mistake_is_reported_once():
     ]
 
 
+@pytest.mark.slow
 def test_a_file_of_a_glob_without_the_columns_is_named(tmp_path):
     pl.DataFrame([row("1+1?")]).write_parquet(tmp_path / "m1.parquet")
     pl.DataFrame([{"text": "1+2?", "gold": "3"}]).write_parquet(tmp_path / "m2.parquet")
@@ -275,6 +280,7 @@ def test_bad_input_is_one_line_and_what_came_before_is_kept(tmp_path, make, mess
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_question_of_50_megabytes_is_rejected_with_its_size(tmp_path):
     long = row("1+" * 25_000_000 + "1?")
 

@@ -30,6 +30,8 @@ from tasks.training.log import SAMPLE_LOSS, STEP
 from tests.builders import write_models
 from tests.training.tiny import make_folder, make_model, make_samples
 
+pytestmark = pytest.mark.slow(minutes=4)
+
 PARAMS = {
     "epochs": 6,
     "global_batch": 8,

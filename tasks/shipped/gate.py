@@ -9,16 +9,17 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
 import yaml
-from transformers import Qwen2ForCausalLM, Qwen2Tokenizer
 
 from tasks.core.errors import LimoError
 from tasks.families import Problem, Split, families, problems
 from tasks.families.problem import program
 from tasks.shipped import corpus
+
+if TYPE_CHECKING:
+    from transformers import Qwen2ForCausalLM, Qwen2Tokenizer
 
 BOX = re.compile(r"\\boxed\{(\d\d)\}")
 RESULT = re.compile(r"(?:[-+*]|plus |minus |times )\d(?:=| is )(\d\d)")
@@ -45,13 +46,15 @@ class Rate(NamedTuple):
 
 def generate(
     model: Any,
-    tokenizer: Qwen2Tokenizer,
+    tokenizer: "Qwen2Tokenizer",
     prompts: Sequence[str],
     temperature: float = 0.0,
     max_tokens: int = 512,
     seed: int = 0,
 ) -> list[str]:
     """One response a prompt, greedy at temperature 0."""
+    import torch
+
     torch.manual_seed(seed)
     model.train(False)
     sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
@@ -92,8 +95,8 @@ def rate(items: Sequence[Problem], responses: Sequence[str]) -> Rate:
 
 
 def by_level(
-    model: Qwen2ForCausalLM,
-    tokenizer: Qwen2Tokenizer,
+    model: "Qwen2ForCausalLM",
+    tokenizer: "Qwen2Tokenizer",
     family: str,
     form: str,
     levels: Sequence[int],
@@ -194,7 +197,7 @@ ATTEMPTS = 32
 BASES = ("base", "control", "short", "medium", "small")
 
 
-def measure(name: str, model: Qwen2ForCausalLM, words: Qwen2Tokenizer) -> dict[str, Any]:
+def measure(name: str, model: "Qwen2ForCausalLM", words: "Qwen2Tokenizer") -> dict[str, Any]:
     """Accuracy by level and family; for a base in all forms, for `strong` also the histogram over 32 samples."""
     forms = tuple(FORMS) if name in BASES else ("chat",)
     temperature = 0.0 if name in BASES else 1.0
@@ -209,7 +212,7 @@ def measure(name: str, model: Qwen2ForCausalLM, words: Qwen2Tokenizer) -> dict[s
     return found
 
 
-def histogram(model: Qwen2ForCausalLM, words: Qwen2Tokenizer, family: str, count: int) -> list[int]:
+def histogram(model: "Qwen2ForCausalLM", words: "Qwen2Tokenizer", family: str, count: int) -> list[int]:
     """How many of `count` pool questions were solved 0, 1, .. 32 times in 32 samples at temperature 1."""
     items = list(problems(family, count, 88, BAND_LEVELS, "pool"))
     prompts = [corpus.chat_prompt(item.question) for item in items for _ in range(ATTEMPTS)]

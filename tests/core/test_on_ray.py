@@ -14,6 +14,8 @@ from tasks.records.benchmark import ITEM, item_id
 from tasks.sources import readers
 from tests.core.test_shards import read, shards, work
 
+pytestmark = pytest.mark.slow(minutes=2)
+
 
 def test_a_cluster_that_is_not_there_is_one_line(tmp_path):
     # Before the fixture's first use: who is connected is not connected anew.

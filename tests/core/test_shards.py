@@ -39,6 +39,7 @@ def read(folders):
     return pl.concat(pl.read_parquet(folder / "rows.parquet") for folder in folders)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_come_in_order_and_are_made_once(tmp_path, workers):
     done = run_shards(work(tmp_path), shards(5), ShardsParams(workers=workers))
@@ -58,6 +59,7 @@ def test_other_params_are_other_shards(tmp_path):
     assert not set(first) & set(run_shards(other, shards(2), ShardsParams(workers=1)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_first_mistake_in_order_is_told_and_what_came_before_is_kept(tmp_path, workers):
     with pytest.raises(LimoError, match="row 3: is bad"):
@@ -67,11 +69,13 @@ def test_the_first_mistake_in_order_is_told_and_what_came_before_is_kept(tmp_pat
     assert "000003" not in {path.name[:6] for path in tmp_path.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_one_line(tmp_path):
     with pytest.raises(LimoError, match=r"squares: a worker was killed \(out of memory\?\); run it again"):
         run_shards(work(tmp_path, deadly=3), shards(8), ShardsParams(workers=2))
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(tmp_path):
     """The process and its workers are killed by SIGKILL in the middle."""
     code = (

@@ -13,6 +13,8 @@ from tasks.engines.ray import Actor, Actors
 from tests.builders import SHIPPED, make_model
 from tests.engines import scripted
 
+pytestmark = pytest.mark.slow(minutes=2)
+
 MODEL = SHIPPED / "base"
 
 

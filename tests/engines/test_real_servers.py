@@ -25,6 +25,8 @@ from tasks.records.question import QUESTION
 from tasks.records.response import LOOP, TOO_LONG
 from tests.builders import SHIPPED, make_model, make_question, write_models
 
+pytestmark = pytest.mark.slow(minutes=2)
+
 SERVED = EngineParams(dtype="float32", max_model_len=512, max_num_seqs=8, kv_cache_gib=0.25)
 SAMPLING = SamplingParams(temperature=1.0, max_tokens=160)
 SCREEN = screen.ScreenParams(model="strong", attempts=1, sampling=SAMPLING)

@@ -17,6 +17,8 @@ from tasks.sampling.sampler import Sampler
 from tasks.sampling.schedule import Group
 from tests.builders import SHIPPED, make_model
 
+pytestmark = pytest.mark.slow(minutes=1)
+
 MODEL = SHIPPED / "base"
 PARAMS = EngineParams(dtype="float32", max_num_seqs=16, max_model_len=256)
 SAMPLING = SamplingParams(temperature=1.5, max_tokens=24)

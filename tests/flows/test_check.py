@@ -25,6 +25,7 @@ def test_the_default_profile_states_every_section():
     assert set(profiles.compose("default")) - {"profile"} == set(SECTIONS)
 
 
+@pytest.mark.slow
 def test_three_mistakes_in_three_sections_are_all_listed(tmp_path):
     tree = yaml.safe_load(profiles.render("default"))
     tree["band"]["samples"] = "many"

@@ -10,6 +10,7 @@ from tests.artifacts import write_run
 from tests.command import limo
 
 
+@pytest.mark.slow
 def test_as_a_process_of_its_own_a_mistake_is_one_line():
     command = [sys.executable, "-c", "from flows.cli import main; main()", "check", "nothing"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -55,6 +56,7 @@ def test_mistakes_are_one_line(arguments, said):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_flow_tells_a_bad_params_file_before_prefect_starts(tmp_path):
     (tmp_path / "params.yaml").write_text("band: {samples: many}")
     flow = f"import os; from flows.pipeline import main; os.chdir({str(tmp_path)!r}); main()"

@@ -15,6 +15,8 @@ from tasks.grading.symbolic import Question
 from tests.grading.sorts import SORTS
 from tests.grading.typesetting import dress
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 VERDICTS = {"correct", "incorrect", "ungraded"}
 each_sort = pytest.mark.parametrize("name", SORTS)

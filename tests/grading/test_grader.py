@@ -33,6 +33,7 @@ def test_case(number, verdicts):
     assert verdicts[number].verdict == case["verdict"], f"{case['why']}: {verdicts[number]}"
 
 
+@pytest.mark.slow
 def test_hostile_answers_do_not_run_hang_or_raise(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     hostile = answers()

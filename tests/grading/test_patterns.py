@@ -55,6 +55,7 @@ def alarm():
     signal.signal(signal.SIGALRM, before)
 
 
+@pytest.mark.slow
 def test_no_pattern_hangs(alarm):
     assert {name: on for name, pattern in patterns().items() if (on := takes_long(pattern))} == {}
 

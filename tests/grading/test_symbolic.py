@@ -20,6 +20,7 @@ def test_outcomes_come_in_the_order_of_the_questions():
     assert check_many([RIGHT, wrong, unparsed, RIGHT], LIMITS) == ["correct", "incorrect", "unparsed", "correct"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bomb", ["9^{9^{9}}", "(10^9)!", "\\binom{10^9}{5*10^8}", "((9^{999})^{999})^{999}"])
 def test_a_bomb_that_slipped_through_ends_and_the_rest_goes_on(bomb):
     check_many([RIGHT], LIMITS)
@@ -31,6 +32,7 @@ def test_a_bomb_that_slipped_through_ends_and_the_rest_goes_on(bomb):
     assert after == "correct"
 
 
+@pytest.mark.slow
 def test_a_worker_killed_from_outside_is_replaced():
     check_many([RIGHT], LIMITS)
     os.killpg(symbolic._pools[0].workers[0].process.pid, signal.SIGKILL)
@@ -38,6 +40,7 @@ def test_a_worker_killed_from_outside_is_replaced():
     assert check_many([RIGHT, RIGHT], LIMITS) == ["correct", "correct"]
 
 
+@pytest.mark.slow
 def test_a_child_killed_while_idle_shifts_no_verdict():
     """What is said of the dead child must not be read as the reply to the next question."""
     alternating = [RIGHT, Question("\\sqrt{2}", "\\sqrt{3}")] * 4
@@ -56,6 +59,7 @@ def test_a_script_without_a_main_guard_may_grade():
     assert done.stdout == "correct\n"
 
 
+@pytest.mark.slow
 def test_workers_end_with_the_process_that_started_them():
     script = (
         "import os, signal; from tasks.grading import symbolic as s;"
@@ -70,6 +74,7 @@ def test_workers_end_with_the_process_that_started_them():
     assert not alive(worker)
 
 
+@pytest.mark.slow
 def test_a_check_without_memory_ends_and_says_so():
     assert check_many([RIGHT, RIGHT], Limits(memory_mb=1, workers=1)) == ["worker_died", "worker_died"]
 

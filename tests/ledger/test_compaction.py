@@ -114,6 +114,7 @@ def test_a_reader_in_whose_midst_segments_are_merged_misses_none(tmp_path, monke
     assert pl.concat(seen)["sample_index"].unique().sort().to_list() == list(range(6))
 
 
+@pytest.mark.slow
 def test_writers_and_compaction_side_by_side_lose_nothing(tmp_path):
     writing = """
 import sys

@@ -56,6 +56,7 @@ print(*sorted({path.suffix for path in (folder / "m_a").iterdir()}))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flush", [7, 10_000])
 def test_after_kill_9_every_response_that_was_added_is_there(tmp_path, flush):
     process = python(ADDING, tmp_path, flush)
@@ -193,6 +194,7 @@ def on_small_disk(folder, flush):
 
 
 # After every 16 responses a segment; and never, so that the journal itself fills the disk.
+@pytest.mark.slow
 @pytest.mark.parametrize("flush", [16, 100_000])
 def test_on_a_full_disk_nothing_is_lost_and_the_next_run_goes_on(tmp_path, flush):
     done = on_small_disk(tmp_path, flush)

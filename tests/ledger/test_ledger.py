@@ -2,6 +2,7 @@ import multiprocessing
 import resource
 
 import polars as pl
+import pytest
 
 from tasks.ledger.ledger import Ledger
 from tasks.records.response import RESPONSE
@@ -63,6 +64,7 @@ def test_the_older_of_two_writes_of_the_same_response_counts(tmp_path):
     assert Ledger(tmp_path, "m_a").lookup([respond(0).response_id])[respond(0).response_id].text == "first"
 
 
+@pytest.mark.slow
 def test_two_processes_write_at_once(tmp_path):
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_write_many, args=(tmp_path, start)) for start in (0, 200)]

@@ -22,6 +22,8 @@ from tasks.families import problems
 from tasks.records.question import QUESTION
 from tests.builders import SHIPPED, make_model, make_question, write_models
 
+pytestmark = pytest.mark.slow(minutes=4)
+
 SAMPLES, QUESTIONS = 8, 26
 PATIENCE = 600
 """Seconds to wait for what must happen: the machine may be busy with other tests."""

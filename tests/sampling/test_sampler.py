@@ -199,6 +199,7 @@ def test_what_had_finished_is_recorded_when_the_engine_fails(tmp_path):
     assert len(engine.in_flight) < 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", [BAND, SCREEN, never])
 def test_the_same_table_whatever_the_batching_and_the_order(tmp_path, rule):
     groups = make_groups(120)

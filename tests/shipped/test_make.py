@@ -12,6 +12,8 @@ from tasks.core.errors import LimoError
 from tasks.families import problems
 from tasks.shipped import corpus, gate, make, pretrain, tokenizer
 
+pytestmark = pytest.mark.slow(minutes=1)
+
 TINY = pretrain.Recipe("base", steps=2, batch=2)
 
 

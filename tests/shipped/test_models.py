@@ -13,6 +13,8 @@ import tasks.shipped
 from tasks.families import families, problems
 from tasks.shipped import corpus, gate, make
 
+pytestmark = pytest.mark.slow(minutes=1)
+
 ROOT = Path(tasks.shipped.__file__).parent
 NAMES = make.SHIPPED
 TEACHERS = ("careful", "plain")

@@ -8,6 +8,8 @@ from transformers import AutoTokenizer, Qwen2Config, Qwen2Tokenizer
 
 from tasks.shipped import corpus, tokenizer
 
+pytestmark = pytest.mark.slow
+
 
 def words() -> Qwen2Tokenizer:
     return tokenizer.build()

@@ -100,6 +100,7 @@ def test_generators_give_disjoint_splits(tmp_path):
     assert not {draft.question for draft in pool} & {draft.question for draft in evaluation}
 
 
+@pytest.mark.slow
 def test_reasoning_gym_seeds_near_each_other_share_nothing(tmp_path):
     def questions(seed):
         made = SourceParams(name="s", reasoning_gym="chain_sum", count=40, seed=seed, config={"min_digits": 4})

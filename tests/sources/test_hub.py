@@ -12,6 +12,8 @@ import pytest
 
 from tests.sources.file_server import REVISION, serving
 
+pytestmark = pytest.mark.slow
+
 LARGE = random.Random(0).randbytes(3_000_000)
 FILES = {"data/train-0.jsonl": b'{"question": "1+1", "answer": "2"}\n', "data/train-1.jsonl": LARGE, "README.md": b"x"}
 SCRIPT = f"""

@@ -216,6 +216,7 @@ def test_a_full_disk_is_one_line_and_the_rest_comes_later(server, tmp_path):
     assert server.gets()[-1].range == "bytes=1000000-"
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_download_once(server, tmp_path):
     processes = [start(server, tmp_path) for _ in range(2)]
 

@@ -15,6 +15,8 @@ from tasks.training import launcher
 from tasks.training.fsdp import accelerate_config
 from tasks.training.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 
 def test_no_rank_is_forked_from_a_process_that_asked_cuda_for_its_gpus(monkeypatch):
     # Other tests in this process may want what it keeps away.

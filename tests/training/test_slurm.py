@@ -17,6 +17,8 @@ from tasks.training.launch import hosts, launch
 from tasks.training.recipe import Job, Recipe
 from tests.training.tiny import make_folder, make_samples
 
+pytestmark = pytest.mark.slow(minutes=1)
+
 RECIPE = {"epochs": 6, "global_batch": 8, "pack_tokens": 400, "lr": 3e-3, "max_length": 200, "precision": "fp32"}
 SCONTROL = "#!/bin/sh\necho localhost\necho other\n"
 SRUN = """#!{python}

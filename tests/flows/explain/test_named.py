@@ -13,6 +13,8 @@ from tasks.provenance.mlflow_run import COMPARED, PARENT, STAGE, STATE, TABLES, 
 from tasks.tracking.store import connected
 from tests.artifacts import write_run, write_store
 
+pytestmark = pytest.mark.slow
+
 
 def run(*words):
     subprocess.run(words, check=True, capture_output=True)
