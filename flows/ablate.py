@@ -56,7 +56,7 @@ RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=places())
 def mistakes(tree: Mapping[str, Any]) -> list[str]:
     """Every mistake in the params of an ablation, each as `key.path: what is wrong`."""
     stages = yaml.safe_load((FOLDER / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    sections = {name: model for name, model in check.SECTIONS.items() if name in stages or name in ("engine", "chat")}
+    sections = {name: model for name, model in check.sections().items() if name in stages or name in ("engine", "chat")}
     sections |= OWN
     found = [f"{name}: unknown section" for name in tree if name not in sections]
     for name, model in sections.items():
@@ -90,7 +90,7 @@ def require_valid() -> dict[str, Any]:
     tree = read_tree(PARAMS)
     found = mistakes(tree)
     if found:
-        raise LimoError(f"{PARAMS}: {len(found)} to mend\n" + "\n".join(f"  {mistake}" for mistake in found))
+        raise LimoError(f"{PARAMS}: {len(found)} errors\n" + "\n".join(f"  {mistake}" for mistake in found))
     return tree
 
 

@@ -1,9 +1,10 @@
 """Validate the whole of params.yaml, every mistake at once, before anything starts.
 
-Reads params.yaml; writes a manifest whose content is always the same, so that a valid change of params reruns only the
+Reads params.yaml; writes valid.json, whose content is always the same, so that a valid change of params reruns only the
 stages that read the changed section. Also the home of what `limo check` says about this machine.
 """
 
+import importlib
 import importlib.util
 import os
 import shutil
@@ -11,30 +12,15 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tasks.answer import AnswerParams
-from tasks.band import BandParams
-from tasks.base import BaseParams
-from tasks.benchmarks import BenchmarksParams
-from tasks.clean import CleanParams
+from flows.dag import module_of, upstream
 from tasks.core.errors import LimoError
-from tasks.core.files import publish
-from tasks.core.params import ChatParams, Params, load_section, read_tree, section_errors
-from tasks.core.shards import ShardsParams
-from tasks.core.stage import stage_main, write_manifest
-from tasks.decontaminate import DecontaminateParams
-from tasks.engines.params import EngineParams
-from tasks.grade import GradeParams
-from tasks.lineage import LineageParams
-from tasks.pull import PullParams
-from tasks.reason import ReasonParams
-from tasks.report import ReportParams
-from tasks.score import ScoreParams
-from tasks.screen import ScreenParams
-from tasks.select import SelectParams
-from tasks.train import TrainParams
+from tasks.core.files import publish, write_json
+from tasks.core.params import TRAINED, Params, load_section, read_tree, section_errors, unknown_names
+from tasks.core.stage import sections_of, stage_main
 
 # What a profile asks of the machine, and what this machine lacks of it.
 
@@ -112,96 +98,46 @@ def _hub_reached() -> bool:
     return True
 
 
-SECTIONS: dict[str, type[Params]] = {
-    "base": BaseParams,
-    "benchmarks": BenchmarksParams,
-    "pull": PullParams,
-    "clean": CleanParams,
-    "decontaminate": DecontaminateParams,
-    "engine": EngineParams,
-    "chat": ChatParams,
-    "screen": ScreenParams,
-    "band": BandParams,
-    "reason": ReasonParams,
-    "score": ScoreParams,
-    "select": SelectParams,
-    "train": TrainParams,
-    "answer": AnswerParams,
-    "grade": GradeParams,
-    "lineage": LineageParams,
-    "report": ReportParams,
-    "shards": ShardsParams,
-    "needs": NeedsParams,
-}
-
-
-TRAINED = "trained"
-"""The trained model's name, which no model of `base.models` may have."""
-GENERATING = ("screen", "band", "reason", "train", "answer", "grade")
-"""Sections that name models."""
+@cache
+def sections() -> dict[str, type[Params]]:
+    """Every section of params.yaml with its model, as the stages of dvc.yaml read them, in their order."""
+    found: dict[str, type[Params]] = {}
+    for name in upstream():
+        module = importlib.import_module(module_of(name))
+        found |= module.FILTER.sections if hasattr(module, "FILTER") else sections_of(module.run)
+    return found | {"needs": NeedsParams}
 
 
 def mistakes(tree: Mapping[str, Any]) -> list[str]:
-    """Every mistake in a params tree, each as `key.path: what is wrong`; empty when it is valid."""
-    found = [f"{name}: unknown section" for name in tree if name not in SECTIONS and name != "profile"]
-    for name, model in SECTIONS.items():
+    """Every error in a params tree, each as `key.path: what is wrong`; empty when it is valid."""
+    known = sections()
+    found = [f"{name}: unknown section" for name in tree if name not in known and name != "profile"]
+    for name, model in known.items():
         found += section_errors(name, tree.get(name), model)
-    return found or unknown_names(tree)
-
-
-def unknown_names(tree: Mapping[str, Any]) -> list[str]:
-    """Keys that name a model or a benchmark which there is not; the sections are valid by now."""
-    found = unknown_models(tree)
+    if found:
+        return found
     if TRAINED in tree["base"]["models"]:
         found.append(f"base.models.{TRAINED}: the name of the model that `train` makes; take another")
-    suite = BenchmarksParams.model_validate(tree["benchmarks"]).suite
-    others = AnswerParams.model_validate(tree.get("answer") or {}).benchmarks
-    names = [benchmark.name for benchmark in suite]
-    return found + [
-        f"answer.benchmarks.{name}: no benchmark `{name}` in benchmarks.suite, which has {', '.join(names)}"
-        for name in others
-        if name not in names
-    ]
-
-
-def unknown_models(tree: Mapping[str, Any]) -> list[str]:
-    """Keys that name a model which `base.models` does not have."""
-    known = sorted(tree["base"]["models"])
-    screen, band, reason, train, answer, grade = (tree.get(name) or {} for name in GENERATING)
-    named = {
-        "screen.model": ScreenParams.model_validate(screen).model,
-        "band.model": BandParams.model_validate(band).model,
-        "train.base": TrainParams.model_validate(train).base,
-        "answer.base": AnswerParams.model_validate(answer).base,
-    }
-    teachers = ReasonParams.model_validate(reason).teachers
-    named |= {f"reason.teachers.{index}.model": teacher.model for index, teacher in enumerate(teachers)}
-    if judge := GradeParams.model_validate(grade).judge:
-        named["grade.judge.model"] = judge.model
-    engine = EngineParams.model_validate(tree.get("engine") or {})
-    named |= {f"engine.models.{name}": name for name in engine.models if name != TRAINED}
-    return [
-        f"{key}: no model `{name}` under base.models, which has {', '.join(known)}"
-        for key, name in named.items()
-        if name not in known
-    ]
+    # DVC refuses a stage whose section is not there.
+    found += [f"{name}: no such section; add `{name}: {{}}`, or run `limo use`" for name in known if name not in tree]
+    return found + unknown_names(tree, known)
 
 
 def require_valid(path: Path) -> None:
     """Raise a LimoError that lists every mistake of a params file, one a line."""
     found = mistakes(read_tree(path))
     if found:
-        raise LimoError(f"{path}: {len(found)} to mend\n" + "\n".join(f"  {mistake}" for mistake in found))
+        raise LimoError(f"{path}: {len(found)} errors\n" + "\n".join(f"  {mistake}" for mistake in found))
 
 
 def run(*, params_file: Path, out: Path) -> None:
-    """Check `params_file` and this machine, then write the manifest."""
+    """Check `params_file` and this machine, then write that all is valid."""
     require_valid(params_file)
     missing = lacks(load_section(params_file, "needs", NeedsParams))
     if missing:
         raise LimoError("this machine cannot run the profile:\n" + "\n".join(f"  {line}" for line in missing))
     with publish(out) as part:
-        write_manifest(part, "check", taken=len(SECTIONS), kept=len(SECTIONS), rejected={})
+        write_json(part / "valid.json", {"valid": True})
 
 
 if __name__ == "__main__":

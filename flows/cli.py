@@ -165,7 +165,7 @@ def check(
     named = str(PARAMS) if profile is None else f"profiles/{profile}.yaml"
     found = checks.mistakes(tree)
     if found:
-        raise LimoError(f"{named}: {len(found)} to mend\n" + "\n".join(f"  {mistake}" for mistake in found))
+        raise LimoError(f"{named}: {len(found)} errors\n" + "\n".join(f"  {mistake}" for mistake in found))
     print(f"{named}: valid")
     missing = lacks(NeedsParams.model_validate(tree.get("needs") or {}))
     if missing:

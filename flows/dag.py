@@ -9,9 +9,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-import yaml
-
 from tasks.core.errors import LimoError
+from tasks.core.stage import SOURCE, stage_entries
 
 DVC_FILE = Path("dvc.yaml")
 ARTIFACTS = Path("artifacts")
@@ -31,6 +30,30 @@ def upstream(path: Path = DVC_FILE) -> dict[str, set[str]]:
     stages = _stages(path)
     writer = {out: name for name, stage in stages.items() for out in outputs(stage)}
     return {name: _writers(stage["deps"], writer) - {name} for name, stage in stages.items()}
+
+
+def module_of(stage: str, path: Path = DVC_FILE) -> str:
+    """The module that a stage's command starts: `python -m tasks.pull --out ...` -> `tasks.pull`."""
+    words: list[str] = _stages(path)[stage]["cmd"].split()
+    return words[words.index("-m") + 1]
+
+
+def taken_from(path: Path = DVC_FILE) -> dict[str, str]:
+    """Stage -> the stage whose kept rows it takes, where its first dep is such a table."""
+    first = {name: Path(stage["deps"][0]) for name, stage in _stages(path).items()}
+    return {name: dep.parent.name for name, dep in first.items() if dep.name == "kept.parquet"}
+
+
+def on_the_way(path: Path = DVC_FILE) -> list[str]:
+    """The stages from the pool's source to the trained model, in order: what may become of a question."""
+    needs = upstream(path)
+    end = next(name for name, stage in _stages(path).items() if any(out.endswith("/model") for out in outputs(stage)))
+    before, after = {end}, {SOURCE}
+    for name in reversed(needs):
+        before |= needs[name] if name in before else set()
+    for name in needs:
+        after |= {name} if needs[name] & after else set()
+    return [name for name in needs if name in before & after]
 
 
 def outputs(stage: Mapping[str, Any]) -> list[str]:
@@ -121,8 +144,7 @@ def changed() -> dict[str, Any]:
 def _stages(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise LimoError(f"{path}: no such file; run from the project's folder")
-    stages: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
-    return stages
+    return stage_entries(path)
 
 
 def _writers(deps: list[str], writer: Mapping[str, str]) -> set[str]:

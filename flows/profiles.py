@@ -11,6 +11,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from tasks.core.errors import LimoError
+from tasks.core.stage import stage_entries
 
 FOLDER = Path("profiles")
 DEFAULT = "default"
@@ -33,6 +34,9 @@ def compose(name: str) -> dict[str, Any]:
     if name != DEFAULT:
         tree.update(_yaml().load(FOLDER / f"{name}.yaml"))
     tree["profile"] = name
+    for section in (name for entry in stage_entries().values() for name in entry.get("params", [])):
+        # DVC refuses a stage whose section is not there.
+        tree.setdefault(section, {})
     return tree
 
 

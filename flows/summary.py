@@ -7,8 +7,8 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from flows.dag import ARTIFACTS, upstream
-from tasks.core.files import MANIFEST, read_json
+from flows.dag import ARTIFACTS
+from tasks.core.stage import read_manifests
 from tasks.reporting.results import BASE, V3, Result, results, shared
 from tasks.reporting.sources import NONE, Counts, Filter, total
 
@@ -38,12 +38,9 @@ def score_rows(artifacts: Path = ARTIFACTS) -> list[dict[str, Any]]:
 def stage_rows(artifacts: Path = ARTIFACTS) -> list[dict[str, Any]]:
     """One row a stage that has run: rows taken in, kept, and rejected by reason."""
     rows = []
-    for name in upstream():
-        path = artifacts / name / MANIFEST
-        if path.exists():
-            counts = read_json(path)
-            dropped = ", ".join(f"{count} {reason}" for reason, count in counts["rejected"].items())
-            rows.append({"stage": name, "taken": counts["taken"], "kept": counts["kept"], "rejected": dropped})
+    for name, each in read_manifests(artifacts).items():
+        dropped = ", ".join(f"{count} {reason}" for reason, count in each.rejected.items())
+        rows.append({"stage": name, "taken": each.taken, "kept": each.kept, "rejected": dropped})
     return rows
 
 

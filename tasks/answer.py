@@ -12,14 +12,16 @@ from pydantic import Field, model_validator
 
 from tasks.core.errors import LimoError
 from tasks.core.files import publish, read_table
-from tasks.core.params import ChatParams, Params
-from tasks.core.stage import stage_main, write_manifest
+from tasks.core.params import BenchmarkName, ChatParams, ModelName, Params
+from tasks.core.stage import Stage, stage_main, write_manifest
 from tasks.engines.params import EngineParams, SamplingParams, refuse_greedy_repeats
 from tasks.engines.prompts import item_prompts
 from tasks.records.benchmark import ANSWER, ITEM
 from tasks.records.model import load_models, require_model
 from tasks.sampling.sampler import Sampler
 from tasks.sampling.schedule import Group
+
+STAGE = Stage("answer", "answers")
 
 
 class OverrideParams(Params):
@@ -46,7 +48,7 @@ PROTOCOLS = {"v1": OverrideParams(samples=16, temperature=0.7), "v3": OverridePa
 class AnswerParams(Params):
     """Who answers, and the protocol of the benchmarks."""
 
-    base: str = "base"
+    base: ModelName = "base"
     """The model to compare the trained one with, by its name under base.models. Paper: Qwen2.5-32B-Instruct."""
     samples: int = Field(default=1, ge=1)
     """Responses an item. Paper: 1."""
@@ -54,7 +56,7 @@ class AnswerParams(Params):
     """How answers are drawn. Paper: greedy, up to 32,768 tokens."""
     paper: Literal["v1", "v3"] | None = None
     """The protocol of a version of the paper for AIME24, AMC23 and CHMath: v1 16 samples at 0.7, v3 4 at 0.6."""
-    benchmarks: dict[str, OverrideParams] = Field(default_factory=dict)
+    benchmarks: dict[BenchmarkName, OverrideParams] = Field(default_factory=dict)
     """What single benchmarks do otherwise, by name."""
 
     @model_validator(mode="after")
@@ -134,10 +136,10 @@ def run(
         table.write_parquet(part / "answers.parquet")
         write_manifest(
             part,
-            "answer",
+            STAGE,
+            takes=items,
             taken=table.height,
             kept=table.height,
-            rejected={},
             facts={"items": wanted.height, "protocols": protocols, "arms": facts},
         )
 

@@ -13,20 +13,31 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from tasks.core.files import publish, read_table
-from tasks.core.params import ChatParams, Params
-from tasks.core.stage import stage_main, write_filter
+from tasks.core.filter import write_filter
+from tasks.core.params import ChatParams, ModelName, Params
+from tasks.core.stage import Stage, stage_main
 from tasks.engines.params import EngineParams, SamplingParams, refuse_greedy_repeats
 from tasks.records.question import BANDED, QUESTION
 from tasks.records.response import ATTEMPT, unsent_questions
-from tasks.sampling.sampler import TOO_LONG_REASON, Sampler
+from tasks.sampling.sampler import TOO_LONG_REASON, TOO_LONG_WORDS, Sampler
 
 NEVER, TOO_SELDOM, TOO_OFTEN = "never_solved", "solved_too_seldom", "solved_too_often"
+STAGE = Stage(
+    "band",
+    "questions",
+    {
+        **TOO_LONG_WORDS,
+        NEVER: "too hard: the strong model never solves it",
+        TOO_SELDOM: "too hard: the strong model solves it too seldom",
+        TOO_OFTEN: "too easy: the strong model solves it too often",
+    },
+)
 
 
 class BandParams(Params):
     """Which model samples each question, how, and which share of right samples keeps it."""
 
-    model: str = "strong"
+    model: ModelName = "strong"
     """The strong model, by its name under base.models. Paper: DeepSeek-R1-Distill-Qwen-32B."""
     samples: int = Field(default=32, ge=1)
     """Samples a question. Paper: 32."""
@@ -92,7 +103,7 @@ def run(
     tried = sampler.attempts(pool, samples=band.samples, sampling=band.sampling, rule=partial(certain, band=band))
     with publish(out) as part:
         tried.write(part / "attempts.parquet", ATTEMPT.names())
-        write_filter(part, "band", decide(pool, tried.table, band), tried.facts)
+        write_filter(part, STAGE, decide(pool, tried.table, band), questions, tried.facts)
 
 
 if __name__ == "__main__":

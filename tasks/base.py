@@ -4,16 +4,16 @@ Reads the section `base`; writes models.json, which every stage that samples or 
 by the digest of its files, so that a response, a score or a checkpoint of one model is never taken for another's.
 """
 
-import time
 from pathlib import Path
 
 from pydantic import Field
 
 from tasks.core.files import publish, write_json
 from tasks.core.params import Params
-from tasks.core.stage import stage_main, write_manifest
+from tasks.core.stage import Stage, stage_main, write_manifest
 from tasks.models.resolve import ModelSource, resolve
-from tasks.records.model import Model
+
+STAGE = Stage("base", "models")
 
 
 class BaseParams(Params):
@@ -26,16 +26,11 @@ class BaseParams(Params):
 
 def run(base: BaseParams, *, out: Path) -> None:
     """Write models.json and the manifest."""
-    started = time.monotonic()
     models = [resolve(name, source, out.parent / "models") for name, source in base.models.items()]
     with publish(out) as part:
         write_json(part / "models.json", [model.model_dump() for model in models])
-        write_manifest(part, "base", taken=len(models), kept=len(models), rejected={}, facts=_facts(models, started))
-
-
-def _facts(models: list[Model], started: float) -> dict[str, object]:
-    sizes = {model.name: model.parameters for model in models}
-    return {"parameters": sizes, "seconds": round(time.monotonic() - started, 2)}
+        facts = {"parameters": {model.name: model.parameters for model in models}}
+        write_manifest(part, STAGE, taken=len(models), kept=len(models), facts=facts)
 
 
 if __name__ == "__main__":

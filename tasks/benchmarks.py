@@ -1,7 +1,7 @@
 """Pull the benchmarks into one schema.
 
 Reads the benchmarks that params.yaml lists, in the same forms as the sources of `pull`; a generator gives questions of
-its evaluation split. Writes items.parquet (ITEM), rejected.parquet (ITEM, reason, evidence) and manifest.json. An item
+its evaluation split. Writes items.parquet (ITEM), rejected.parquet (ITEM, reason, evidence) and a manifest. An item
 without a gold, or with one that is not of the kind its rules declare, cannot be scored, and one that repeats another
 would count twice.
 """
@@ -17,7 +17,7 @@ from pydantic import field_validator, model_validator
 from tasks.core.errors import LimoError
 from tasks.core.files import publish
 from tasks.core.params import Params
-from tasks.core.stage import count_reasons, stage_main, write_manifest
+from tasks.core.stage import Stage, count_reasons, stage_main, write_manifest
 from tasks.grading.golds import Gold, misfit, read_gold
 from tasks.grading.rules import Rules
 from tasks.records.benchmark import ITEM, QUESTION_MARK, item_id
@@ -27,6 +27,18 @@ from tasks.sources.source import BENCHMARKS, SourceParams, check_names
 OPTION_LETTER = re.compile(r"^[A-J]\. ")
 TYPED = ("gold_kind", "gold_value", "gold_unit")
 DECIDED = pl.Schema([*ITEM.items(), ("reason", pl.String()), ("evidence", pl.String())])
+
+
+STAGE = Stage(
+    "benchmarks",
+    "items",
+    {
+        "empty_question": "the row has no question",
+        "no_gold": "the row has no gold",
+        "repeated_row": "the benchmark has the same question in an earlier row",
+        "gold_not_of_kind": "its gold is not of the kind that the benchmark's rules declare",
+    },
+)
 
 
 class BenchmarkParams(SourceParams):
@@ -161,7 +173,7 @@ def _write(folder: Path, decided: pl.DataFrame, facts: dict[str, Any]) -> None:
     items.write_parquet(folder / "items.parquet")
     rejected.write_parquet(folder / "rejected.parquet")
     counts = count_reasons(rejected)
-    write_manifest(folder, "benchmarks", taken=decided.height, kept=items.height, rejected=counts, facts=facts)
+    write_manifest(folder, STAGE, taken=decided.height, kept=items.height, rejected=counts, facts=facts)
 
 
 if __name__ == "__main__":

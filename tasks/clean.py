@@ -1,11 +1,12 @@
 """Keep the questions that can be asked and graded, each once.
 
 Reads QUESTION (from `pull`); writes kept.parquet and rejected.parquet (CLEANED), clusters.parquet (CLUSTER) and
-manifest.json. A question must be of sensible length and language, have a short final answer, ask one thing, and need no
+a manifest. A question must be of sensible length and language, have a short final answer, ask one thing, and need no
 image. Of equal questions, and of nearly equal ones with the same numbers and the same answer, the first is kept; where
 only the answers differ, both stay and are flagged, unless params say otherwise.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,14 @@ import polars as pl
 from pydantic import Field, PositiveInt
 
 from tasks.core.files import publish
+from tasks.core.filter import FilterWriter, Rule, reject
 from tasks.core.params import Params
 from tasks.core.shards import ShardsParams, Work, alone, identity, run_shards
-from tasks.core.stage import stage_main
-from tasks.core.tables import FilterWriter, Group, TableWriter, read_group, row_groups
+from tasks.core.stage import Stage, stage_main
+from tasks.core.tables import Group, TableWriter, read_group, row_groups
 from tasks.records.question import CLEANED, CLUSTER, QUESTION, cluster_id
 from tasks.text.duplicates import Duplicates, Keys, PartParams, Place, find_duplicates, forms, without_heading
-from tasks.text.language import Rule, judge, languages, with_marks
+from tasks.text.language import languages
 
 NO_ANSWER = (
     r"(?i)^(?:proof|see (?:the )?(?:solution|proof|above)|not ?found|none|n/?a|unknown|null|证明(?:略|见解析)?|略)\.?$"
@@ -39,6 +41,26 @@ JUDGED = pl.Schema(
 
 
 KEYS = ("form", "numbers", "answer_form")
+
+
+STAGE = Stage(
+    "clean",
+    "questions",
+    {
+        "question_too_short": "too few characters to be a question",
+        "question_too_long": "more characters than a question may have",
+        "control_characters": "holds control characters, so that its text cannot be trusted",
+        "no_verifiable_answer": "no final answer that a rule could check",
+        "answer_too_long": "its answer is a text, which no rule can check",
+        "asks_for_proof": "asks for a proof, which no rule can check",
+        "several_parts": "asks for several things, which one answer cannot grade",
+        "needs_image": "needs an image",
+        "other_language": "not in a language that params keep",
+        "exact_duplicate": "an exact duplicate of an earlier question, but for typesetting",
+        "near_duplicate": "a near duplicate of an earlier question",
+        "answers_disagree": "a near duplicate of other questions, and their answers disagree",
+    },
+)
 
 
 class CleanParams(Params):
@@ -81,9 +103,18 @@ def rules(params: CleanParams) -> list[Rule]:
         Rule("answer_too_long", answer.str.len_chars() > params.max_answer_chars, answer.str.head(200)),
         Rule("asks_for_proof", proof, question.str.extract(f"({PROOF})")),
         Rule("several_parts", parts, question.str.extract(f"({PARTS})").str.tail(60)),
-        *with_marks("needs_image", question, params.image_marks),
+        *_image_rule(question, params.image_marks),
         Rule("other_language", foreign, pl.col("language")),
     ]
+
+
+def _image_rule(text: pl.Expr, marks: Sequence[str]) -> list[Rule]:
+    """A rule for texts that contain one of `marks`, whatever its case; none when there are no marks."""
+    if not marks:
+        return []
+    low = text.str.to_lowercase()
+    shown = pl.coalesce([pl.when(low.str.contains(mark.lower(), literal=True)).then(pl.lit(mark)) for mark in marks])
+    return [Rule("needs_image", shown.is_not_null(), shown)]
 
 
 def _visible(text: str) -> str:
@@ -94,7 +125,7 @@ def _visible(text: str) -> str:
 def look(questions: pl.DataFrame, params: CleanParams) -> pl.DataFrame:
     """Questions (QUESTION) judged one by one, with what tells whether two are the same (JUDGED)."""
     told = questions.with_columns(languages(questions["question"]))
-    judged = judge(told, rules(params))
+    judged = reject(told, rules(params))
     own = forms(without_heading(judged["question"]))
     answers = forms(judged["answer"])["form"].alias("answer_form")
     return judged.hstack([*own, answers]).select(JUDGED.names())
@@ -183,7 +214,8 @@ def run(clean: CleanParams, shards: ShardsParams, *, questions: Path, out: Path)
         done = run_shards(Work("clean", out / ".shards", look_at_group, clean, state), groups, shards)
         files = [shard / "rows.parquet" for shard in done]
         found, ids = compare(files, clean, shards, out / ".near", state)
-        with publish(out) as folder, FilterWriter(folder, "clean", CLEANED) as writer:
+        with publish(out) as folder:
+            writer = FilterWriter(folder, STAGE, CLEANED, questions)
             clusters, start = TableWriter(folder / "clusters.parquet", CLUSTER), 0
             for file in files:
                 judged = pl.read_parquet(file)

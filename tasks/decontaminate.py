@@ -1,7 +1,7 @@
 """Keep only questions that no benchmark contains.
 
 Reads CLEANED (from `clean`) and ITEM (from `benchmarks`); writes kept.parquet and rejected.parquet (CLEANED),
-hits.parquet (HIT: what every rule found, whether it drops or only reports) and manifest.json (what each rule would
+hits.parquet (HIT: what every rule found, whether it drops or only reports) and a manifest (what each rule would
 drop). The evidence of a rejection is JSON: benchmark, item, rule, the text in common, the share in common.
 """
 
@@ -11,15 +11,17 @@ from typing import NamedTuple
 import polars as pl
 
 from tasks.core.files import publish, read_table
+from tasks.core.filter import FilterWriter
 from tasks.core.params import Params
 from tasks.core.shards import ShardsParams, Work, alone, identity, run_shards
-from tasks.core.stage import stage_main
-from tasks.core.tables import FilterWriter, Group, TableWriter, read_group, row_groups
+from tasks.core.stage import Stage, stage_main
+from tasks.core.tables import Group, TableWriter, read_group, row_groups
 from tasks.records.benchmark import ITEM
 from tasks.records.question import CLEANED, HIT
 from tasks.text.ngrams import Index, OverlapRule, RuleCounts, Rules, build, find, judged, rejections
 
 REASON = "benchmark_overlap"
+STAGE = Stage("decontaminate", "questions", {REASON: "overlaps a benchmark item"})
 
 
 class DecontaminateParams(Params):
@@ -75,7 +77,8 @@ def run(decontaminate: DecontaminateParams, shards: ShardsParams, *, questions: 
         groups = row_groups(questions, CLEANED)
         done = run_shards(Work("decontaminate", out / ".shards", match_group, shared, state), groups, shards)
         counts = RuleCounts(decontaminate.rules, "question_id", "questions")
-        with publish(out) as folder, FilterWriter(folder, "decontaminate", CLEANED) as writer:
+        with publish(out) as folder:
+            writer = FilterWriter(folder, STAGE, CLEANED, questions)
             found = TableWriter(folder / "hits.parquet", HIT)
             for shard in done:
                 hits = pl.read_parquet(shard / "hits.parquet")

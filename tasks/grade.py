@@ -7,7 +7,7 @@ Reads the benchmark items and the answers of both arms. Writes
 - scores.parquet: pass@1 (pass@k and maj@k too) per benchmark and arm, and the macro average, each with its interval;
 - comparisons.json: base against trained on the same items, with a paired test;
 - metrics.json: the scores again, for `dvc metrics`;
-- manifest.json.
+- a manifest.
 
 An ungraded or truncated answer counts as not correct, and is counted beside the score, never hidden in it.
 """
@@ -22,7 +22,7 @@ from pydantic import Field
 from tasks.core.errors import LimoError
 from tasks.core.files import publish, read_table, write_json
 from tasks.core.params import ChatParams, Params
-from tasks.core.stage import stage_main, write_manifest
+from tasks.core.stage import Stage, stage_main, write_manifest
 from tasks.engines.params import EngineParams
 from tasks.grading.grader import GRADER, Kept, Pair, Verdict, answer_key, grade_many, kept_beside
 from tasks.grading.judge import judging
@@ -33,6 +33,8 @@ from tasks.records.response import CUT_OFF, TOO_LONG
 from tasks.sampling.judge import Judgements, JudgeParams, judge_open, settle
 from tasks.sampling.sampler import Sampler
 from tasks.scoring.scores import Resampling, metrics, score
+
+STAGE = Stage("grade", "verdicts")
 
 
 class GradeParams(Params):
@@ -159,7 +161,7 @@ def run(
         write_json(part / "comparisons.json", graded.comparisons)
         write_json(part / "metrics.json", metrics(graded.scores))
         told = facts(verdicts, judged)
-        write_manifest(part, "grade", taken=table.height, kept=verdicts.height, rejected={}, facts=told)
+        write_manifest(part, STAGE, takes=answers, taken=table.height, kept=verdicts.height, facts=told)
 
 
 if __name__ == "__main__":

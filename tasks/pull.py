@@ -1,7 +1,7 @@
 """Pull the question pool from many sources into one schema.
 
 Reads the sources that params.yaml lists: local files, Hugging Face data sets at a pinned commit, URLs, generators.
-Writes kept.parquet and rejected.parquet (QUESTION) and manifest.json. Rejected are rows without a question or an
+Writes kept.parquet and rejected.parquet (QUESTION) and a manifest. Rejected are rows without a question or an
 answer, and repeated rows: everything later on is keyed by the question's text.
 """
 
@@ -14,10 +14,10 @@ from pydantic import model_validator
 
 from tasks.core.errors import LimoError
 from tasks.core.files import publish
+from tasks.core.filter import FilterWriter
 from tasks.core.params import Params
 from tasks.core.shards import Shard, ShardsParams, Work, alone, identity, run_shards
-from tasks.core.stage import stage_main
-from tasks.core.tables import FilterWriter
+from tasks.core.stage import Stage, stage_main
 from tasks.records.question import QUESTION, question_id
 from tasks.sources.fetch import source_facts
 from tasks.sources.readers import Piece, piece_content
@@ -28,6 +28,18 @@ MOST_CHARS = 1_000_000
 SHOWN_CHARS = 10_000
 DECIDED = pl.Schema([*QUESTION.items(), ("reason", pl.String()), ("evidence", pl.String())])
 ROWS = pl.Schema([*DECIDED.items(), ("given_id", pl.String()), ("lot", pl.UInt64())])
+
+
+STAGE = Stage(
+    "pull",
+    "questions",
+    {
+        "empty_question": "the row has no question",
+        "oversized_question": "too large to be a question",
+        "no_answer": "the source states no answer",
+        "repeated_row": "the source has the same text in an earlier row",
+    },
+)
 
 
 class PullParams(Params):
@@ -153,13 +165,14 @@ def run(pull: PullParams, shards: ShardsParams, *, work: Path, out: Path) -> Non
         pieces = [SourcePiece(piece, p.source, p.fields) for p in planned for piece in p.pieces]
         doing = Work("pull", out / ".shards", do_piece, None, identity(__file__))
         done = run_shards(doing, [Shard(piece, source_piece_content) for piece in pieces], shards)
-        with publish(out) as folder, FilterWriter(folder, "pull", QUESTION) as writer:
-            facts = {}
+        with publish(out) as folder:
+            writer = FilterWriter(folder, STAGE, QUESTION)
+            facts: dict[str, Any] = {}
             for index, each in enumerate(planned):
                 mine, done = done[: len(each.pieces)], done[len(each.pieces) :]
                 settled = settle(each.source, mine)
                 merge(mine, settled, writer)
-                counts = writer.sources.get(each.source.name, {})
+                counts = dict(writer.sources.get(each.source.name, {}))
                 if not counts.get("kept"):
                     raise _nothing_kept(each.source, index, counts)
                 facts[each.source.name] = _facts(each, settled, counts)

@@ -14,23 +14,34 @@ from pydantic import Field, model_validator
 
 from tasks.core.errors import LimoError
 from tasks.core.files import publish, read_table
-from tasks.core.params import ChatParams, Params
-from tasks.core.stage import count_reasons, stage_main, write_manifest
+from tasks.core.params import ChatParams, ModelName, Params
+from tasks.core.stage import Stage, count_reasons, stage_main, write_manifest
 from tasks.engines.params import EngineParams, SamplingParams, refuse_greedy_repeats
 from tasks.records.model import load_models, require_model
 from tasks.records.question import BANDED
 from tasks.records.response import ATTEMPT, CHAIN, LOOP, TOO_LONG, chain_id
-from tasks.sampling.sampler import TOO_LONG_REASON, Sampler
+from tasks.sampling.sampler import TOO_LONG_REASON, TOO_LONG_WORDS, Sampler
 from tasks.sampling.schedule import never
 
 WRONG, UNGRADED, UNSOLVED = "wrong_answer", "ungraded_answer", "no_right_chain"
 TRUNCATED, LOOPED = "truncated", "looped"
+STAGE = Stage(
+    "reason",
+    "responses",
+    {
+        **TOO_LONG_WORDS,
+        LOOPED: "was stopped for repeating itself",
+        TRUNCATED: "was cut off before its end",
+        UNGRADED: "its answer could not be graded",
+        WRONG: "its answer is wrong",
+    },
+)
 
 
 class TeacherParams(Params):
     """One teacher: how many chains it writes for each question, and how."""
 
-    model: str
+    model: ModelName
     """Its name under base.models. Paper: DeepSeek-R1, DeepSeek-R1-Distill-Qwen-32B, QwQ-32B."""
     samples: int = Field(default=4, ge=1)
     """Chains a question. Paper: several, number not stated."""
@@ -146,7 +157,15 @@ def run(
         chains.kept.write_parquet(part / "kept.parquet")
         chains.rejected.write_parquet(part / "rejected.parquet")
         chains.unsolved.write_parquet(part / "unsolved.parquet")
-        write_manifest(part, "reason", taken=attempts.height, kept=chains.kept.height, rejected=reasons, facts=facts)
+        write_manifest(
+            part,
+            STAGE,
+            takes=questions,
+            taken=attempts.height,
+            kept=chains.kept.height,
+            rejected=reasons,
+            facts=facts,
+        )
 
 
 if __name__ == "__main__":

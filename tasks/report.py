@@ -4,14 +4,13 @@ Reads the tables and manifests of the stages under `artifacts`; writes `report.h
 `dvc plots`. It is what one looks at first: every number in it comes from a stage's own output.
 """
 
-import time
 from pathlib import Path
 
 from pydantic import Field
 
 from tasks.core.files import publish
 from tasks.core.params import Params
-from tasks.core.stage import stage_main, write_manifest
+from tasks.core.stage import stage_main
 from tasks.reporting.page import csv_tables, render_page
 
 
@@ -26,14 +25,11 @@ class ReportParams(Params):
 
 def run(report: ReportParams, *, artifacts: Path, out: Path) -> None:
     """Write the report of the run in `artifacts`."""
-    started = time.monotonic()
     page, tables = render_page(artifacts, report.title, report.longest_text), csv_tables(artifacts)
     with publish(out) as part:
         (part / "report.html").write_text(page, encoding="utf-8")
         for name, table in tables.items():
             table.write_csv(part / f"{name}.csv")
-        facts = {"bytes": len(page.encode()), "seconds": round(time.monotonic() - started, 2)}
-        write_manifest(part, "report", taken=1, kept=1, rejected={}, facts=facts)
 
 
 if __name__ == "__main__":

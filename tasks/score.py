@@ -4,7 +4,6 @@ Reads the right chains of `reason` (CHAIN); writes `chains.parquet` (SCORED): fo
 The paper picks its training samples by this sum, so it decides what the model is taught. Nothing is rejected here.
 """
 
-import time
 from pathlib import Path
 
 import polars as pl
@@ -13,11 +12,14 @@ from pydantic import Field, field_validator, model_validator
 from tasks.core.errors import LimoError
 from tasks.core.files import publish, read_table
 from tasks.core.params import Params
-from tasks.core.stage import stage_main, write_manifest
+from tasks.core.stage import Stage, stage_main, write_manifest
 from tasks.records.response import CHAIN, SCORED
 from tasks.scoring.chains import keyword_share, length_share
 
 DIMENSIONS = ("elaboration", "verification", "exploration", "granularity")
+
+
+STAGE = Stage("score", "chains")
 
 
 class Weights(Params):
@@ -80,17 +82,16 @@ def score_chains(chains: pl.DataFrame, params: ScoreParams) -> pl.DataFrame:
 
 def run(score: ScoreParams, *, chains: Path, out: Path) -> None:
     """Score the chains of a Parquet file."""
-    started = time.monotonic()
     taken = read_table(chains, CHAIN)
     if taken.is_empty():
         raise LimoError(f"{chains}: no chain to score; loosen the section `reason` of params.yaml")
     if taken["text"].has_nulls() or taken["n_tokens"].has_nulls():
         raise LimoError(f"{chains}: a chain without text or n_tokens; run `dvc repro -f -s reason`")
     scored = score_chains(taken, score)
-    facts = {"seconds": round(time.monotonic() - started, 3), "mean": _means(scored)}
+    facts = {"mean": _means(scored)}
     with publish(out) as part:
         scored.write_parquet(part / "chains.parquet")
-        write_manifest(part, "score", taken=taken.height, kept=scored.height, rejected={}, facts=facts)
+        write_manifest(part, STAGE, takes=chains, taken=taken.height, kept=scored.height, facts=facts)
 
 
 def _means(scored: pl.DataFrame) -> dict[str, float]:

@@ -11,20 +11,22 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from tasks.core.files import publish, read_table
-from tasks.core.params import ChatParams, Params
-from tasks.core.stage import stage_main, write_filter
+from tasks.core.filter import write_filter
+from tasks.core.params import ChatParams, ModelName, Params
+from tasks.core.stage import Stage, stage_main
 from tasks.engines.params import EngineParams, SamplingParams, refuse_greedy_repeats
 from tasks.records.question import QUESTION
 from tasks.records.response import ATTEMPT, unsent_questions
-from tasks.sampling.sampler import TOO_LONG_REASON, Sampler
+from tasks.sampling.sampler import TOO_LONG_REASON, TOO_LONG_WORDS, Sampler
 
 SOLVED = "solved_by_weak_model"
+STAGE = Stage("screen", "questions", {**TOO_LONG_WORDS, SOLVED: "too easy: the weak model solves it"})
 
 
 class ScreenParams(Params):
     """Which model tries each question, how often and how."""
 
-    model: str = "weak"
+    model: ModelName = "weak"
     """The weak model, by its name under base.models. Paper: Qwen2.5-Math-7B-Instruct."""
     attempts: int = Field(default=4, ge=1)
     """Attempts a question; one right answer rejects it. Paper: 4."""
@@ -72,7 +74,7 @@ def run(
     tried = sampler.attempts(pool, samples=screen.attempts, sampling=screen.sampling, rule=certain)
     with publish(out) as part:
         tried.write(part / "attempts.parquet", ATTEMPT.names())
-        write_filter(part, "screen", decide(pool, tried.table), tried.facts)
+        write_filter(part, STAGE, decide(pool, tried.table), questions, tried.facts)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ A teacher may recite a benchmark item while it reasons on another question, whic
 Such a chain goes before the best of each question is taken, so that the next best one takes its place.
 """
 
-import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,8 +16,9 @@ from pydantic import Field
 
 from tasks.core.errors import LimoError
 from tasks.core.files import publish, read_table
+from tasks.core.filter import write_filter
 from tasks.core.params import Params
-from tasks.core.stage import stage_main, write_filter
+from tasks.core.stage import Stage, stage_main
 from tasks.records.benchmark import ITEM
 from tasks.records.ids import content_id
 from tasks.records.question import LEAK
@@ -26,6 +26,16 @@ from tasks.records.response import SCORED
 from tasks.text.ngrams import OverlapRule, RuleCounts, Rules, build, find, judged, rejections
 
 LEAKED = "benchmark_leak"
+STAGE = Stage(
+    "select",
+    "chains",
+    {
+        LEAKED: "its chain holds a benchmark item",
+        "not_best_of_question": "another chain of the same question is better",
+        "below_cut": "good, but below the cut at `select.count`",
+        "domain_full": "good, but its domain has its share",
+    },
+)
 
 
 class SelectParams(Params):
@@ -132,7 +142,6 @@ def _evidence(params: SelectParams) -> pl.Expr:
 
 def run(select: SelectParams, *, chains: Path, items: Path, out: Path) -> None:
     """Select from the scored chains of a Parquet file those that hold no benchmark item of another."""
-    started = time.monotonic()
     scored = read_table(chains, SCORED)
     twice = scored.filter(pl.col("chain_id").is_duplicated())
     if not twice.is_empty():
@@ -140,10 +149,9 @@ def run(select: SelectParams, *, chains: Path, items: Path, out: Path) -> None:
     leaks = find_leaks(scored, read_table(items, ITEM), select.leaks)
     decided = select_samples(scored, select, leaks)
     facts = _facts(decided, select) | {"leaks": _leak_facts(leaks, select.leaks)}
-    facts |= {"seconds": round(time.monotonic() - started, 3)}
     with publish(out) as part:
         leaks.write_parquet(part / "leaks.parquet")
-        write_filter(part, "select", decided, facts)
+        write_filter(part, STAGE, decided, chains, facts)
 
 
 def _facts(decided: pl.DataFrame, params: SelectParams) -> dict[str, Any]:

@@ -16,19 +16,21 @@ import polars as pl
 
 from tasks.core.errors import LimoError
 from tasks.core.files import publish, read_table, write_json
-from tasks.core.params import ChatParams
-from tasks.core.stage import count_reasons, stage_main, write_manifest
+from tasks.core.params import ChatParams, ModelName
+from tasks.core.stage import Stage, count_reasons, stage_main, write_manifest
 from tasks.records.model import Model, describe, load_models, require_model
 from tasks.records.response import SAMPLE
 from tasks.tracking.live import shown_live
 from tasks.training.launch import launch
 from tasks.training.recipe import LIVE, Job, Recipe, job_key
 
+STAGE = Stage("train", "samples", {"too_long": "has more tokens than training takes"})
+
 
 class TrainParams(Recipe):
     """The recipe, and the model it is for."""
 
-    base: str = "base"
+    base: ModelName = "base"
     """The model to train, by its name under `base.models`. Paper: Qwen2.5-32B-Instruct."""
     live: bool = True
     """Show steps in MLflow as they are taken, in the experiment that MLFLOW_EXPERIMENT_NAME names, or limo-training."""
@@ -64,10 +66,10 @@ def run(train: TrainParams, chat: ChatParams, *, samples: Path, models: Path, wo
             asked = {"system": chat.system, "thinking": chat.thinking}
             outcome = launch(Job(recipe=recipe, model=absolute, **asked, **paths))
         decided = decide(given, outcome.pop("too_long"), recipe.max_length)
-        _write(part, decided, outcome | {"run": key, "base_model_id": base.model_id}, out / "model")
+        _write(part, samples, decided, outcome | {"run": key, "base_model_id": base.model_id}, out / "model")
 
 
-def _write(part: Path, decided: pl.DataFrame, facts: dict[str, Any], folder: Path) -> None:
+def _write(part: Path, samples: Path, decided: pl.DataFrame, facts: dict[str, Any], folder: Path) -> None:
     steps = pl.read_parquet(part / "steps.parquet")
     steps.write_csv(part / "steps.csv")
     trained = describe(part / "model", "trained", "trained")
@@ -78,7 +80,9 @@ def _write(part: Path, decided: pl.DataFrame, facts: dict[str, Any], folder: Pat
     rejected.write_parquet(part / "rejected.parquet")
     kept = decided.height - rejected.height
     facts |= {"parameters": final.parameters, "model_id": final.model_id}
-    write_manifest(part, "train", taken=decided.height, kept=kept, rejected=count_reasons(rejected), facts=facts)
+    write_manifest(
+        part, STAGE, takes=samples, taken=decided.height, kept=kept, rejected=count_reasons(rejected), facts=facts
+    )
 
 
 if __name__ == "__main__":

@@ -4,11 +4,14 @@ import json
 import os
 import random
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import polars as pl
 
-from tasks.core.stage import count_reasons, count_sources, write_manifest
+from flows.dag import module_of
+from tasks.core.files import publish
+from tasks.core.stage import count_reasons, stage_entries, write_manifest
 from tasks.records.benchmark import ANSWER, ITEM, JUDGEMENT, SCORE, VERDICT, item_id, score_id, verdict_id
 from tasks.records.ids import content_id
 from tasks.records.question import BANDED, CLUSTER, HIT, LEAK, QUESTION
@@ -20,6 +23,7 @@ from tasks.training.log import SAMPLE_LOSS
 from tests.builders import make_model, make_question, write_models
 
 GRADER = "limo-grader 1"
+DVC_FILE = Path(__file__).parents[1] / "dvc.yaml"
 WORDS = ["we", "check", "that", "3", "+", "4", "since", "it", "might", "be", "perhaps", "therefore", "we", "verify"]
 SHARED = "sums: what is $3 + 0$, and 1 more?"
 REJECTED = {"reason": pl.String, "evidence": pl.String}
@@ -82,7 +86,7 @@ def _question(number):
 def _write_base(root):
     models = [make_model("base", model_id="m_base"), make_model("teacher", model_id="m_teacher", parameters=9)]
     write_models(root / "base" / "models.json", *models)
-    write_manifest(root / "base", "base", taken=2, kept=2, rejected={})
+    _write(root / "base", "base", {}, 2, 2, {})
 
 
 def _write_items(root, count):
@@ -128,7 +132,7 @@ def _write_clean(root, pool):
         root,
         "clean",
         pool,
-        lambda row: "no_answer" if row["answer"] is None else reasons.get(row["question_id"]),
+        lambda row: "no_verifiable_answer" if row["answer"] is None else reasons.get(row["question_id"]),
         tables=tables,
     )
     path = root / "clean" / "kept.parquet"
@@ -201,7 +205,11 @@ def _filter(root, stage, rows, decide, schema=QUESTION, tables=None, facts=None)
     table = pl.DataFrame(decided, schema={**schema, **REJECTED})
     kept, rejects = table.filter(pl.col("reason").is_null()), table.filter(pl.col("reason").is_not_null())
     written = {"kept": kept.drop("reason", "evidence"), "rejected": rejects} | (tables or {})
-    facts = {"sources": count_sources(table)} | (facts or {"seconds": 0.2})
+    counts = table.group_by("source", pl.col("reason").fill_null("kept"), maintain_order=True).len()
+    sources = {}
+    for source, reason, count in counts.iter_rows():
+        sources.setdefault(source, {})[reason] = count
+    facts = {"sources": sources} | (facts or {"seconds": 0.2})
     _write(root / stage, stage, written, table.height, kept.height, facts, rejects)
     return written["kept"].to_dicts()
 
@@ -232,7 +240,7 @@ def _write_screen(root, rows):
     ]
     table = {"attempts": pl.DataFrame(attempts, schema=ATTEMPT)}
     facts = {"responses": 104, "tokens": 2000, "tokens_saved": 500, "seconds": 1.5}
-    reasons = dict.fromkeys(solved, "solved")
+    reasons = dict.fromkeys(solved, "solved_by_weak_model")
     return _filter(root, "screen", rows, lambda row: reasons.get(row["question_id"]), QUESTION, table, facts)
 
 
@@ -258,7 +266,7 @@ def _write_reason(root, rows, draw):
             text = " ".join(draw.choices(WORDS, k=draw.randrange(30, 200)))
             attempt = _attempt("reason", row, "m_teacher", index, index < 2, text)
             if index == 2:
-                wrong.append(attempt | {"reason": "incorrect", "evidence": "1"})
+                wrong.append(attempt | {"reason": "wrong_answer", "evidence": "1"})
                 continue
             chain = {name: attempt[name] for name in ("question_id", "response_id", "model_id", "sample_index", "text")}
             chain |= {name: row[name] for name in ("question", "answer", "domain")}
@@ -347,8 +355,12 @@ def _write_scores(root, graded, judgements, samples):
 
 
 def _write(folder, stage, tables, taken, kept, facts, rejected=None):
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, table in tables.items():
-        table.write_parquet(folder / f"{name}.parquet")
+    """The tables and the manifest of a stage, which takes the rows of its first dep in dvc.yaml."""
     reasons = count_reasons(rejected) if rejected is not None else {}
-    write_manifest(folder, stage, taken=taken, kept=kept, rejected=reasons, facts=facts)
+    first = Path(stage_entries(DVC_FILE)[stage]["deps"][0])
+    takes = first if first.suffix == ".parquet" else None
+    own = import_module(module_of(stage, DVC_FILE)).STAGE
+    with publish(folder) as part:
+        for name, table in tables.items():
+            table.write_parquet(part / f"{name}.parquet")
+        write_manifest(part, own, takes=takes, taken=taken, kept=kept, rejected=reasons, facts=facts)

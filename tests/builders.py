@@ -1,8 +1,9 @@
 """Builders of records for tests: state what matters, default the rest."""
 
+import shutil
 from pathlib import Path
 
-from tasks.core.files import write_json
+from tasks.core.files import manifest_path, read_json, write_json
 from tasks.records.model import Model
 from tasks.records.question import Question, question_id
 
@@ -24,3 +25,19 @@ def write_models(path, *models):
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, [model.model_dump() for model in models])
     return path
+
+
+def manifest_file(out):
+    """Where the manifest of the stage that wrote the folder `out` lies."""
+    return manifest_path(out.parent, out.name)
+
+
+def manifest_of(out):
+    """The manifest of the stage that wrote the folder `out`."""
+    return read_json(manifest_file(out))
+
+
+def forget(artifacts, stage):
+    """As if the stage had not run."""
+    shutil.rmtree(artifacts / stage)
+    manifest_file(artifacts / stage).unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from tasks.engines.prompts import item_prompts, prompt_renderer
 from tasks.engines.protocol import make_request
 from tasks.ledger.ledger import Ledger
 from tasks.records.benchmark import ANSWER, ITEM, item_id
-from tests.builders import SHIPPED, make_model, write_models
+from tests.builders import SHIPPED, make_model, manifest_of, write_models
 
 ANSWERS = AnswerParams(
     sampling=SamplingParams(temperature=0, max_tokens=40),
@@ -105,7 +105,7 @@ def test_both_arms_from_the_ledger_alone(tmp_path):
         (arm, f"m_{arm} {sample}") for arm in ("base", "trained") for sample in ("math 0", "aime 0", "aime 1", "math 0")
     ]
     assert answers.select("item_id").unique().height == 3
-    facts = read_json(tmp_path / "out" / "manifest.json")["facts"]
+    facts = manifest_of(tmp_path / "out")["facts"]
     assert facts["items"] == 3
     assert facts["arms"]["trained"]["responses"] == 4
     assert read_json(tmp_path / "progress" / "answer-trained.json")["run"]["responses_generated"] == 0

@@ -9,7 +9,6 @@ from tasks.ablation.arm import run
 from tasks.ablation.params import AblationParams, ArmsParams, ProtocolParams
 from tasks.ablation.results import ARM_SEED, ARM_VERDICT
 from tasks.core.errors import LimoError
-from tasks.core.files import read_json
 from tasks.core.params import ChatParams
 from tasks.engines.params import EngineParams
 from tasks.families import problems
@@ -19,7 +18,7 @@ from tasks.records.question import BANDED
 from tasks.records.response import SCORED
 from tasks.shipped import corpus
 from tasks.training.recipe import Recipe
-from tests.builders import SHIPPED, write_models
+from tests.builders import SHIPPED, manifest_of, write_models
 
 pytestmark = pytest.mark.slow(minutes=1)
 
@@ -112,7 +111,7 @@ def test_samples_name_the_chains_of_each_seed(few):
     assert samples.columns[:2] == ["arm", "seed"]
     # Ranked by quality, the best first, whatever the seed: the whole pool is seen and chains do not differ.
     assert samples["chain_id"].to_list() == [f"c_{n}" for n in (7, 6, 5, 4)] * 2
-    assert read_json(few / "manifest.json")["taken"] == samples.height == 8
+    assert manifest_of(few)["taken"] == samples.height == 8
 
 
 def test_a_second_run_trains_and_asks_nothing(project, few, monkeypatch):

@@ -4,7 +4,6 @@ import polars as pl
 import pytest
 
 from tasks.band import BandParams, certain, decide, run
-from tasks.core.files import read_json
 from tasks.core.params import ChatParams
 from tasks.engines.params import EngineParams, SamplingParams
 from tasks.engines.prompts import prompt_renderer
@@ -12,7 +11,7 @@ from tasks.engines.protocol import make_request
 from tasks.ledger.ledger import Ledger
 from tasks.records.question import BANDED, QUESTION
 from tasks.records.response import ATTEMPT, TOO_LONG
-from tests.builders import SHIPPED, make_model, make_question, write_models
+from tests.builders import SHIPPED, make_model, make_question, manifest_of, write_models
 
 SAMPLING = SamplingParams(temperature=0.7, max_tokens=40)
 
@@ -90,7 +89,7 @@ def test_a_run_from_the_ledger_alone(tmp_path):
     )
     kept = pl.read_parquet(tmp_path / "out/kept.parquet", schema=BANDED)
     assert kept.select("question", "solved", "sampled").rows() == [("middling?", 1, 4)]
-    manifest = read_json(tmp_path / "out/manifest.json")
+    manifest = manifest_of(tmp_path / "out")
     assert manifest["rejected"] == {"never_solved": 1, "solved_too_often": 1}
     assert manifest["facts"]["tokens_saved"] == 10
     assert pl.read_parquet(tmp_path / "out/attempts.parquet", schema=ATTEMPT).height == 10

@@ -4,9 +4,9 @@ import pytest
 
 from tasks.base import BaseParams, run
 from tasks.core.errors import LimoError
-from tasks.core.files import read_json
 from tasks.core.params import section_errors
 from tasks.records.model import load_models
+from tests.builders import manifest_of
 from tests.records.test_digest import make_folder
 
 
@@ -17,7 +17,7 @@ def test_models_by_name(tmp_path):
     models = load_models(tmp_path / "out" / "models.json")
     assert {name: model.path for name, model in models.items()} == {n: str(f) for n, f in folders.items()}
     assert models["weak"].model_id == models["strong"].model_id
-    manifest = read_json(tmp_path / "out" / "manifest.json")
+    manifest = manifest_of(tmp_path / "out")
     assert (manifest["taken"], manifest["kept"]) == (2, 2)
     assert manifest["facts"]["parameters"] == {"weak": 24, "strong": 24}
 

@@ -7,12 +7,12 @@ from pydantic import ValidationError
 
 from tasks.benchmarks import BenchmarkParams, BenchmarksParams, decide, run
 from tasks.core.errors import LimoError
-from tasks.core.files import read_json
 from tasks.grading.grader import grade
 from tasks.grading.rules import Rules
 from tasks.records.benchmark import ITEM
 from tasks.sources.rows import Draft, with_options
 from tasks.sources.source import BENCHMARKS, CHINESE_SYSTEM, Fields
+from tests.builders import manifest_of
 
 
 def test_golds_that_disagree_are_shown():
@@ -62,7 +62,7 @@ def test_golds_of_several_numbers_are_read(tmp_path):
         "3568, 864",
         "[[1, 2], [3, 4]]",
     ]
-    assert read_json(tmp_path / "out/manifest.json")["rejected"] == {"no_gold": 1}
+    assert manifest_of(tmp_path / "out")["rejected"] == {"no_gold": 1}
 
 
 def test_a_prompt_without_its_question_is_refused():
@@ -89,7 +89,7 @@ def test_items_of_files_and_generators(tmp_path):
         ("Gaokao", "B", "choice", "zh"),
         ("Gaokao", "27", "auto", "zh"),
     ]
-    golds = read_json(tmp_path / "out/manifest.json")["facts"]["benchmarks"]["Gaokao"]["golds"]
+    golds = manifest_of(tmp_path / "out")["facts"]["benchmarks"]["Gaokao"]["golds"]
     assert golds == {"choice": 1, "integer": 1}
     assert items["origin"].to_list()[2:] == [f"family:days:eval:0:{number}" for number in (1, 2, 3)]
 
@@ -146,7 +146,7 @@ def test_options_are_shuffled_by_a_seed_of_params(tmp_path):
         items = pl.read_parquet(tmp_path / f"out{seed}/items.parquet")
         assert set(items["kind"]) == {"choice"}
         assert all(f"{row['gold']}. one" in row["question"] for row in items.iter_rows(named=True))
-        facts = read_json(tmp_path / f"out{seed}/manifest.json")["facts"]["benchmarks"]["GPQA"]
+        facts = manifest_of(tmp_path / f"out{seed}")["facts"]["benchmarks"]["GPQA"]
         assert facts["shuffle_seed"] == seed
         assert facts["letters"] == dict(sorted(Counter(items["gold"]).items()))
         return items["gold"].to_list()

@@ -9,7 +9,7 @@ from tasks.core.shards import ShardsParams
 from tasks.families import problems
 from tasks.records.question import CLEANED, CLUSTER, QUESTION, cluster_id
 from tasks.text import duplicates
-from tests.builders import make_question
+from tests.builders import make_question, manifest_of
 
 TRAIN = "Amanda received $50 as a gift. She buys two tapes that cost $9 each. How much money will she have left?"
 
@@ -190,7 +190,7 @@ def test_shards_parts_and_workers_make_no_difference(tmp_path, monkeypatch):
     whole = decide(pl.read_parquet(tmp_path / "in.parquet"), CleanParams())
 
     assert outs[1] == outs[2]
-    assert len(outs[1]) == 4
+    assert len(outs[1]) == 3
     rejected = pl.read_parquet(tmp_path / "out/rejected.parquet")
     assert rejected.equals(whole.filter(pl.col("reason").is_not_null()))
     assert set(rejected["reason"]) == {"near_duplicate", "exact_duplicate"}
@@ -202,7 +202,7 @@ def test_run_counts_per_source(tmp_path):
 
     run(CleanParams(), ShardsParams(), questions=tmp_path / "in.parquet", out=tmp_path / "out")
 
-    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    manifest = manifest_of(tmp_path / "out")
     assert manifest["facts"]["sources"] == {"made": {"kept": 1}, "b": {"question_too_short": 1}}
     assert pl.read_parquet(tmp_path / "out/kept.parquet").schema == CLEANED
 

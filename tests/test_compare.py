@@ -8,6 +8,7 @@ from tasks.ablation.page import console
 from tasks.ablation.params import ArmsParams
 from tasks.core.errors import LimoError
 from tests.ablation.arms import make_ablation, make_question, write_arm
+from tests.builders import manifest_file, manifest_of
 
 HOSTILE = "<script>alert(1)</script>{{ 7 * 7 }} | a"
 LADDER = {"q1": "L1", "q3": "L3", "q5": "L5"}
@@ -38,9 +39,9 @@ def test_everything_is_written_and_the_manifest_counts_verdicts(out):
     names = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     assert names == {
         *("arms.parquet", "contrasts.json", "predictors.json", "table.md", "report.html", "metrics.json"),
-        *("manifest.json", "figures/quality.svg", "figures/two.svg"),
+        *("figures/quality.svg", "figures/two.svg"),
     }
-    manifest = json.loads((out / "manifest.json").read_text())
+    manifest = manifest_of(out)
     assert manifest["taken"] == manifest["kept"] == (5 * 3 + 1) * 60
     assert manifest["facts"]["outcomes"] == {"quality": "holds", "two": "does not hold"}
 
@@ -124,7 +125,7 @@ def test_missing_arms_are_all_named_with_the_question_that_asks(tmp_path):
 
 def test_an_arm_without_its_manifest_is_missing(tmp_path):
     write_ladder(tmp_path / "arms")
-    (tmp_path / "arms" / "q3" / "manifest.json").unlink()
+    manifest_file(tmp_path / "arms" / "q3").unlink()
     assert "`q3`" in refuse(tmp_path / "arms")
 
 

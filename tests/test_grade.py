@@ -4,7 +4,6 @@ import polars as pl
 import pytest
 
 from tasks.core.errors import LimoError
-from tasks.core.files import read_json
 from tasks.core.params import ChatParams
 from tasks.engines.params import EngineParams
 from tasks.engines.prompts import prompt_renderer
@@ -15,7 +14,7 @@ from tasks.grading.judge import Case, prompt
 from tasks.ledger.ledger import Ledger
 from tasks.records.benchmark import ANSWER, ITEM, JUDGEMENT, SCORE, VERDICT, item_id
 from tasks.sampling.judge import JudgeParams
-from tests.builders import SHIPPED, make_model, write_models
+from tests.builders import SHIPPED, make_model, manifest_of, write_models
 
 PARAMS = GradeParams(resamples=200)
 GOLDS = {"sums": {"1+1": "2", "1+2": "3", "2+2": "4"}, "halves": {"1/2 as a root": "\\frac{1}{\\sqrt{4}}"}}
@@ -132,7 +131,7 @@ def test_comparisons_are_paired_on_items(out):
 
 
 def test_the_manifest_counts_rules_and_reasons(out):
-    facts = json.loads((out / "manifest.json").read_text())["facts"]
+    facts = manifest_of(out)["facts"]
     assert facts["verdicts"] == {"correct": 6, "incorrect": 3, "ungraded": 1}
     assert facts["ungraded"] == {"refused_hostile": 1}
     assert facts["truncated"] == 1
@@ -194,7 +193,7 @@ def test_a_judge_decides_what_is_open_once_an_answer(tmp_path, word, verdict):
     assert {row["judge_response_id"] for row in rows} == set(judgements["response_id"])
     assert all(row["grader"].startswith(f"{GRADER} + judge m_base+") for row in rows)
     assert scores(out)["sums", "base", "pass@1"]["grader"] == rows[0]["grader"]
-    assert read_json(out / "manifest.json")["facts"]["judge"]["model"] == "base"
+    assert manifest_of(out)["facts"]["judge"]["model"] == "base"
 
 
 def test_a_judge_without_a_verdict_leaves_it_ungraded(tmp_path):

@@ -1,4 +1,5 @@
 import json
+import shutil
 import sqlite3
 
 import polars as pl
@@ -20,6 +21,7 @@ def logged(tmp_path_factory):
     """A run logged to a store of its own, once for this file: a new store takes seconds."""
     root = tmp_path_factory.mktemp("run")
     (root / "params.yaml").write_text(PARAMS)
+    shutil.copy("dvc.yaml", root)
     artifacts = write_run(root / "artifacts")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -46,10 +48,10 @@ def counted(artifacts, table):
 
 def test_edges_and_manifest_are_written(logged):
     edges = read_table(logged / "lineage" / "edges.parquet", EDGE)
-    manifest = read_json(logged / "lineage" / "manifest.json")
-    assert manifest["kept"] == edges.height
-    assert manifest["facts"]["questions_behind_scores"] == 4
-    assert manifest["facts"]["records"]["score"] == 6
+    facts = read_json(logged / "lineage" / "facts.json")
+    assert facts["edges"] == edges.height
+    assert facts["questions_behind_scores"] == 4
+    assert facts["records"]["score"] == 6
 
 
 def test_one_parent_run_with_a_child_a_stage(logged):

@@ -13,13 +13,14 @@ from tasks.records.question import QUESTION, question_id
 from tasks.sources import readers
 from tasks.sources.rows import DRAFT
 from tasks.sources.source import SourceParams
+from tests.builders import manifest_of
 
 
 def pull(tmp_path, *sources, **shards):
     params = PullParams(sources=tuple(SourceParams(**source) for source in sources))
     run(params, ShardsParams(**shards), work=tmp_path / "work", out=tmp_path / "out")
     kept, rejected = (pl.read_parquet(tmp_path / f"out/{name}.parquet") for name in ("kept", "rejected"))
-    return kept, rejected, json.loads((tmp_path / "out/manifest.json").read_text())
+    return kept, rejected, manifest_of(tmp_path / "out")
 
 
 def write(path, *rows):
@@ -117,7 +118,6 @@ def test_a_full_disk_is_one_line_and_earlier_shards_are_kept(tmp_path, monkeypat
     assert pull(tmp_path, source)[0].height == 1000
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "kept.parquet",
-        "manifest.json",
         "rejected.parquet",
     ]
 

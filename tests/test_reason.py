@@ -2,7 +2,6 @@ import polars as pl
 import pytest
 
 from tasks.core.errors import LimoError
-from tasks.core.files import read_json
 from tasks.core.params import ChatParams
 from tasks.engines.params import EngineParams, SamplingParams
 from tasks.engines.prompts import prompt_renderer
@@ -11,7 +10,7 @@ from tasks.ledger.ledger import Ledger
 from tasks.reason import ReasonParams, TeacherParams, decide, run
 from tasks.records.question import BANDED
 from tasks.records.response import ATTEMPT, CHAIN, chain_id
-from tests.builders import SHIPPED, make_model, make_question, write_models
+from tests.builders import SHIPPED, make_model, make_question, manifest_of, write_models
 
 SAMPLING = SamplingParams(temperature=0.7, max_tokens=40)
 RIGHT, WRONG = "So \\boxed{7}.", "So \\boxed{8}."
@@ -106,7 +105,7 @@ def test_two_teachers_from_the_ledger_alone(stage):
         ("one?", "other", 1),
     ]
     assert pl.read_parquet(out / "unsolved.parquet")["question"].to_list() == ["two?"]
-    manifest = read_json(out / "manifest.json")
+    manifest = manifest_of(out)
     assert (manifest["taken"], manifest["kept"]) == (8, 3)
     assert (manifest["facts"]["questions"], manifest["facts"]["questions_unsolved"]) == (2, 1)
     assert [facts["model"] for facts in manifest["facts"]["teachers"]] == ["strong", "other"]

@@ -8,6 +8,7 @@ import pytest
 from tasks.core.errors import LimoError
 from tasks.report import ReportParams, run
 from tests.artifacts import write_run
+from tests.builders import manifest_file
 
 VOID = {"meta", "br", "line", "circle", "path", "polyline"}
 
@@ -117,7 +118,7 @@ def test_what_no_stage_told_is_left_out_of_the_page(tmp_path):
     (artifacts / "clean" / "clusters.parquet").unlink()
     (artifacts / "select" / "leaks.parquet").unlink()
     for stage in ("pull", "clean", "decontaminate", "screen", "band"):
-        path = artifacts / stage / "manifest.json"
+        path = manifest_file(artifacts / stage)
         path.write_text(json.dumps(json.loads(path.read_text()) | {"facts": {}}))
     run(ReportParams(), artifacts=artifacts, out=artifacts / "report")
     assert "Contamination" not in (artifacts / "report" / "report.html").read_text()

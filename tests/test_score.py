@@ -2,10 +2,11 @@ import polars as pl
 import pytest
 
 from tasks.core.errors import LimoError
-from tasks.core.files import read_json, read_table
+from tasks.core.files import read_table
 from tasks.core.params import section_errors
 from tasks.records.response import CHAIN, SCORED
 from tasks.score import ScoreParams, run, score_chains
+from tests.builders import manifest_of
 
 
 def make_chain(text="we check it", n_tokens=100, name="c_1"):
@@ -43,7 +44,7 @@ def test_run_writes_every_chain_and_a_manifest(tmp_path):
     run(ScoreParams(), chains=tmp_path / "chains.parquet", out=tmp_path / "score")
     scored = read_table(tmp_path / "score" / "chains.parquet", SCORED)
     assert scored["chain_id"].to_list() == ["c_1", "c_2"]
-    manifest = read_json(tmp_path / "score" / "manifest.json")
+    manifest = manifest_of(tmp_path / "score")
     assert (manifest["taken"], manifest["kept"], manifest["rejected"]) == (2, 2, {})
 
 

@@ -11,7 +11,7 @@ from tasks.ledger.ledger import Ledger
 from tasks.records.question import QUESTION
 from tasks.records.response import ATTEMPT, TOO_LONG
 from tasks.screen import SOLVED, ScreenParams, certain, decide, run
-from tests.builders import SHIPPED, make_model, make_question, write_models
+from tests.builders import SHIPPED, make_model, make_question, manifest_of, write_models
 
 SAMPLING = SamplingParams(temperature=0.7, max_tokens=40)
 SCREEN = ScreenParams(model="base", attempts=3, sampling=SAMPLING)
@@ -96,7 +96,7 @@ def test_a_run_from_the_ledger_alone(stage):
     assert rejected.select("question", "reason").rows() == [("easy?", SOLVED)]
     assert rejected["evidence"].item() in attempts.filter(verdict="correct")["response_id"]
     assert attempts["sample_index"].to_list() == [0, 1, 0, 1, 2]
-    facts = read_json(out / "manifest.json")["facts"]
+    facts = manifest_of(out)["facts"]
     ran = read_json(out.parent / "progress/screen.json")["run"]
     assert (ran["responses_from_ledger"], ran["responses_generated"]) == (5, 0)
     assert facts["responses"] == 5

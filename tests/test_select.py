@@ -4,13 +4,14 @@ import polars as pl
 import pytest
 
 from tasks.core.errors import LimoError
-from tasks.core.files import read_json, read_table
+from tasks.core.files import read_table
 from tasks.core.params import section_errors
 from tasks.records.benchmark import ITEM, item_id
 from tasks.records.question import LEAK
 from tasks.records.response import SAMPLE, SCORED
 from tasks.select import SelectParams, find_leaks, run, select_samples
 from tasks.text.ngrams import OverlapRule
+from tests.builders import manifest_of
 
 
 def make_scored(*rows):
@@ -118,7 +119,7 @@ def test_a_chain_that_holds_a_benchmark_item_makes_way_for_the_next_best_of_its_
     assert (rejected["chain_id"], rejected["rank"]) == ("c_a", None)
     told = {name: leak[name] for name in ("benchmark", "item_id", "rule", "match")}
     assert json.loads(rejected["evidence"]) == told | {"share": round(leak["share"], 3)}
-    manifest = read_json(out / "manifest.json")
+    manifest = manifest_of(out)
     assert manifest["rejected"] == {"benchmark_leak": 1, "not_best_of_question": 1}
     assert manifest["facts"]["leaks"]["ngram"] == {
         "drops": True,
@@ -154,7 +155,7 @@ def test_without_a_leak_nothing_changes(tmp_path):
     )
     assert pl.read_parquet(out / "rejected.parquet").equals(decided.filter(pl.col("reason").is_not_null()))
     assert pl.read_parquet_schema(out / "leaks.parquet") == LEAK
-    assert read_json(out / "manifest.json")["facts"]["leaks"]["ngram"]["chains"] == 0
+    assert manifest_of(out)["facts"]["leaks"]["ngram"]["chains"] == 0
 
 
 def test_words_that_a_chain_holds_by_chance_are_no_leak():
@@ -194,7 +195,7 @@ def test_leak_rules_have_different_names():
 
 def test_too_few_are_all_kept_and_the_shortfall_is_told(tmp_path):
     out = run_select(tmp_path, make_scored(*CHAINS), make_items(ITEM_TEXT), SelectParams(count=10))
-    manifest = read_json(out / "manifest.json")
+    manifest = manifest_of(out)
     assert (manifest["taken"], manifest["kept"]) == (5, 3)
     assert manifest["rejected"] == {"not_best_of_question": 2}
     assert manifest["facts"]["short_by"] == 7

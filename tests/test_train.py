@@ -14,7 +14,7 @@ import yaml
 from safetensors.torch import load_file
 
 from tasks.core.errors import LimoError
-from tasks.core.files import read_json, read_table
+from tasks.core.files import read_table
 from tasks.core.params import ChatParams
 from tasks.engines.fleet import VllmEngine
 from tasks.engines.params import EngineParams, SamplingParams
@@ -27,7 +27,7 @@ from tasks.train import TrainParams, decide, run
 from tasks.training.checkpoint import HASHES, checkpoints, step_of
 from tasks.training.data import batch_rows
 from tasks.training.log import SAMPLE_LOSS, STEP
-from tests.builders import write_models
+from tests.builders import manifest_file, manifest_of, write_models
 from tests.training.tiny import make_folder, make_model, make_samples
 
 pytestmark = pytest.mark.slow(minutes=4)
@@ -116,7 +116,7 @@ def test_no_samples_is_one_line(project, tmp_path):
 
 
 def test_counts_add_up_and_the_long_sample_is_named(trained):
-    manifest = read_json(trained / "manifest.json")
+    manifest = manifest_of(trained)
     assert (manifest["taken"], manifest["kept"], manifest["rejected"]) == (20, 19, {"too_long": 1})
     facts = manifest["facts"]
     assert (facts["steps"], facts["epochs"], facts["world_size"], facts["fsdp"]) == (18, 6, 2, 2)
@@ -244,7 +244,7 @@ def test_killed_and_gone_on_gives_the_same_weights(project, trained, capfd):
     assert len(everyone) == 3, "a launcher and two ranks"
     _, alive = psutil.wait_procs(everyone, timeout=20)
     assert alive == []
-    assert not paths["out"].joinpath("manifest.json").exists()
+    assert not manifest_file(paths["out"]).exists()
     assert list(torn.iterdir())
     assert not (torn / HASHES).exists(), "or it would be whole"
     damaged, whole, *_ = checkpoints(work)
@@ -254,7 +254,7 @@ def test_killed_and_gone_on_gives_the_same_weights(project, trained, capfd):
     assert not torn.exists()
     assert shown(project.root) == ("FINISHED", list(range(1, 19)))
     assert "damaged checkpoint, passed over" in capfd.readouterr().out
-    assert read_json(paths["out"] / "manifest.json")["facts"]["resumed_at"] == step_of(whole)
+    assert manifest_of(paths["out"])["facts"]["resumed_at"] == step_of(whole)
     assert weights(paths["out"]) == weights(trained)
     same = ["step", "epoch", "loss", "lr", "grad_norm", "tokens"]
     tables = [read_table(folder / "steps.parquet", STEP).select(same) for folder in (trained, paths["out"])]
@@ -287,7 +287,7 @@ def test_told_to_end_it_saves_the_step_and_goes_on_from_there(project, trained):
     assert [step_of(checkpoint) for checkpoint in project.checkpoints("told")] == [int(told[1])]
 
     out = project.run("told", checkpoint_every=6)
-    assert read_json(out / "manifest.json")["facts"]["resumed_at"] == int(told[1])
+    assert manifest_of(out)["facts"]["resumed_at"] == int(told[1])
     assert weights(out) == weights(trained)
 
 
@@ -295,7 +295,7 @@ def test_told_to_end_it_saves_the_step_and_goes_on_from_there(project, trained):
 def test_ranks_and_passes_do_not_change_the_curve(project, trained, ranks, pack_tokens):
     """Two ranks take a batch of 600 tokens in one pass each; one of 120 tokens a pass takes five or more."""
     other = project.run(f"ranks-{ranks}", processes=ranks, pack_tokens=pack_tokens)
-    assert read_json(other / "manifest.json")["facts"]["world_size"] == ranks
+    assert manifest_of(other)["facts"]["world_size"] == ranks
     assert_same_course(trained, other)
 
 
@@ -307,12 +307,12 @@ def test_other_ranks_go_on_from_a_checkpoint(project, trained, capfd):
     assert "was saved by 2 ranks, 3 go on from it" in capfd.readouterr().out
     assert_same_course(trained, more)
     for folder in (other, more):
-        assert read_json(folder / "manifest.json")["facts"]["resumed_at"] == 9
+        assert manifest_of(folder)["facts"]["resumed_at"] == 9
 
 
 def test_the_chosen_epoch_is_exported_and_told(project, trained, tmp_path):
     out = project.go_on("chosen", {12, 15, 18}, select_epoch=4)
-    facts = read_json(out / "manifest.json")["facts"]
+    facts = manifest_of(out)["facts"]
     assert (facts["resumed_at"], facts["steps"], facts["checkpoint"]["epoch"]) == (12, 12, 4)
     assert facts["checkpoint"]["rule"] == "train.select_epoch"
     card = (out / "model/README.md").read_text()
@@ -325,7 +325,7 @@ def test_the_chosen_epoch_is_exported_and_told(project, trained, tmp_path):
 def test_a_loss_that_is_no_number_is_one_line(project):
     with pytest.raises(LimoError, match=r"^train: the loss is .* at step \d of .*; lower train.lr"):
         project.run("nan", processes=1, lr=1e30)
-    assert not (project.root / "nan" / "manifest.json").exists()
+    assert not manifest_file(project.root / "nan").exists()
 
 
 def assert_same_course(one, other):

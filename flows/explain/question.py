@@ -13,50 +13,18 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from flows.dag import on_the_way
 from tasks.core.errors import LimoError
-from tasks.core.files import MANIFEST, read_json
-from tasks.reporting.sources import FILTERS, Rows, fetch, where
+from tasks.core.stage import Manifest, pool_path, read_manifest
+from tasks.reporting.sources import Rows, fetch, where
 from tasks.reporting.text import block, clean, fields, number, printable, table
 
 # The reasons of the filters in words, and their evidence in short.
 
-REASONS: Mapping[str, str] = {
-    "empty_question": "the row has no question",
-    "no_answer": "the source states no answer",
-    "repeated_row": "the source has the same text in an earlier row",
-    "question_too_short": "too few characters to be a question",
-    "question_too_long": "more characters than a question may have",
-    "oversized_question": "too large to be a question",
-    "control_characters": "holds control characters, so that its text cannot be trusted",
-    "no_verifiable_answer": "no final answer that a rule could check",
-    "answer_too_long": "its answer is a text, which no rule can check",
-    "asks_for_proof": "asks for a proof, which no rule can check",
-    "several_parts": "asks for several things, which one answer cannot grade",
-    "needs_image": "needs an image",
-    "other_language": "not in a language that was asked for",
-    "exact_duplicate": "says the same as an earlier question, but for typesetting",
-    "near_duplicate": "says nearly the same as an earlier question",
-    "answers_disagree": "says nearly the same as other questions, and their answers disagree",
-    "benchmark_overlap": "stands in a benchmark",
-    "prompt_too_long": "does not fit the model's context",
-    "solved_by_weak_model": "too easy: the weak model solves it",
-    "never_solved": "too hard: the strong model never solves it",
-    "solved_too_seldom": "too hard: the strong model solves it too seldom",
-    "solved_too_often": "too easy: the strong model solves it too often",
-    "truncated": "was cut off before its end",
-    "looped": "was stopped for repeating itself",
-    "not_best_of_question": "another chain of the same question is better",
-    "below_cut": "good, but not among the best that were asked for",
-    "domain_full": "good, but its domain has had its share",
-    "benchmark_leak": "its chain holds a benchmark item",
-    "too_long": "has more tokens than training takes",
-}
-"""A reason that is not here is shown by its name alone."""
 
-
-def in_words(reason: str) -> str:
-    """A reason with what it means: `near_duplicate: says nearly the same as an earlier question`."""
-    return f"{reason}: {REASONS[reason]}" if reason in REASONS else reason
+def in_words(reason: str, words: Mapping[str, str]) -> str:
+    """A reason with what it means: `near_duplicate: a near duplicate of an earlier question`."""
+    return f"{reason}: {words[reason]}" if reason in words else reason
 
 
 def parsed(evidence: str | None) -> dict[str, Any]:
@@ -86,7 +54,6 @@ def _entry(name: str, value: object) -> str:
 
 # What happened to one question at every stage: kept, or rejected with the reason and the evidence.
 
-LATER = ("reason", "score", "select", "train")
 KEPT, REJECTED, NOT_RUN, UNSEEN = "kept", "rejected", "not run", "not seen"
 
 
@@ -153,21 +120,20 @@ def _begin_so(path: Path, prefix: str) -> set[str]:
     return {end for end in ends if end is not None}
 
 
-def question_fate(rows: Rows, question_id: str) -> list[Step]:
+def question_history(rows: Rows, question_id: str) -> list[Step]:
     """The stages in order, up to the one that rejected the question; those that have not run are there as such."""
     steps: list[Step] = []
-    for stage in FILTERS:
-        steps.append(_filtered(rows, stage, question_id))
-        if steps[-1].outcome == NOT_RUN:
-            return [*steps[:-1], *_not_run(rows, (*FILTERS, *LATER))]
+    path = pool_path(rows.artifacts)
+    for manifest in path:
+        steps.append(STEPS[manifest.unit](rows, manifest, question_id))
         if steps[-1].outcome != KEPT:
             return steps
-    return steps + _taught(rows, question_id)
+    ran = {manifest.stage for manifest in path}
+    return steps + [Step(stage, NOT_RUN, "") for stage in on_the_way() if stage not in ran]
 
 
-def _filtered(rows: Rows, stage: str, question_id: str) -> Step:
-    if not rows.has_run(stage):
-        return Step(stage, NOT_RUN, "")
+def _filtered(rows: Rows, manifest: Manifest, question_id: str) -> Step:
+    stage = manifest.stage
     attempts = _attempts(rows, stage, question_id)
     rejected = rows.of(stage, "rejected", question_id)
     if not rows.of(stage, "kept", question_id).is_empty():
@@ -176,7 +142,7 @@ def _filtered(rows: Rows, stage: str, question_id: str) -> Step:
     if rejected.is_empty():
         return _unseen(stage)
     row = rejected.row(0, named=True)
-    parts = (in_words(row["reason"]), in_short(row["evidence"]), attempts)
+    parts = (in_words(row["reason"], manifest.reasons), in_short(row["evidence"]), attempts)
     return Step(stage, REJECTED, "; ".join(part for part in parts if part))
 
 
@@ -202,68 +168,51 @@ def _attempts(rows: Rows, stage: str, question_id: str) -> str:
     return f"{right} of {number(tried.height, 'response')} right"
 
 
-def _taught(rows: Rows, question_id: str) -> list[Step]:
-    """From the teachers' chains to the training run."""
-    steps: list[Step] = []
-    for decide in (_reasoned, _scored, _selected, _trained):
-        steps.append(decide(rows, question_id))
-        if steps[-1].outcome == NOT_RUN:
-            return [*steps[:-1], *_not_run(rows, LATER)]
-        if steps[-1].outcome != KEPT:
-            break
-    return steps
-
-
-def _reasoned(rows: Rows, question_id: str) -> Step:
-    if not rows.has_run("reason"):
-        return Step("reason", NOT_RUN, "")
-    right, wrong = rows.of("reason", "kept", question_id).height, rows.of("reason", "rejected", question_id).height
+def _answered(rows: Rows, manifest: Manifest, question_id: str) -> Step:
+    """Responses: those that are right are the question's chains."""
+    stage = manifest.stage
+    right, wrong = rows.of(stage, "kept", question_id).height, rows.of(stage, "rejected", question_id).height
     if not right + wrong:
-        return _unseen("reason")
-    return Step("reason", KEPT if right else REJECTED, f"{right} right chains of {right + wrong} responses")
+        return _unseen(stage)
+    return Step(stage, KEPT if right else REJECTED, f"{right} right chains of {right + wrong} responses")
 
 
-def _scored(rows: Rows, question_id: str) -> Step:
-    if not rows.has_run("score"):
-        return Step("score", NOT_RUN, "")
-    chains = rows.of("score", "chains", question_id)
-    if chains.is_empty():
-        return _unseen("score")
-    best = chains.sort(["quality", "chain_id"], descending=[True, False]).row(0, named=True)
-    return Step("score", KEPT, f"best {best['chain_id']} with quality {best['quality']:.3f}")
-
-
-def _selected(rows: Rows, question_id: str) -> Step:
-    if not rows.has_run("select"):
-        return Step("select", NOT_RUN, "")
-    selected = rows.of("select", "kept", question_id)
-    if not selected.is_empty():
-        chosen = selected.row(0, named=True)
-        return Step("select", KEPT, f"rank {chosen['rank']}, {chosen['chain_id']}, quality {chosen['quality']:.3f}")
-    rejected = rows.of("select", "rejected", question_id)
+def _chain(rows: Rows, manifest: Manifest, question_id: str) -> Step:
+    """Chains: scored, or filtered and perhaps ranked."""
+    stage = manifest.stage
+    kept, scored = rows.of(stage, "kept", question_id), rows.of(stage, "chains", question_id)
+    if not scored.is_empty():
+        best = scored.sort(["quality", "chain_id"], descending=[True, False]).row(0, named=True)
+        return Step(stage, KEPT, f"best {best['chain_id']} with quality {best['quality']:.3f}")
+    if not kept.is_empty():
+        first = kept.row(0, named=True)
+        rank = f"rank {first['rank']}, " if "rank" in first else ""
+        return Step(stage, KEPT, f"{rank}{first['chain_id']}, quality {first['quality']:.3f}")
+    rejected = rows.of(stage, "rejected", question_id)
     if rejected.is_empty():
-        return _unseen("select")
+        return _unseen(stage)
     # The reason of the best chain is the question's; that the others are not the best says nothing.
     last = rejected.sort(pl.col("reason") == "not_best_of_question", maintain_order=True).row(0, named=True)
-    return Step("select", REJECTED, f"{in_words(last['reason'])}; {in_short(last['evidence'])}")
+    return Step(stage, REJECTED, f"{in_words(last['reason'], manifest.reasons)}; {in_short(last['evidence'])}")
 
 
-def _trained(rows: Rows, question_id: str) -> Step:
-    if not rows.has_run("train"):
-        return Step("train", NOT_RUN, "")
-    left_out = rows.of("train", "rejected", question_id)
+def _sample(rows: Rows, manifest: Manifest, question_id: str) -> Step:
+    """The training sample of the question."""
+    left_out = rows.of(manifest.stage, "rejected", question_id)
     if left_out.is_empty():
-        return Step("train", KEPT, f"chain of {rows.of('select', 'kept', question_id)['teacher'][0]}")
+        return Step(
+            manifest.stage, KEPT, f"chain of {rows.of(manifest.takes or '', 'kept', question_id)['teacher'][0]}"
+        )
     row = left_out.row(0, named=True)
-    return Step("train", REJECTED, f"{in_words(row['reason'])}; {in_short(row['evidence'])}")
+    return Step(manifest.stage, REJECTED, f"{in_words(row['reason'], manifest.reasons)}; {in_short(row['evidence'])}")
+
+
+STEPS = {"questions": _filtered, "responses": _answered, "chains": _chain, "samples": _sample}
+"""By what a stage counts: how its tables tell what it did with a question."""
 
 
 def _unseen(stage: str) -> Step:
     return Step(stage, UNSEEN, f"it ran on other questions; `dvc repro {stage}` brings it up to date")
-
-
-def _not_run(rows: Rows, stages: Sequence[str]) -> list[Step]:
-    return [Step(stage, NOT_RUN, "") for stage in stages if not rows.has_run(stage)]
 
 
 # Two texts side by side in a terminal: what differs between them, and where the one stands in the other.
@@ -609,7 +558,7 @@ def search(artifacts: Path, text: str) -> str:
 
 def _explained(rows: Rows, identifier: str) -> list[str]:
     question = question_row(rows, identifier)
-    steps = question_fate(rows, identifier)
+    steps = question_history(rows, identifier)
     fate = table((step._asdict() for step in steps), width=400)
     sections = [
         duplicates(rows, question),
@@ -628,7 +577,7 @@ def _head(rows: Rows, question: dict[str, Any]) -> list[str]:
     identifier = question["question_id"]
     judged = (rows.of("clean", name, identifier) for name in ("kept", "rejected"))
     cleaned = next((row for table in judged for row in table.iter_rows(named=True)), {})
-    source = read_json(rows.artifacts / "pull" / MANIFEST)["facts"].get("sources", {}).get(question["source"], {})
+    source = read_manifest(rows.artifacts, "pull").facts.get("sources", {}).get(question["source"], {})
     shown = {
         "question": f"{identifier} · {question['source']} · {question['origin']}",
         "license": source.get("license"),
@@ -654,7 +603,7 @@ def _found(rows: Rows, row: dict[str, Any], text: str) -> dict[str, str]:
     return {
         "question": row["question_id"],
         "source": row["source"],
-        "fate": _in_a_line(question_fate(rows, row["question_id"])),
+        "fate": _in_a_line(question_history(rows, row["question_id"])),
         "text": clean(_around(row["question"], text), 100),
     }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from flows.explain.question import question_fate, question_row
+from flows.explain.question import question_history, question_row
 from tasks.core.errors import LimoError
 from tasks.core.files import read_table
 from tasks.provenance.edges import EDGE, checkpoint, ids, sample_trails, trace, trained_model
@@ -172,7 +172,7 @@ def _question(artifacts: Path, edges: pl.DataFrame, identifier: str) -> list[str
     row = question_row(rows, identifier)
     shown: dict[str, object] = {"question": f"{identifier} · {row['source']} · {row['origin']}"}
     shown |= {"text": row["question"], "answer": row["answer"], "domain": row["domain"], "level": row["level"]}
-    fate = table((step._asdict() for step in question_fate(rows, identifier)), width=110)
+    fate = table((step._asdict() for step in question_history(rows, identifier)), width=110)
     return [*fields(shown), "", *fate, "", f"`limo why {identifier}` shows the evidence in full."]
 
 

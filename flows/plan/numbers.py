@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import tasks
+from flows.dag import taken_from
 from tasks.core.errors import LimoError
-from tasks.core.files import MANIFEST, read_json
+from tasks.core.files import read_json
+from tasks.core.stage import Manifest, read_manifests, stage_entries
 from tasks.models.resolve import ModelSource
 from tasks.models.shapes import Machine, Shape, gpu_kind, read_shape
 
 # Numbers that a plan rests on, each with where it is from: said by the user, measured, of params, or assumed.
 
 ASSUMABLE = ("questions", "kept", "drawn", "samples", "tokens", "responses")
-STAGES = ("screen", "band", "reason", "train", "answer", "grade")
 SAID = "said"
 MEASURED = "measured"
 
@@ -71,17 +72,18 @@ def read_said(texts: Sequence[str], models: Sequence[str]) -> dict[str, float]:
         LimoError: one is not of that form.
     """
     said: dict[str, float] = {}
+    stages = stage_entries()
     for text in texts:
         key, _, number = text.partition("=")
         stage, *middle, what = key.strip().split(".") if "." in key else ("", "")
-        right = stage in STAGES and what in ASSUMABLE and len(middle) < 2 and all(name in models for name in middle)
+        right = stage in stages and what in ASSUMABLE and len(middle) < 2 and all(name in models for name in middle)
         try:
             value = float(number.replace("_", ""))
         except ValueError:
             value = -1.0
         if not right or not 0 < value < float("inf"):
             raise LimoError(
-                f"--assume {text}: give STAGE.WHAT=NUMBER such as band.tokens=9000, of the stages {', '.join(STAGES)} "
+                f"--assume {text}: give STAGE.WHAT=NUMBER such as band.tokens=9000, of the stages {', '.join(stages)} "
                 f"and {', '.join(ASSUMABLE)}; STAGE.MODEL.WHAT for one model"
             )
         said[key.strip()] = value
@@ -233,14 +235,6 @@ def _cached(repo: str, revision: str) -> dict[str, Any] | None:
 
 # What an earlier run has measured: questions, responses, their length and speed, from the manifests it left.
 
-COUNTED = {
-    "screen.questions": "decontaminate",
-    "band.questions": "screen",
-    "reason.questions": "band",
-    "train.samples": "train",
-}
-"""Whose kept rows are a stage's input; those of `train` are not too long."""
-
 
 class Measured(NamedTuple):
     """Numbers by their keys, and tokens a second."""
@@ -263,16 +257,15 @@ def read_measured(folder: Path, parameters: Mapping[str, int], machine: Machine 
     Raises:
         LimoError: there is no run, or it is one with other models.
     """
-    facts = {path.parent.name: read_json(path) for path in sorted(folder.glob(f"*/{MANIFEST}"))}
+    facts = read_manifests(folder)
     if "base" not in facts:
         raise LimoError(f"{folder}: no run there; --measured takes the artifacts folder of an earlier run")
-    for name, there in facts["base"]["facts"].get("parameters", {}).items():
+    for name, there in facts["base"].facts.get("parameters", {}).items():
         if parameters.get(name) != there:
             ours = f"{parameters[name]:,} parameters" if name in parameters else "no such model"
             raise LimoError(f"{folder}: its model `{name}` has {there:,} parameters, the profile {ours}: another run")
-    numbers = {
-        key: Given(facts[stage]["kept"], _where(folder, stage)) for key, stage in COUNTED.items() if stage in facts
-    }
+    sources = {name: facts[source] for name, source in taken_from().items() if source in facts}
+    numbers = {f"{name}.{each.unit}": Given(each.kept, _where(folder, each.stage)) for name, each in sources.items()}
     speeds: dict[str, Given] = {}
     for key, stage, told in _drawn(facts):
         numbers |= _lengths(key, told, _where(folder, stage))
@@ -283,7 +276,7 @@ def read_measured(folder: Path, parameters: Mapping[str, int], machine: Machine 
         more = _trained(facts["train"], _where(folder, "train"), machine)
         numbers, speeds = numbers | more.numbers, speeds | more.speeds
     if "answer" in facts:
-        numbers["answer.questions"] = Given(facts["answer"]["facts"]["items"], _where(folder, "answer"))
+        numbers["answer.questions"] = Given(facts["answer"].facts["items"], _where(folder, "answer"))
     return Measured(numbers, speeds)
 
 
@@ -291,18 +284,22 @@ def _where(folder: Path, stage: str) -> str:
     return f"measured: {folder / stage}"
 
 
-def _drawn(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _drawn(facts: Mapping[str, Manifest]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Every drawing of responses: its key, its stage and its facts."""
     for stage in ("screen", "band"):
         if stage in facts:
-            yield stage, stage, facts[stage]["facts"]
-    for told in facts.get("reason", {}).get("facts", {}).get("teachers", []):
+            yield stage, stage, facts[stage].facts
+    for told in _facts(facts, "reason").get("teachers", []):
         yield f"reason.{told['model']}", "reason", told
-    for arm, told in facts.get("answer", {}).get("facts", {}).get("arms", {}).items():
+    for arm, told in _facts(facts, "answer").get("arms", {}).items():
         yield f"answer.{arm}", "answer", told
-    judge = facts.get("grade", {}).get("facts", {}).get("judge")
+    judge = _facts(facts, "grade").get("judge")
     if judge and judge.get("responses"):
         yield "grade", "grade", judge
+
+
+def _facts(manifests: Mapping[str, Manifest], stage: str) -> Mapping[str, Any]:
+    return manifests[stage].facts if stage in manifests else {}
 
 
 def _lengths(key: str, told: Mapping[str, Any], where: str) -> dict[str, Given]:
@@ -322,9 +319,10 @@ def _same(engine: str, machine: Machine | None) -> bool:
     return " cpu " in f" {engine} " if machine is None else machine.gpu.name in engine.replace("-", " ").split()
 
 
-def _trained(manifest: Mapping[str, Any], where: str, machine: Machine | None) -> Measured:
-    told = manifest["facts"]
-    numbers = {"train.tokens": Given(told["tokens"] / (told["epochs"] * manifest["kept"]), where)}
+def _trained(manifest: Manifest, where: str, machine: Machine | None) -> Measured:
+    told = manifest.facts
+    numbers = {"train.samples": Given(manifest.kept, where)}
+    numbers |= {"train.tokens": Given(told["tokens"] / (told["epochs"] * manifest.kept), where)}
     kind = gpu_kind(told["device"])
     # On as many of them: how training scales is not known.
     same = told["device"] == "cpu" if machine is None else (kind, told["world_size"]) == (machine.gpu, machine.number)

@@ -205,7 +205,7 @@ def describe(
         raise LimoError("limo plan: --price is of a GPU: give --gpus too")
     tree = profiles.compose(profile)
     if found := checks.mistakes(tree):
-        raise LimoError(f"profiles/{profile}.yaml: {len(found)} to mend; see `limo check {profile}`")
+        raise LimoError(f"profiles/{profile}.yaml: {len(found)} errors; see `limo check {profile}`")
     asked = read(tree)
     sizes = {name: parameters(shape) for name, shape in asked.shapes.items()}
     told = read_measured(measured, sizes, machine) if measured is not None else NOTHING

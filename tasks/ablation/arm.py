@@ -16,7 +16,7 @@ from tasks.ablation.results import ARM_SEED, ARM_VERDICT
 from tasks.core.errors import LimoError
 from tasks.core.files import publish, read_json, read_table
 from tasks.core.params import ChatParams
-from tasks.core.stage import stage_main, write_manifest
+from tasks.core.stage import Stage, stage_main, write_manifest
 from tasks.engines.params import EngineParams
 from tasks.engines.prompts import item_prompts
 from tasks.grading.grader import Pair, grade_many, kept_beside
@@ -217,7 +217,7 @@ def run(
         rows = [{"arm": name, "seed": seed.seed, "base": arm.base} | seed.trained.facts for seed in seeds]
         pl.DataFrame(rows, schema=ARM_SEED).write_parquet(part / "seeds.parquet")
         taken = sum(seed.samples.height for seed in seeds)
-        write_manifest(part, f"arm {name}", taken=taken, kept=taken, rejected={}, facts={"seeds": rows})
+        write_manifest(part, Stage(name, "samples"), taken=taken, kept=taken, facts={"seeds": rows})
 
 
 class _Pool(NamedTuple):

@@ -14,7 +14,7 @@ from tasks.ablation.page import figure, markdown, render_page
 from tasks.ablation.params import AblationParams, ArmsParams
 from tasks.ablation.results import read_arms
 from tasks.core.files import publish, write_json
-from tasks.core.stage import stage_main, write_manifest
+from tasks.core.stage import Stage, stage_main, write_manifest
 
 
 def metrics(compared: Compared) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def run(ablation: AblationParams, arms: ArmsParams, *, folder: Path, out: Path) 
         write_compared(part, compared, ablation)
         facts = {"arms": len(found), "outcomes": {answer.name: answer.outcome for answer in compared.answers}}
         facts |= {"seconds": round(time.monotonic() - started, 2)}
-        write_manifest(part, "compare", taken=taken, kept=taken, rejected={}, facts=facts)
+        write_manifest(part, Stage("compare", "verdicts"), taken=taken, kept=taken, facts=facts)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tasks.ablation.params import AblationParams
 from tasks.core.errors import LimoError
-from tasks.core.files import MANIFEST, read_table
+from tasks.core.files import manifest_path, read_table
 
 # What an ablation arm leaves: its verdicts, and the facts of each seed.
 
@@ -104,7 +104,7 @@ def named(ablation: AblationParams) -> dict[str, str]:
 
 def require_named(folder: Path, wanted: dict[str, str]) -> None:
     """Ask for every arm; its manifest, which is written last, tells that it is whole."""
-    missing = {arm: name for arm, name in wanted.items() if not (folder / arm / MANIFEST).exists()}
+    missing = {arm: name for arm, name in wanted.items() if not manifest_path(folder, arm).exists()}
     if missing:
         arms = ", ".join(f"`{arm}`" + (f" (question `{name}`)" if name else "") for arm, name in missing.items())
         raise LimoError(f"{folder}: no such arm yet: {arms}; {AGAIN}")

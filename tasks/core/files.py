@@ -15,6 +15,10 @@ import polars as pl
 from tasks.core.errors import LimoError
 
 MANIFEST = "manifest.json"
+"""In a stage's scratch folder."""
+MANIFESTS = "manifests"
+"""Folder of all manifests of a run, artifacts/manifests/STAGE.json: the stages that describe a run depend on it as a
+whole, so that one stage more is in their inputs by itself."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -90,9 +94,14 @@ def make_folder(path: Path) -> None:
             raise LimoError(f"{path}: this folder cannot be made ({error.strerror}: {error.filename})") from None
 
 
+def manifest_path(artifacts: Path, stage: str) -> Path:
+    """Where a stage's manifest lies."""
+    return artifacts / MANIFESTS / f"{stage}.json"
+
+
 @contextmanager
 def publish(out: Path) -> Iterator[Path]:
-    """A scratch folder whose entries move into `out` when the block ends well, the manifest last.
+    """A scratch folder whose entries move into `out` when the block ends well, and the manifest, last, to its place.
 
     When the block raises, or the process dies, nothing of it is seen in `out`.
     """
@@ -102,8 +111,13 @@ def publish(out: Path) -> Iterator[Path]:
     try:
         with full_disk(out):
             yield scratch
-            for entry in sorted(scratch.iterdir(), key=lambda path: (path.name == MANIFEST, path.name)):
-                _replace(entry, out / entry.name)
+            for entry in sorted(scratch.iterdir()):
+                if entry.name != MANIFEST:
+                    _replace(entry, out / entry.name)
+            if (scratch / MANIFEST).exists():
+                manifest = manifest_path(out.parent, out.name)
+                make_folder(manifest.parent)
+                (scratch / MANIFEST).replace(manifest)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         if not any(out.iterdir()):

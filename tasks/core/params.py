@@ -1,7 +1,8 @@
 """Params of a stage: frozen pydantic models, read from one section of params.yaml, every mistake reported at once."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -18,6 +19,23 @@ class Params(BaseModel):
 
 
 P = TypeVar("P", bound=Params)
+
+
+class NameOf(NamedTuple):
+    """Says of a field that it holds a name defined elsewhere in params.yaml."""
+
+    noun: str
+    where: str
+    """Key path of the section that defines the names: a mapping by name, or a list of entries with a `name`."""
+    also: tuple[str, ...] = ()
+    """Names that are allowed beside those."""
+
+
+ModelName = Annotated[str, NameOf("model", "base.models")]
+TRAINED = "trained"
+"""The trained model's name, which no model of `base.models` may have."""
+AnyModelName = Annotated[str, NameOf("model", "base.models", (TRAINED,))]
+BenchmarkName = Annotated[str, NameOf("benchmark", "benchmarks.suite")]
 
 
 class ChatParams(Params):
@@ -69,6 +87,47 @@ def load_section(path: Path, name: str, model: type[P]) -> P:
     if mistakes:
         raise LimoError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
     return model.model_validate(tree.get(name) or {})
+
+
+def unknown_names(tree: Mapping[str, Any], sections: Mapping[str, type[Params]]) -> list[str]:
+    """Every name of a model, a benchmark, ... (`NameOf`) that is not defined; all sections of `tree` are valid."""
+    return [
+        f"{key}: no {of.noun} `{name}` under {of.where}, which has {', '.join(known)}"
+        for section, model in sections.items()
+        for key, name, of in _names(model.model_validate(tree.get(section) or {}), model, section)
+        if name not in (*(known := _defined(tree, of.where)), *of.also)
+    ]
+
+
+def _defined(tree: Mapping[str, Any], where: str) -> list[str]:
+    section, _, key = where.partition(".")
+    found = (tree.get(section) or {}).get(key) or {}
+    return sorted(found) if isinstance(found, Mapping) else [entry["name"] for entry in found]
+
+
+def _names(value: Any, hint: Any, key: str) -> Iterator[tuple[str, str, NameOf]]:
+    """The names in a params value, each with its key path and what it names; `hint` is the type of the value."""
+    if isinstance(value, Params):
+        for name, field in get_type_hints(type(value), include_extras=True).items():
+            if name in type(value).model_fields:
+                yield from _names(getattr(value, name), field, f"{key}.{name}")
+    elif get_origin(hint) is Annotated:
+        inner, *notes = get_args(hint)
+        yield from ((key, value, note) for note in notes if isinstance(note, NameOf) and isinstance(value, str))
+        yield from _names(value, inner, key)
+    elif isinstance(value, Mapping):
+        of_key, of_value = get_args(hint) or (Any, Any)
+        for name, entry in value.items():
+            yield from _names(name, of_key, f"{key}.{name}")
+            yield from _names(entry, of_value, f"{key}.{name}")
+    elif isinstance(value, tuple):
+        of_entry = (get_args(hint) or (Any,))[0]
+        for place, entry in enumerate(value):
+            yield from _names(entry, of_entry, f"{key}.{place}")
+    elif value is not None:
+        # One of several types: those that hold names are asked.
+        for option in get_args(hint):
+            yield from _names(value, option, key)
 
 
 def _describe(section: str, detail: Any) -> str:

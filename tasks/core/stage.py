@@ -12,45 +12,52 @@ import os
 import signal
 import sys
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
+import yaml
 
 from tasks.core.errors import LimoError
-from tasks.core.files import MANIFEST, write_json
-from tasks.core.params import load_section
+from tasks.core.files import MANIFEST, MANIFESTS, manifest_path, read_json, write_json
+from tasks.core.params import Params, load_section
 
 PR_SET_PDEATHSIG = 1
+SOURCE = "pull"
+"""The stage that the pool comes from."""
 
 
 def stage_main(run: Callable[..., None]) -> None:
     """Run a stage from the command line; exits with 0, or with 2 after one line on stderr for a `LimoError`."""
-    die_with_parent()
-    run = _by_its_name(run)
-    parameters = inspect.signature(run).parameters.values()
+    spec = sys.modules["__main__"].__spec__
+    if run.__module__ == "__main__" and spec is not None:
+        # What was defined in `__main__` cannot be sent to another process.
+        run = getattr(importlib.import_module(spec.name), run.__name__)
+    paths = [p.name for p in inspect.signature(run).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    command_line(run, sections_of(run), paths, inspect.getmodule(run))
+
+
+def sections_of(run: Callable[..., None]) -> dict[str, type[Params]]:
+    """The sections of params.yaml that a stage reads, each with its model: the positional parameters of `run`."""
     types = typing.get_type_hints(run)
-    parser = argparse.ArgumentParser(description=inspect.getdoc(inspect.getmodule(run)), allow_abbrev=False)
+    return {p.name: types[p.name] for p in inspect.signature(run).parameters.values() if p.kind is not p.KEYWORD_ONLY}
+
+
+def command_line(
+    run: Callable[..., None], sections: Mapping[str, type[Params]], paths: Sequence[str], module: object
+) -> None:
+    """Parse the options of a stage, one path each and `--params`, and call `run(*sections, **paths)`."""
+    die_with_parent()
+    parser = argparse.ArgumentParser(description=inspect.getdoc(module), allow_abbrev=False)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the params file")
-    for parameter in parameters:
-        if parameter.kind is parameter.KEYWORD_ONLY:
-            parser.add_argument("--" + parameter.name.replace("_", "-"), type=Path, required=True, dest=parameter.name)
+    for name in paths:
+        parser.add_argument("--" + name.replace("_", "-"), type=Path, required=True, dest=name)
     options = vars(parser.parse_args())
     path = options.pop("params")
     with one_line_errors():
-        sections = [load_section(path, p.name, types[p.name]) for p in parameters if p.kind is not p.KEYWORD_ONLY]
-        run(*sections, **options)
-
-
-def _by_its_name(run: Callable[..., None]) -> Callable[..., None]:
-    """`run` of the module under its own name: what was defined in `__main__` cannot be sent to another process."""
-    spec = sys.modules["__main__"].__spec__
-    if run.__module__ != "__main__" or spec is None:
-        return run
-    named: Callable[..., None] = getattr(importlib.import_module(spec.name), run.__name__)
-    return named
+        run(*(load_section(path, name, model) for name, model in sections.items()), **options)
 
 
 @contextmanager
@@ -85,63 +92,103 @@ def die_with_parent(number: int = signal.SIGTERM) -> None:
         sys.exit(1)
 
 
-# What a stage did, in numbers: the manifest it writes last, and the kept and rejected tables of a filter.
+class Stage(NamedTuple):
+    """What a stage says of itself, beside its params: once in its module, and from there in its manifest."""
+
+    name: str
+    """Of the module, the entry in dvc.yaml, the section of params.yaml and the folder under artifacts/."""
+    unit: str
+    """What its `taken`, `kept` and `rejected` count: questions, responses, chains, ..."""
+    reasons: Mapping[str, str] = {}
+    """Reason of a rejection -> what it means, in words."""
+
+
+class Manifest(NamedTuple):
+    """What a stage did, in numbers; a function of its inputs: a rerun on the same inputs gives the same bytes."""
+
+    stage: str
+    unit: str
+    takes: str | None
+    """The stage whose rows it takes; None: it takes them from outside."""
+    taken: int
+    kept: int
+    rejected: dict[str, int]
+    """Rows by reason; kept + rejected == taken."""
+    reasons: dict[str, str]
+    """Every reason that the stage knows, in words."""
+    facts: dict[str, Any]
+    """Further facts of the stage."""
 
 
 def write_manifest(
     folder: Path,
-    stage: str,
+    stage: Stage,
     *,
+    takes: Path | None = None,
     taken: int,
     kept: int,
-    rejected: Mapping[str, int],
+    rejected: Mapping[str, int] | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write `manifest.json`: rows taken in, kept, and rejected per reason, with any further facts of the stage.
-
-    The numbers must add up: every row taken in is kept or rejected.
-    """
-    assert kept + sum(rejected.values()) == taken, f"{stage}: {kept} kept + {dict(rejected)} rejected != {taken} taken"
-    counts = {"stage": stage, "taken": taken, "kept": kept, "rejected": dict(sorted(rejected.items()))}
-    write_json(folder / MANIFEST, counts | {"facts": dict(facts or {})})
-
-
-def write_filter(folder: Path, stage: str, decided: pl.DataFrame, facts: Mapping[str, Any] | None = None) -> None:
-    """Write `kept.parquet`, `rejected.parquet` and the manifest of a filter.
+    """Write `manifest.json` into a stage's scratch folder; `publish` brings it to artifacts/manifests/STAGE.json.
 
     Args:
-        decided: every row taken in, with the columns `reason` (null: kept) and `evidence` (what the reason rests on).
-            Where it has a column `source`, the facts get the counts of each source as `sources`.
-        facts: further facts of the stage; `sources` among them is left as it is.
+        takes: the table whose rows the stage took, `artifacts/STAGE/NAME.parquet`.
+        rejected: rows by reason; each reason is one of `stage.reasons`.
+    """
+    dropped = dict(sorted((rejected or {}).items()))
+    assert kept + sum(dropped.values()) == taken, f"{stage.name}: {kept} kept + {dropped} rejected != {taken} taken"
+    assert dropped.keys() <= stage.reasons.keys(), f"{stage.name}: a reason without words: {dropped}, {stage.reasons}"
+    source = takes.parent.name if takes is not None else None
+    manifest = Manifest(stage.name, stage.unit, source, taken, kept, dropped, dict(stage.reasons), dict(facts or {}))
+    write_json(folder / MANIFEST, manifest._asdict())
+
+
+def read_manifest(artifacts: Path, stage: str) -> Manifest:
+    """What a stage wrote of itself.
 
     Raises:
-        LimoError: no row is kept; names the stage and how many each reason dropped.
+        LimoError: it has not run, or its manifest is of another version of this project.
     """
-    kept = decided.filter(pl.col("reason").is_null()).drop("reason", "evidence")
-    rejected = decided.filter(pl.col("reason").is_not_null())
-    reasons = count_reasons(rejected)
-    if kept.is_empty():
-        dropped = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "it was given none"
-        raise LimoError(
-            f"{stage}: no row is left of {decided.height} ({dropped}); loosen the section `{stage}` of params.yaml"
-        )
-    if "source" in decided.columns:
-        facts = {"sources": count_sources(decided)} | dict(facts or {})
-    kept.write_parquet(folder / "kept.parquet")
-    rejected.write_parquet(folder / "rejected.parquet")
-    write_manifest(folder, stage, taken=decided.height, kept=kept.height, rejected=reasons, facts=facts)
+    path = manifest_path(artifacts, stage)
+    read = read_json(path)
+    if not isinstance(read, dict) or read.keys() != set(Manifest._fields):
+        raise LimoError(f"{path}: not a manifest of this version; run `dvc repro -f -s {stage}`")
+    return Manifest(**read)
+
+
+def has_run(artifacts: Path, stage: str) -> bool:
+    """Whether a stage has written its manifest, which it does last."""
+    return manifest_path(artifacts, stage).exists()
+
+
+def read_manifests(artifacts: Path) -> dict[str, Manifest]:
+    """The manifests in a run's folder by stage: those of dvc.yaml in its order, then any others by name."""
+    there = sorted(path.stem for path in (artifacts / MANIFESTS).glob("*.json"))
+    order = {name: place for place, name in enumerate(stage_entries())}
+    return {
+        name: read_manifest(artifacts, name) for name in sorted(there, key=lambda name: order.get(name, len(order)))
+    }
+
+
+def pool_path(artifacts: Path) -> list[Manifest]:
+    """The stages that have run on the way of the pool to the trained model: `pull`, what takes its rows, and so on."""
+    manifests = read_manifests(artifacts)
+    path = [manifests[SOURCE]] if SOURCE in manifests else []
+    for before in path:
+        path += [each for each in manifests.values() if each.takes == before.stage]
+    return path
+
+
+def stage_entries(path: Path = Path("dvc.yaml")) -> dict[str, dict[str, Any]]:
+    """The pipeline's stages in the order of dvc.yaml, which alone lists them; none where there is no such file."""
+    if not path.exists():
+        return {}
+    entries: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
+    return entries
 
 
 def count_reasons(rejected: pl.DataFrame) -> dict[str, int]:
     """Rows per `reason`, most frequent first."""
     counts = rejected.group_by("reason").len().sort(["len", "reason"], descending=[True, False])
     return dict(counts.iter_rows())
-
-
-def count_sources(decided: pl.DataFrame) -> dict[str, dict[str, int]]:
-    """How many rows of each source are `kept`, and rejected for each reason; sources in their order."""
-    counts = decided.group_by("source", pl.col("reason").fill_null("kept"), maintain_order=True).len()
-    sources: dict[str, dict[str, int]] = {}
-    for source, reason, count in counts.iter_rows():
-        sources.setdefault(source, {})[reason] = count
-    return sources

@@ -3,8 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -12,13 +11,11 @@ import polars as pl
 from tasks.core.errors import LimoError
 from tasks.core.files import check_table, full_disk, one_line
 from tasks.core.shards import Shard
-from tasks.core.stage import count_sources, write_manifest
 
 ROW_GROUP = 65_536
 """Rows; the same whatever the shards were, so that equal tables are equal files."""
 GROUP_BYTES = 64 << 20
 """Of questions, with which a row group is closed even if it has fewer rows: a worker holds one at a time."""
-WHY = {"reason": pl.String(), "evidence": pl.String()}
 
 
 class Group(NamedTuple):
@@ -123,58 +120,3 @@ def _text_bytes(table: Any) -> np.ndarray:
         return np.zeros(table.num_rows, np.int64)
     lengths: np.ndarray = pc.fill_null(pc.binary_length(table["question"]), 0).to_numpy().astype(np.int64)
     return lengths
-
-
-class FilterWriter:
-    """Writes `kept.parquet`, `rejected.parquet` and the manifest of a filter whose rows come in parts."""
-
-    def __init__(self, folder: Path, stage: str, schema: Mapping[str, Any]) -> None:
-        """`schema`: of the kept rows; rejected ones have `reason` and `evidence` too."""
-        self._folder, self._stage = folder, stage
-        self.kept = TableWriter(folder / "kept.parquet", schema)
-        self.rejected = TableWriter(folder / "rejected.parquet", {**schema, **WHY})
-        self.sources: dict[str, dict[str, int]] = {}
-        """Of each source: rows per reason, `kept` for those without."""
-
-    def add(self, decided: pl.DataFrame) -> None:
-        """Append rows with the columns `reason` (null: kept) and `evidence`."""
-        self.kept.add(decided.filter(pl.col("reason").is_null()))
-        self.rejected.add(decided.filter(pl.col("reason").is_not_null()))
-        for source, counts in count_sources(decided).items():
-            so_far = self.sources.setdefault(source, {})
-            for reason, count in counts.items():
-                so_far[reason] = so_far.get(reason, 0) + count
-
-    def reasons(self) -> dict[str, int]:
-        """Rejected rows per reason, most frequent first."""
-        total: dict[str, int] = {}
-        for counts in self.sources.values():
-            for reason, count in counts.items():
-                if reason != "kept":
-                    total[reason] = total.get(reason, 0) + count
-        return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
-
-    def close(self, facts: Mapping[str, Any]) -> None:
-        """Write the rest, and the manifest.
-
-        Raises:
-            LimoError: no row is kept; names the stage and how many each reason dropped.
-        """
-        self.kept.close()
-        self.rejected.close()
-        taken, reasons = self.kept.height + self.rejected.height, self.reasons()
-        if not self.kept.height:
-            dropped = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "it was given none"
-            raise LimoError(
-                f"{self._stage}: no row is left of {taken} ({dropped}); loosen the section `{self._stage}` of"
-                " params.yaml"
-            )
-        counted = {"sources": self.sources, **facts}
-        write_manifest(self._folder, self._stage, taken=taken, kept=self.kept.height, rejected=reasons, facts=counted)
-
-    def __enter__(self) -> Self:
-        """Itself."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        """Nothing: the caller closes it with its facts, and `publish` throws half-written files away."""

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tasks.core.params import Params
+from tasks.core.params import AnyModelName, Params
 
 
 def _is_server(url: str) -> str:
@@ -78,7 +78,7 @@ class EngineParams(Params):
     """Keep the sum of each response's log-probabilities in the ledger."""
     ray_address: str | None = None
     """For `ray`: HOST:PORT of the cluster's head; null starts Ray on this machine."""
-    models: dict[str, EngineModelParams] = Field(default_factory=dict)
+    models: dict[AnyModelName, EngineModelParams] = Field(default_factory=dict)
     """What single models need otherwise, by their names under base.models (`trained` for the trained one)."""
     base_urls: tuple[ServerUrl, ...] = ()
     """For `openai`: one URL a server, such as http://10.0.0.5:8000/v1. Each serves a model under its name in

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import polars as pl
 
 from tasks.core.errors import LimoError
-from tasks.core.files import MANIFEST, read_json, read_table
+from tasks.core.files import manifest_path, read_table
+from tasks.core.stage import read_manifest
 from tasks.records.benchmark import ANSWER, ITEM, JUDGEMENT, SCORE, VERDICT
 from tasks.records.model import Model, load_models
 from tasks.records.question import BANDED, QUESTION
@@ -75,21 +76,21 @@ def trained_model(artifacts: Path) -> Model:
 
 def base_model_id(artifacts: Path) -> str:
     """The id of the model that training started from."""
-    facts = read_json(artifacts / "train" / MANIFEST)["facts"]
+    facts = read_manifest(artifacts, "train").facts
     if "base_model_id" not in facts:
-        raise LimoError(f"{artifacts / 'train' / MANIFEST}: no fact base_model_id; run `dvc repro -f -s train`")
+        raise LimoError(f"{manifest_path(artifacts, 'train')}: no fact base_model_id; run `dvc repro -f -s train`")
     return str(facts["base_model_id"])
 
 
 def checkpoint(artifacts: Path) -> str:
     """Which of its checkpoints the trained model is, and by what rule."""
-    facts = read_json(artifacts / "train" / MANIFEST)["facts"]
+    facts = read_manifest(artifacts, "train").facts
     return str(facts.get("checkpoint", {}).get("told", "not recorded by the version that trained it"))
 
 
 def job(artifacts: Path) -> str:
     """The key of the training run, which its checkpoints and its live curves are kept under."""
-    return str(read_json(artifacts / "train" / MANIFEST)["facts"].get("run", ""))
+    return str(read_manifest(artifacts, "train").facts.get("run", ""))
 
 
 def require_connected(edges: pl.DataFrame, artifacts: Path) -> None:

@@ -10,13 +10,15 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
 from tasks.core.errors import LimoError
-from tasks.core.files import MANIFEST, read_json, read_table
+from tasks.core.files import read_table
+from tasks.core.stage import Manifest, read_manifests, stage_entries
 from tasks.provenance.edges import base_model_id, checkpoint, job, trained_model
 from tasks.records.benchmark import ITEM, SCORE
 from tasks.records.ids import content_id
@@ -186,13 +188,9 @@ def _logged_model(client: "MlflowClient", experiment_id: str, run_id: str, model
     return str(made.model_id)
 
 
-STAGES = (
-    *("base", "benchmarks", "pull", "clean", "decontaminate", "screen", "band"),
-    *("reason", "score", "select", "train", "answer", "grade"),
-)
-SAMPLING = ("screen", "band", "reason", "answer")
 PARENT = "parent"
 STATE, STAGE, TABLES = "limo.state", "limo.stage", "limo.tables"
+NOTE = "mlflow.note.content"
 COMPARED = {
     "verdicts": "grade/verdicts.parquet",
     "items": "benchmarks/items.parquet",
@@ -237,13 +235,15 @@ def log_run(
     run = _read(artifacts, params)
     with connected(artifacts) as client:
         experiment_id = open_experiment(client, experiment, artifacts)
-        runs = _finished(client, experiment_id, run.state()) or _log(client, experiment_id, run, edges)
+        runs = _finished(client, experiment_id, run.state(), read_manifests(artifacts).keys()) or _log(
+            client, experiment_id, run, edges
+        )
         digests = {table: md5(artifacts / path) for table, path in COMPARED.items()}
         client.set_tag(runs[PARENT], TABLES, json.dumps(digests))
         models = log_models(client, experiment_id, runs["train"], run.models)
         logged = models[run.trained.model_id]
         version = ensure_version(client, registered, run.trained, logged, runs["train"], _version_tags(run))
-    stages = {name: runs[name] for name in STAGES}
+    stages = {name: run_id for name, run_id in runs.items() if name != PARENT}
     found = {"experiment": experiment, "experiment_id": experiment_id, "run_id": runs[PARENT], "stage_runs": stages}
     found |= {"logged_models": models, "registered_model": registered, "version": version}
     return {"tracking_uri": store_uri(artifacts), "state": run.state()} | found
@@ -265,11 +265,11 @@ def _read(artifacts: Path, params: Mapping[str, Any]) -> Run:
     return Run(artifacts, params, trained, base_model_id(artifacts), by_id, sets, scores)
 
 
-def _finished(client: "MlflowClient", experiment_id: str, state: str) -> dict[str, str]:
+def _finished(client: "MlflowClient", experiment_id: str, state: str, stages: AbstractSet[str]) -> dict[str, str]:
     """The run ids of this state by stage, the parent's among them; empty when it has not been logged to the end."""
     found = client.search_runs([experiment_id], f"tags.`{STATE}` = '{state}'", max_results=1000)
     runs = {run.data.tags[STAGE]: run for run in found}
-    if PARENT in runs and runs[PARENT].info.status == "FINISHED" and runs.keys() >= set(STAGES):
+    if PARENT in runs and runs[PARENT].info.status == "FINISHED" and runs.keys() >= stages:
         return {name: run.info.run_id for name, run in runs.items()}
     for run in found:
         client.delete_run(run.info.run_id)
@@ -282,11 +282,12 @@ def _log(client: "MlflowClient", experiment_id: str, run: Run, edges: Path) -> d
         experiment_id, tags=tags | commit_tags() | {STAGE: PARENT}, run_name=run.trained.model_id
     ).info.run_id
     runs = {PARENT: parent}
-    for stage in STAGES:
-        own = tags | {STAGE: stage, "mlflow.parentRunId": parent}
+    manifests = read_manifests(run.artifacts)
+    for stage, manifest in manifests.items():
+        own = tags | {STAGE: stage, "mlflow.parentRunId": parent, NOTE: _in_words(manifest)}
         runs[stage] = client.create_run(experiment_id, tags=own, run_name=stage).info.run_id
         _log_params(client, runs[stage], _sections(run.params, stage))
-        log_metrics(client, runs[stage], _counts(run.artifacts / stage))
+        log_metrics(client, runs[stage], _counts(manifest))
         client.log_inputs(runs[stage], datasets=[data.entity() for data in run.sets.get(stage, [])])
     _log_params(client, runs["train"], {"checkpoint": checkpoint(run.artifacts)})
     if live := live_run_id(client, job(run.artifacts)):
@@ -301,7 +302,7 @@ def _log(client: "MlflowClient", experiment_id: str, run: Run, edges: Path) -> d
     client.log_artifact(parent, str(edges), "lineage")
     client.log_artifact(runs["grade"], str(run.artifacts / "grade" / "verdicts.parquet"))
     # The parent last: that it is finished says that all is there.
-    for name in (*STAGES, PARENT):
+    for name in (*manifests, PARENT):
         client.set_terminated(runs[name])
     return runs
 
@@ -319,14 +320,21 @@ def _link(client: "MlflowClient", runs: Mapping[str, str], run: Run, models: Map
 
 
 def _sections(params: Mapping[str, Any], stage: str) -> dict[str, Any]:
-    """The params that a stage reads: its own section, and the shared ones of the stages that sample a model."""
-    shared = {name: params[name] for name in ("engine", "chat") if stage in SAMPLING and params.get(name)}
+    """The params that a stage reads, by its entry in dvc.yaml: its own section, and shared ones under their names."""
+    read = stage_entries().get(stage, {}).get("params", [])
+    shared = {name: params[name] for name in read if name != stage and params.get(name)}
     return {**(params.get(stage) or {}), **shared}
 
 
-def _counts(folder: Path) -> Iterator["Metric"]:
-    manifest = read_json(folder / MANIFEST)
-    counts = {name: manifest[name] for name in ("taken", "kept", "rejected")} | manifest["facts"]
+def _in_words(manifest: Manifest) -> str:
+    """The run's description: what the stage kept, and what it rejected for which reasons."""
+    lines = [f"{manifest.kept:,} of {manifest.taken:,} {manifest.unit} kept"]
+    lines += [f"- {count:,} `{name}`: {manifest.reasons[name]}" for name, count in manifest.rejected.items()]
+    return "\n".join(lines)
+
+
+def _counts(manifest: Manifest) -> Iterator["Metric"]:
+    counts = {"taken": manifest.taken, "kept": manifest.kept, "rejected": manifest.rejected, **manifest.facts}
     return points(flat_metrics(counts).items())
 
 

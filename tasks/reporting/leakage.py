@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from tasks.core.files import MANIFEST, read_json
+from tasks.core.stage import read_manifest
 from tasks.records.question import CLUSTER, LEAK
 from tasks.reporting.sources import NONE, Counts, Filter, check_columns, fetch, stated, total, where
 
@@ -77,7 +77,7 @@ def overlap_content(artifacts: Path) -> dict[str, Any]:
 
 def question_rules(artifacts: Path) -> Rules | None:
     """What `decontaminate` found in the questions, as its manifest states it."""
-    told = read_json(artifacts / "decontaminate" / MANIFEST)["facts"].get("rules")
+    told = read_manifest(artifacts, "decontaminate").facts.get("rules")
     if not told:
         return None
     return _rules(

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from tasks.core.files import MANIFEST, read_json, read_table
+from tasks.core.files import read_table
+from tasks.core.stage import pool_path, read_manifests
 from tasks.provenance.edges import sample_trails
 from tasks.records.benchmark import ANSWER, ITEM, VERDICT
 from tasks.records.question import BANDED
@@ -134,19 +135,6 @@ def least_learnt(artifacts: Path) -> list[Learnt]:
     return [Learnt(**row) for row in highest.iter_rows(named=True)]
 
 
-UNITS = {
-    **dict.fromkeys(("pull", "clean", "decontaminate", "screen", "band"), "questions"),
-    "reason": "responses",
-    "select": "chains",
-    "train": "samples",
-    "benchmarks": "items",
-}
-"""The filters, and what each of them counts."""
-
-STAGES = (
-    *("base", "benchmarks", "pull", "clean", "decontaminate", "screen", "band"),
-    *("reason", "score", "select", "train", "answer", "grade"),
-)
 DIMENSIONS = ("quality", "elaboration", "verification", "exploration", "granularity")
 
 
@@ -158,6 +146,8 @@ class Funnel(NamedTuple):
     taken: int
     kept: int
     rejected: dict[str, int]
+    reasons: dict[str, str]
+    """Each reason in words."""
 
     @property
     def share(self) -> float:
@@ -186,9 +176,10 @@ class Cost(NamedTuple):
 
 
 def funnel(artifacts: Path) -> list[Funnel]:
-    """The filters in their order."""
-    found = [(stage, read_json(artifacts / stage / MANIFEST)) for stage in UNITS]
-    return [Funnel(name, UNITS[name], each["taken"], each["kept"], each["rejected"]) for name, each in found]
+    """The filters on the way of the pool in their order, then any others."""
+    path, there = pool_path(artifacts), read_manifests(artifacts).values()
+    filters = [each for each in (*path, *(each for each in there if each not in path)) if each.reasons]
+    return [Funnel(each.stage, each.unit, each.taken, each.kept, each.rejected, each.reasons) for each in filters]
 
 
 def difficulty(artifacts: Path) -> list[Difficulty]:
@@ -238,8 +229,8 @@ def length_summary(answers: pl.DataFrame) -> list[dict[str, Any]]:
 
 def costs(artifacts: Path) -> list[Cost]:
     """What every stage took, as far as its manifest says."""
-    facts = {stage: read_json(artifacts / stage / MANIFEST)["facts"] for stage in STAGES}
-    return [Cost(stage, *(total(known, name) for name in Cost._fields[1:])) for stage, known in facts.items()]
+    manifests = read_manifests(artifacts).values()
+    return [Cost(each.stage, *(total(each.facts, name) for name in Cost._fields[1:])) for each in manifests]
 
 
 def total(facts: Any, name: str) -> float | None:

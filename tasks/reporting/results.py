@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from tasks.core.files import MANIFEST, read_json, read_table
+from tasks.core.files import read_json, read_table
+from tasks.core.stage import has_run, read_manifest
 from tasks.records.benchmark import SCORE
 from tasks.reporting.figures import Interval, intervals
 
@@ -122,8 +123,9 @@ def _mean(scores: Iterable[dict[str, Any] | None]) -> float | None:
 
 def _rejected(artifacts: Path) -> dict[str, dict[str, int]]:
     """What `benchmarks` rejected of each benchmark; empty where the stage's manifest is not here."""
-    path = artifacts / "benchmarks" / MANIFEST
-    told = read_json(path)["facts"].get("benchmarks", {}) if path.exists() else {}
+    told = (
+        read_manifest(artifacts, "benchmarks").facts.get("benchmarks", {}) if has_run(artifacts, "benchmarks") else {}
+    )
     return {name: each["rejected"] for name, each in told.items()}
 
 

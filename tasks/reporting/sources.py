@@ -12,15 +12,12 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from tasks.core.errors import LimoError
-from tasks.core.files import MANIFEST, read_json
+from tasks.core.stage import SOURCE, Manifest, has_run, pool_path, read_manifest
 
 # The rows of a run's tables about a few questions, each table read at most once and never held as a whole.
 #
 # A pool may have ten million rows: a table is scanned for the ids asked for, and only their rows are brought into
 # memory.
-
-
-FILTERS = ("pull", "clean", "decontaminate", "screen", "band")
 
 
 class Rows:
@@ -46,7 +43,7 @@ class Rows:
 
     def has_run(self, stage: str) -> bool:
         """Whether the stage has written its manifest."""
-        return (self.artifacts / stage / MANIFEST).exists()
+        return has_run(self.artifacts, stage)
 
 
 def where(path: Path, column: str, values: Sequence[str]) -> pl.DataFrame:
@@ -109,8 +106,7 @@ def stated(artifacts: Path) -> list[Filter]:
     Raises:
         LimoError: a manifest cannot be read.
     """
-    manifests = [(stage, read_json(artifacts / stage / MANIFEST)) for stage in _run(artifacts)]
-    found = [(stage, each["facts"].get("sources")) for stage, each in manifests]
+    found = [(each.stage, each.facts.get("sources")) for each in _question_filters(artifacts)]
     return [Filter(stage, {name: _told(told) for name, told in sources.items()}) for stage, sources in found if sources]
 
 
@@ -120,9 +116,10 @@ def counted(artifacts: Path) -> list[Filter]:
     Raises:
         LimoError: no filter has run; a table is missing or cannot be read.
     """
-    if not _run(artifacts):
-        raise LimoError(f"{artifacts}: no filter has run yet; `dvc repro pull` is the first")
-    return [Filter(stage, _on_disk(artifacts / stage)) for stage in _run(artifacts)]
+    names = [each.stage for each in _question_filters(artifacts)]
+    if not names:
+        raise LimoError(f"{artifacts}: no filter has run yet; `dvc repro {SOURCE}` is the first")
+    return [Filter(stage, _on_disk(artifacts / stage)) for stage in names]
 
 
 def faults(artifacts: Path, filters: Sequence[Filter]) -> list[str]:
@@ -136,7 +133,7 @@ def faults(artifacts: Path, filters: Sequence[Filter]) -> list[str]:
 
 def _inside(artifacts: Path, counted: Filter, told: Mapping[str, Counts]) -> list[str]:
     """A filter's tables against its own manifest, by source and as a whole."""
-    manifest = read_json(artifacts / counted.stage / MANIFEST)
+    manifest = read_manifest(artifacts, counted.stage)
     lines = [
         f"{counted.stage}, source {name}: its manifest states {_shown(told.get(name, NONE))}, but its tables have"
         f" {_shown(counted.sources.get(name, NONE))}"
@@ -144,11 +141,11 @@ def _inside(artifacts: Path, counted: Filter, told: Mapping[str, Counts]) -> lis
         if told and told.get(name, NONE) != counted.sources.get(name, NONE)
     ]
     whole = total(counted)
-    stated = Counts(manifest["kept"], {reason: count for reason, count in manifest["rejected"].items() if count})
+    stated = Counts(manifest.kept, {reason: count for reason, count in manifest.rejected.items() if count})
     if not lines and stated != whole:
         lines.append(f"{counted.stage}: its manifest states {_shown(stated)}, but its tables have {_shown(whole)}")
-    if manifest["taken"] != stated.taken:
-        lines.append(f"{counted.stage}: {_shown(stated)} of {manifest['taken']:,} taken")
+    if manifest.taken != stated.taken:
+        lines.append(f"{counted.stage}: {_shown(stated)} of {manifest.taken:,} taken")
     return lines
 
 
@@ -171,10 +168,9 @@ def total(filtered: Filter) -> Counts:
     return Counts(sum(counts.kept for counts in filtered.sources.values()), rejected)
 
 
-def _run(artifacts: Path) -> list[str]:
-    """Those of the filters that have written their manifest, up to the first that has not."""
-    missing = next((at for at, stage in enumerate(FILTERS) if not (artifacts / stage / MANIFEST).exists()), None)
-    return list(FILTERS[:missing])
+def _question_filters(artifacts: Path) -> list[Manifest]:
+    """The filters of questions that have run, in order."""
+    return [each for each in pool_path(artifacts) if each.unit == "questions"]
 
 
 def _told(told: Mapping[str, Any]) -> Counts:

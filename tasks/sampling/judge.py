@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from tasks.core.params import Params
+from tasks.core.params import ModelName, Params
 from tasks.engines.params import SamplingParams
 from tasks.grading.judge import Case, may_be_asked, prompt, read_verdict
 from tasks.records.benchmark import JUDGEMENT
@@ -15,7 +15,7 @@ from tasks.sampling.schedule import Group
 class JudgeParams(Params):
     """Which model judges, and how its judgements are drawn."""
 
-    model: str
+    model: ModelName
     """By its name under base.models. Paper: Qwen2.5-32B-Instruct, for answers that rules cannot compare."""
     sampling: SamplingParams = SamplingParams(temperature=0, max_tokens=1024)
     """How a judgement is drawn, one a different answer to an item. Paper: not stated."""

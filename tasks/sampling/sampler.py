@@ -43,6 +43,7 @@ from tasks.sampling.schedule import (
 
 POLL_SECONDS = 1.0
 TOO_LONG_REASON = "prompt_too_long"
+TOO_LONG_WORDS = {TOO_LONG_REASON: "does not fit the model's context"}
 VERDICT = {"verdict": pl.String, "extracted": pl.String, "rule": pl.String, "verdict_reason": pl.String}
 ROWS_A_FRAME = 50_000
 BYTES_A_TOKEN = 6

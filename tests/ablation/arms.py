@@ -6,7 +6,8 @@ import polars as pl
 
 from tasks.ablation.params import AblationParams, QuestionParams
 from tasks.ablation.results import ARM_SEED, ARM_VERDICT
-from tasks.core.stage import write_manifest
+from tasks.core.files import publish
+from tasks.core.stage import Stage, write_manifest
 from tasks.records.ids import content_id
 
 SUITE = ("buttons-hard", "days-hard", "rounds-hard")
@@ -34,7 +35,8 @@ def write_arm(folder, name, *, skill=0.3, seeds=(1, 2, 3), items=20, samples=48,
     (folder / name).mkdir(parents=True)
     pl.DataFrame(verdicts, schema=ARM_VERDICT).write_parquet(folder / name / "verdicts.parquet")
     pl.DataFrame(rows, schema=ARM_SEED).write_parquet(folder / name / "seeds.parquet")
-    write_manifest(folder / name, "arm", taken=len(verdicts), kept=len(verdicts), rejected={})
+    with publish(folder / name) as part:
+        write_manifest(part, Stage(name, "samples"), taken=len(verdicts), kept=len(verdicts))
     return folder / name
 
 

@@ -1,12 +1,14 @@
 import itertools
-import json
 
 import polars as pl
 import pytest
 
 from tasks.core import tables
 from tasks.core.errors import LimoError
-from tasks.core.tables import FilterWriter, TableWriter, read_group, row_groups
+from tasks.core.files import read_json
+from tasks.core.filter import FilterWriter
+from tasks.core.stage import Stage
+from tasks.core.tables import TableWriter, read_group, row_groups
 
 SCHEMA = {"source": pl.String(), "number": pl.Int64()}
 
@@ -32,6 +34,9 @@ def test_a_file_does_not_depend_on_the_parts_its_rows_came_in(tmp_path, cuts):
     assert pl.concat(groups).equals(rows(0, 100))
 
 
+STAGE = Stage("pull", "questions", {"short": "too short"})
+
+
 def test_an_empty_table_has_its_columns(tmp_path):
     TableWriter(tmp_path / "t.parquet", SCHEMA).close()
 
@@ -41,19 +46,19 @@ def test_an_empty_table_has_its_columns(tmp_path):
 
 
 def test_a_filter_counts_per_source_and_reason(tmp_path):
-    with FilterWriter(tmp_path, "pull", SCHEMA) as writer:
-        for reason in (None, "short", None):
-            writer.add(rows(0, 3).with_columns(reason=pl.lit(reason, pl.String), evidence=pl.lit("because", pl.String)))
-        writer.close({"more": 1})
+    writer = FilterWriter(tmp_path, STAGE, SCHEMA)
+    for reason in (None, "short", None):
+        writer.add(rows(0, 3).with_columns(reason=pl.lit(reason, pl.String), evidence=pl.lit("because", pl.String)))
+    writer.close({"more": 1})
 
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest = read_json(tmp_path / "manifest.json")
     assert manifest["facts"] == {"sources": {"a": {"kept": 6, "short": 3}}, "more": 1}
     assert (manifest["taken"], manifest["kept"], manifest["rejected"]) == (9, 6, {"short": 3})
     assert pl.read_parquet(tmp_path / "rejected.parquet")["evidence"].to_list() == ["because"] * 3
 
 
 def test_nothing_kept_is_one_line(tmp_path):
-    writer = FilterWriter(tmp_path, "pull", SCHEMA)
+    writer = FilterWriter(tmp_path, STAGE, SCHEMA)
     writer.add(rows(0, 3).with_columns(reason=pl.lit("short"), evidence=pl.lit(None, pl.String)))
 
     with pytest.raises(LimoError, match=r"pull: no row is left of 3 \(3 short\); loosen the section `pull` of params"):

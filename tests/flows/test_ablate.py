@@ -64,7 +64,7 @@ def test_mistakes_are_told_at_once(monkeypatch, tmp_path):
     tree["odd"] = {}
     path.write_text(yaml.safe_dump(tree))
     monkeypatch.setattr(ablate, "PARAMS", path)
-    with pytest.raises(LimoError, match=r"(?s)2 to mend.*odd: unknown section.*train.lr"):
+    with pytest.raises(LimoError, match=r"(?s)2 errors.*odd: unknown section.*train.lr"):
         ablate.require_valid()
 
 

@@ -12,12 +12,24 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(profiles, "FOLDER", tmp_path)
     (tmp_path / "default.yaml").write_text("profile: default\n# the pool\npull:\n  limit: 10\nband:\n  samples: 32\n")
     (tmp_path / "big.yaml").write_text("pull:\n  limit: 1000000\n")
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def test_a_profile_states_whole_sections_and_takes_the_rest_from_default(folder):
     profiles.use("big", folder / "params.yaml")
     assert read_tree(folder / "params.yaml") == {"profile": "big", "pull": {"limit": 1000000}, "band": {"samples": 32}}
+
+
+def test_a_stage_without_a_section_gets_an_empty_one_since_dvc_wants_it(folder):
+    (folder / "dvc.yaml").write_text("stages: {numeric: {cmd: python -m tasks.numeric, params: [numeric, band]}}")
+    profiles.use("default", folder / "params.yaml")
+    assert read_tree(folder / "params.yaml") == {
+        "profile": "default",
+        "pull": {"limit": 10},
+        "band": {"samples": 32},
+        "numeric": {},
+    }
 
 
 def test_comments_are_kept(folder):

@@ -5,6 +5,7 @@ import pytest
 
 from flows.summary import score_rows
 from tests.artifacts import write_run
+from tests.builders import manifest_file
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def test_cut_off_and_ungraded_responses_stand_beside_the_score(artifacts):
 
 def test_items_that_a_benchmark_lost_are_counted_beside_it(artifacts):
     told = {name: {"items": 10, "rejected": {"repeated_row": 3}} for name in score_names(artifacts)}
-    manifest = artifacts / "benchmarks/manifest.json"
+    manifest = manifest_file(artifacts / "benchmarks")
     before = manifest.read_text()
     assert score_rows(artifacts)[0]["items"] == "10"
     manifest.write_text(json.dumps(json.loads(before) | {"facts": {"benchmarks": told}}))

@@ -6,6 +6,7 @@ import pytest
 from tasks.core.errors import LimoError
 from tasks.provenance.edges import base_model_id, build_edges, require_connected, trained_samples
 from tests.artifacts import write_run
+from tests.builders import manifest_file
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ def test_a_score_without_verdicts_is_named(artifacts):
 
 
 def test_a_run_that_does_not_say_its_base_is_refused(artifacts):
-    manifest = artifacts / "train" / "manifest.json"
+    manifest = manifest_file(artifacts / "train")
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"facts": {}}))
     with pytest.raises(LimoError, match="no fact base_model_id"):
         base_model_id(artifacts)

@@ -8,6 +8,7 @@ from tasks.records.question import CLUSTER, LEAK
 from tasks.reporting.leakage import Rule, clusters, leak_rules, overlap_content, question_rules, sources
 from tasks.reporting.sources import Counts
 from tests.artifacts import write_run
+from tests.builders import manifest_file
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_every_source_has_its_funnel(artifacts):
 def test_each_piece_is_left_out_alone(artifacts):
     assert None not in overlap_content(artifacts).values()
     (artifacts / "clean" / "clusters.parquet").unlink()
-    path = artifacts / "decontaminate" / "manifest.json"
+    path = manifest_file(artifacts / "decontaminate")
     manifest = json.loads(path.read_text())
     del manifest["facts"]["rules"]
     path.write_text(json.dumps(manifest))

@@ -8,6 +8,7 @@ from tasks.reporting.numbers import behind_scores
 from tasks.reporting.results import paper_average, read_paper, results, sampled, shared
 from tasks.scoring.scores import Resampling, score
 from tests.artifacts import write_run
+from tests.builders import manifest_file
 
 TEN = [name for name in read_paper()["rows"] if name != "average"]
 
@@ -125,9 +126,8 @@ def test_the_page_shows_the_groups_the_bound_and_both_averages(root):
 
 def reject(root, **rejected):
     told = {name: {"items": 10, "rejected": counts} for name, counts in rejected.items()}
-    (root / "benchmarks/manifest.json").write_text(
-        json.dumps({"taken": 0, "kept": 0, "rejected": {}, "facts": {"benchmarks": told}})
-    )
+    path = manifest_file(root / "benchmarks")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"facts": {"benchmarks": told}}))
 
 
 def test_items_that_a_benchmark_lost_stand_beside_its_score(root):
@@ -138,7 +138,7 @@ def test_items_that_a_benchmark_lost_stand_beside_its_score(root):
     page = page_of(root)
     assert "10 of 13 × 4<br>left out: 1 no_gold, 2 repeated_row</small>" in page
     assert "10 × 4</small>" in page
-    (root / "benchmarks/manifest.json").unlink()
+    manifest_file(root / "benchmarks").unlink()
     assert {line.items() for line in results(root) if line.benchmark != "average"} == {"10"}
 
 

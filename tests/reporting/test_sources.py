@@ -7,6 +7,7 @@ import pytest
 from tasks.core.errors import LimoError
 from tasks.reporting.sources import Counts, counted, faults, stated, total
 from tests.artifacts import write_run
+from tests.builders import manifest_file, manifest_of
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +24,14 @@ def test_every_filter_counts_each_source_by_reason(artifacts):
     filters = {each.stage: each.sources for each in counted(artifacts)}
     assert list(filters) == ["pull", "clean", "decontaminate", "screen", "band"]
     assert filters["pull"] == {"made": Counts(40, {}), "other": Counts(3, {"repeated_row": 1})}
-    assert filters["clean"]["made"] == Counts(36, {"no_answer": 4})
+    assert filters["clean"]["made"] == Counts(36, {"no_verifiable_answer": 4})
     assert filters["clean"]["other"] == Counts(0, {"answers_disagree": 1, "exact_duplicate": 1, "near_duplicate": 1})
     assert filters["decontaminate"] == {"made": Counts(35, {"benchmark_overlap": 1})}
 
 
 def test_all_sources_together_are_the_manifests_totals(artifacts):
     for each in counted(artifacts):
-        manifest = json.loads((artifacts / each.stage / "manifest.json").read_text())
+        manifest = manifest_of(artifacts / each.stage)
         whole = total(each)
         assert (whole.taken, whole.kept, whole.rejected) == tuple(
             manifest[key] for key in ("taken", "kept", "rejected")
@@ -48,7 +49,8 @@ def test_a_question_lost_on_disk_is_told_with_stage_and_source(changed):
     pl.read_parquet(path).tail(-1).write_parquet(path)
     found = faults(changed, counted(changed))
     assert found[0] == (
-        "clean, source made: its manifest states 36 kept + 4 no_answer, but its tables have 35 kept + 4 no_answer"
+        "clean, source made: its manifest states 36 kept + 4 no_verifiable_answer,"
+        " but its tables have 35 kept + 4 no_verifiable_answer"
     )
     assert "clean, source made: took 39, but pull kept 40; `dvc repro` brings clean up to date" in found
     assert (
@@ -68,7 +70,7 @@ def test_a_stage_that_is_older_than_the_one_before_is_told(changed):
 
 
 def test_a_manifest_whose_total_is_wrong_is_told(changed):
-    path = changed / "band" / "manifest.json"
+    path = manifest_file(changed / "band")
     manifest = json.loads(path.read_text()) | {"taken": 99}
     del manifest["facts"]["sources"]
     path.write_text(json.dumps(manifest))
@@ -76,7 +78,7 @@ def test_a_manifest_whose_total_is_wrong_is_told(changed):
 
 
 def test_only_the_filters_that_have_run_are_counted(changed):
-    shutil.rmtree(changed / "decontaminate")
+    manifest_file(changed / "decontaminate").unlink()
     assert [each.stage for each in counted(changed)] == ["pull", "clean"]
     assert faults(changed, counted(changed)) == []
 

@@ -20,7 +20,7 @@ import yaml
 from tasks.core.files import read_json
 from tasks.families import problems
 from tasks.records.question import QUESTION
-from tests.builders import SHIPPED, make_model, make_question, write_models
+from tests.builders import SHIPPED, make_model, make_question, manifest_of, write_models
 
 pytestmark = pytest.mark.slow(minutes=4)
 
@@ -146,7 +146,7 @@ def undisturbed(stage, tmp_path_factory):
     found = tables(folder)
     assert found["rejected"]["reason"].value_counts().filter(reason="prompt_too_long")["count"].item() == 1
     assert found["kept"].height > 3
-    assert read_json(folder / "out/manifest.json")["facts"]["too_long"] == SAMPLES
+    assert manifest_of(folder / "out")["facts"]["too_long"] == SAMPLES
     return found
 
 

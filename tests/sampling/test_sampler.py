@@ -22,7 +22,7 @@ from tasks.records.response import TOO_LONG, Response
 from tasks.sampling import sampler
 from tasks.sampling.sampler import Sampler, Samples
 from tasks.sampling.schedule import SAMPLES, Group, never
-from tests.builders import make_model, make_question, write_models
+from tests.builders import make_model, make_question, manifest_file, write_models
 
 SAMPLING = SamplingParams(temperature=1.0, max_tokens=50)
 
@@ -430,7 +430,7 @@ def test_a_manifest_is_the_same_whether_responses_were_generated_or_reused(run, 
     monkeypatch.setattr(sampler, "open_engine", Clockwork)
     stage = run.__name__.removeprefix("run_")
     run(inputs, tmp_path / "all")
-    manifest = tmp_path / f"all/{stage}/manifest.json"
+    manifest = manifest_file(tmp_path / f"all/{stage}")
     generated = manifest.read_bytes()
     for facts in drawn_facts(read_json(manifest)["facts"]):
         assert facts["engines"] == ["clockwork 1"]
@@ -440,7 +440,7 @@ def test_a_manifest_is_the_same_whether_responses_were_generated_or_reused(run, 
         with Ledger(tmp_path / "half/ledger", folder.name) as half:
             half.add([Response(**row) for row in rows.sample(fraction=0.5, seed=1).iter_rows(named=True)])
     run(inputs, tmp_path / "half")
-    assert (tmp_path / f"half/{stage}/manifest.json").read_bytes() == generated
+    assert manifest_file(tmp_path / f"half/{stage}").read_bytes() == generated
     monkeypatch.setattr(sampler, "open_engine", None)
     run(inputs, tmp_path / "all")
     assert manifest.read_bytes() == generated

@@ -1,18 +1,11 @@
 import pytest
 
-from flows.explain.question import REASONS, in_short, in_words, parsed
-from tasks.band import NEVER, TOO_OFTEN, TOO_SELDOM
-from tasks.sampling.sampler import TOO_LONG_REASON
-from tasks.screen import SOLVED
-
-
-def test_the_reasons_of_the_sampling_filters_have_words():
-    assert {SOLVED, NEVER, TOO_SELDOM, TOO_OFTEN, TOO_LONG_REASON} <= set(REASONS)
+from flows.explain.question import in_short, in_words, parsed
 
 
 def test_a_reason_is_shown_with_its_words_and_one_without_by_its_name():
-    assert in_words("needs_image") == "needs_image: needs an image"
-    assert in_words("of_my_own") == "of_my_own"
+    assert in_words("needs_image", {"needs_image": "needs an image"}) == "needs_image: needs an image"
+    assert in_words("of_my_own", {}) == "of_my_own"
 
 
 @pytest.mark.parametrize(

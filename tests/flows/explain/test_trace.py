@@ -95,5 +95,5 @@ def test_an_item_counts_its_verdicts_by_arm(artifacts):
 def test_a_question_that_no_edge_knows_is_still_explained(artifacts):
     question = first(artifacts, "clean/rejected.parquet", "question_id")
     shown = describe(artifacts, question)
-    assert "no_answer: the source states no answer; because of clean" in shown
+    assert "no_verifiable_answer: no final answer that a rule could check; because of clean" in shown
     assert f"`limo why {question}` shows the evidence in full." in shown

@@ -6,6 +6,7 @@ import pytest
 from flows.explain.question import explain, search
 from tasks.core.errors import LimoError
 from tests.artifacts import write_run
+from tests.builders import forget
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +109,7 @@ def test_a_contaminated_question_shows_every_hit_with_the_item_and_the_rule_that
     ]
     assert "rule containment only reports it (share 0.500)" in reporting
     assert f"the item: {hits[1]} · gold 4 · aime24:3" in reporting
-    assert "decontaminate  rejected  benchmark_overlap: stands in a benchmark" in shown
+    assert "decontaminate  rejected  benchmark_overlap: overlaps a benchmark item" in shown
 
 
 def test_rules_that_found_the_same_item_are_told_together(changed):
@@ -162,7 +163,7 @@ def test_a_trained_question_ends_with_its_chains(artifacts):
 
 def test_only_pull_has_run(changed):
     for stage in ("clean", "decontaminate", "screen", "band", "reason", "score", "select", "train", "benchmarks"):
-        shutil.rmtree(changed / stage)
+        forget(changed, stage)
     shown = explain(changed, [first(changed, "pull/kept.parquet")])
     assert "pull           kept" in shown
     assert shown.count("not run") == 8

@@ -4,7 +4,8 @@ import pytest
 
 from flows.plan.numbers import read_measured
 from tasks.core.errors import LimoError
-from tasks.core.files import MANIFEST, write_json
+from tasks.core.files import publish
+from tasks.core.stage import Stage, write_manifest
 from tasks.models.shapes import read_machine
 
 SIZES = {"weak": 1000, "base": 2000}
@@ -26,8 +27,10 @@ def artifacts(tmp_path):
             "answer": (0, {"items": 30, "arms": {"trained": drawn}}),
         }
         for stage, (kept, facts) in stages.items():
-            (tmp_path / stage).mkdir(exist_ok=True)
-            write_json(tmp_path / stage / MANIFEST, {"kept": kept, "facts": facts | changed.get(stage, {})})
+            units = "samples" if stage == "train" else "questions"
+            with publish(tmp_path / stage) as part:
+                told = facts | changed.get(stage, {})
+                write_manifest(part, Stage(stage, units), taken=kept, kept=kept, facts=told)
         return tmp_path
 
     return write
