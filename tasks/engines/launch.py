@@ -1,4 +1,4 @@
-"""Start the engine that params ask for."""
+"""Start the engine that params name."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tasks.records.model import Model
 
 
 def open_engine(params: EngineParams, model: Model, log: Path) -> Engine:
-    """An engine that serves `model`; what it logs goes to the file `log`.
+    """An engine that serves `model`; its log goes to the file `log`.
 
     Raises:
         LimoError: it does not start, or no server serves the model.

@@ -1,4 +1,4 @@
-"""What this machine can hold: GPUs, cores, and memory for the KV cache."""
+"""What this machine has for an engine: GPUs, cores, memory for the KV cache; and the environment that vLLM needs."""
 
 import importlib.metadata
 import json
@@ -11,16 +11,15 @@ from pathlib import Path
 from tasks.core.errors import LimoError
 from tasks.engines.params import EngineParams
 
-# Environment variables that must be set before torch and vLLM are imported; what the user has set stays.
-
 VARIABLES = {
     # The engine runs in the process that loads vLLM: it starts in a third of the time, and small models are faster.
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    # Threads that wait must not spin: beside other work on the same cores that costs a factor of ten and more.
+    # Threads that wait must not spin: with other work on the same cores that costs a factor of ten and more.
     "OMP_WAIT_POLICY": "passive",
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
 }
+"""Environment variables that must be set before torch and vLLM are imported; what the user has set stays."""
 
 
 def set_environment() -> None:
@@ -30,7 +29,7 @@ def set_environment() -> None:
 
 
 CPU_SHARE = 0.4
-"""Of the free memory, for the KV caches of all copies."""
+"""Of the free memory, for the KV caches of all replicas."""
 SPARE_TOKENS = 256
 """Blocks that vLLM keeps for itself."""
 WIDTHS = {"float32": 4}
@@ -44,9 +43,9 @@ def gpus() -> list[str]:
     if named is not None:
         return [name.strip() for name in named.split(",") if name.strip()]
     query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-    told = subprocess.run(query, capture_output=True, text=True, check=False)
-    # "No devices were found", or that the driver does not answer, is said on the same output.
-    names = told.stdout.split() if told.returncode == 0 else []
+    answer = subprocess.run(query, capture_output=True, text=True, check=False)
+    # "No devices were found", or that the driver does not answer, is printed to the same output.
+    names = answer.stdout.split() if answer.returncode == 0 else []
     return [name for name in names if name.isdecimal()]
 
 
@@ -59,7 +58,7 @@ def _installed(name: str) -> bool:
 
 
 def require_gpus(params: EngineParams, found: list[str]) -> None:
-    """Raise a LimoError where the copies do not fit the GPUs; a machine without any is left to vLLM."""
+    """Raise a LimoError where the replicas do not fit the GPUs; a machine without any is left to vLLM."""
     needed = params.tensor_parallel * params.data_parallel
     if found and needed > len(found):
         raise LimoError(
@@ -68,17 +67,17 @@ def require_gpus(params: EngineParams, found: list[str]) -> None:
         )
 
 
-def core_shares(copies: int) -> list[tuple[int, ...]]:
-    """The cores of each copy; with one copy, none is named. VLLM_CPU_OMP_THREADS_BIND, as `0-3|4-7`, goes first."""
-    if copies == 1 or not hasattr(os, "sched_getaffinity"):
-        return [()] * copies
+def core_shares(replicas: int) -> list[tuple[int, ...]]:
+    """The cores of each replica; none for a single one. VLLM_CPU_OMP_THREADS_BIND, as `0-3|4-7`, goes first."""
+    if replicas == 1 or not hasattr(os, "sched_getaffinity"):
+        return [()] * replicas
     named = os.environ.get("VLLM_CPU_OMP_THREADS_BIND", "").split("|")
-    if len(named) == copies:
+    if len(named) == replicas:
         return [_cores(part) for part in named]
     here = sorted(os.sched_getaffinity(0))
-    if len(here) < copies:
-        return [()] * copies
-    return [tuple(here[len(here) * i // copies : len(here) * (i + 1) // copies]) for i in range(copies)]
+    if len(here) < replicas:
+        return [()] * replicas
+    return [tuple(here[len(here) * i // replicas : len(here) * (i + 1) // replicas]) for i in range(replicas)]
 
 
 def _cores(text: str) -> tuple[int, ...]:
@@ -87,7 +86,7 @@ def _cores(text: str) -> tuple[int, ...]:
 
 
 def cpu_cache_bytes(folder: Path, params: EngineParams, available: int) -> int | None:
-    """The KV cache of one copy on a CPU, bytes: room for `max_num_seqs` responses, at least for one.
+    """The KV cache of one replica on a CPU, bytes: room for `max_num_seqs` responses, at least for one.
 
     At most a share of the `available` bytes. None, which is vLLM's own choice, where the user has set
     VLLM_CPU_KVCACHE_SPACE or the model's config does not say how large its cache is.
@@ -132,7 +131,7 @@ def _token_bytes(model: dict[str, object], params: EngineParams) -> int | None:
 
 
 def available_bytes() -> int:
-    """Memory that is free for us, the container's limit included."""
+    """Memory that is free for this process, bytes; the container's limit counts."""
     free = math.inf
     for line in _lines(Path("/proc/meminfo")):
         if line.startswith("MemAvailable:"):

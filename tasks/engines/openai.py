@@ -1,4 +1,4 @@
-"""Servers that speak OpenAI's completions protocol (`vllm serve`, one or many), given the prompt as it stands."""
+"""Servers that speak OpenAI's completions protocol (`vllm serve`, one or many); the prompt is sent as it is."""
 
 import asyncio
 import queue
@@ -13,7 +13,17 @@ from typing import Any
 from tasks.core.errors import LimoError
 from tasks.engines.params import EngineParams
 from tasks.engines.protocol import Request
-from tasks.engines.servers import GONE, TROUBLE, AbsentError, Answer, BusyError, Server, Servers, described, tell
+from tasks.engines.servers import (
+    TROUBLE,
+    UNREACHABLE,
+    BusyError,
+    Completion,
+    Server,
+    Servers,
+    UnknownModelError,
+    described,
+    log,
+)
 from tasks.records.response import TOO_LONG, Response
 
 TRIES = 8
@@ -23,7 +33,7 @@ CLOSE_SECONDS = 2.0
 
 
 class OpenAIEngine:
-    """One model behind one or several servers; a failed request is tried again, on the next server."""
+    """One model behind one or several servers; a failed request is retried, on the next server."""
 
     def __init__(self, name: str, params: EngineParams) -> None:
         """Find the servers among `params.base_urls` that serve the model `name`.
@@ -34,10 +44,10 @@ class OpenAIEngine:
         self._name, self._params = name, params
         self._done: queue.Queue[Response | Exception] = queue.Queue()
         self._failure: Exception | None = None
-        self._flying: set[str] = set()
+        self._in_flight: set[str] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._retried = 0
-        self._cut = False
+        self._cut_reported = False
         started = time.monotonic()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -48,7 +58,7 @@ class OpenAIEngine:
             self.close()
             raise
         self._connect_seconds = round(time.monotonic() - started, 2)
-        self._tell_contexts()
+        self._check_contexts()
 
     async def _connect(self) -> None:
         params = self._params
@@ -71,17 +81,17 @@ class OpenAIEngine:
     def submit(self, requests: Sequence[Request]) -> None:
         """Send requests, in the background."""
         if self._failure:
-            # `finished` raises it once nothing is left to hand out.
+            # `finished` raises it once nothing is left to return.
             return
-        self._flying.update(request.response_id for request in requests)
+        self._in_flight.update(request.response_id for request in requests)
         self._loop.call_soon_threadsafe(self._start, list(requests))
 
     def finished(self, seconds: float) -> list[Response]:
-        """Wait for the first response, up to `seconds`, and take all that are there.
+        """Wait for the first response, up to `seconds`, and return all that have arrived.
 
         Raises:
             LimoError: a request was refused, or failed at every try; or no server is left. What has finished by then
-                is handed out first.
+                is returned first.
         """
         found: list[Response] = []
         until = time.monotonic() + seconds
@@ -91,8 +101,8 @@ class OpenAIEngine:
                 item = self._done.get(timeout=left) if left > 0 else self._done.get_nowait()
                 if isinstance(item, Exception):
                     self._failure = self._failure or item
-                elif item.response_id in self._flying:
-                    self._flying.discard(item.response_id)
+                elif item.response_id in self._in_flight:
+                    self._in_flight.discard(item.response_id)
                     found.append(item)
         if self._failure and not found:
             raise self._failure
@@ -100,19 +110,19 @@ class OpenAIEngine:
 
     def cancel(self, response_ids: Collection[str]) -> None:
         """Close the connections of these requests; vLLM's server stops generating then."""
-        dropped = [key for key in response_ids if key in self._flying]
-        self._flying.difference_update(dropped)
+        dropped = [key for key in response_ids if key in self._in_flight]
+        self._in_flight.difference_update(dropped)
         if dropped:
             self._loop.call_soon_threadsafe(self._drop, dropped)
 
     def close(self) -> None:
         """Drop what is in flight and end the background thread, within about two seconds."""
         with suppress(TooSlow, RuntimeError):
-            asyncio.run_coroutine_threadsafe(self._leave(), self._loop).result(timeout=CLOSE_SECONDS)
+            asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop).result(timeout=CLOSE_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=CLOSE_SECONDS)
 
-    async def _leave(self) -> None:
+    async def _shut_down(self) -> None:
         mine = asyncio.current_task()
         others = [task for task in asyncio.all_tasks() if task is not mine]
         for task in others:
@@ -123,46 +133,46 @@ class OpenAIEngine:
 
     def _start(self, requests: list[Request]) -> None:
         for request in requests:
-            self._tasks[request.response_id] = self._loop.create_task(self._answer(request))
+            self._tasks[request.response_id] = self._loop.create_task(self._finish(request))
 
     def _drop(self, keys: list[str]) -> None:
         for key in keys:
             if task := self._tasks.pop(key, None):
                 task.cancel()
 
-    async def _answer(self, request: Request) -> None:
+    async def _finish(self, request: Request) -> None:
         try:
-            self._done.put(await self._tried(request))
+            self._done.put(await self._complete(request))
         except Exception as error:
             # Raised again in the sampler's thread, by `finished`.
             self._done.put(error)
         finally:
             self._tasks.pop(request.response_id, None)
 
-    async def _tried(self, request: Request) -> Response:
-        """Ask until a server answers. A refused connection is no try: the request had no part in it."""
+    async def _complete(self, request: Request) -> Response:
+        """Send it until a server completes it. A refused connection is no try: the request had no part in it."""
         started, tries, pauses, refused_since = time.monotonic(), 0, 0, None
         while True:
             server: Server | None = None
             try:
-                async with self._servers.lend(request.prompt, self._params.timeout_seconds) as server:
-                    return await self._ask(server, request, started)
+                async with self._servers.acquire(request.prompt, self._params.timeout_seconds) as server:
+                    return await self._send(server, request, started)
             except BusyError as error:
                 assert server is not None
-                server.answered()
+                server.mark_healthy()
                 self._servers.rest(server, error.seconds)
                 problem, refused_since = f"{server.shown}: {error}", refused_since or time.monotonic()
                 if time.monotonic() - refused_since > self._params.patience_seconds:
-                    raise LimoError(f"{problem}; what had finished is in the ledger") from None
+                    raise LimoError(f"{problem}; finished responses are in the ledger") from None
             except TROUBLE as error:
                 assert server is not None
-                taken_out = not server.alive
+                removed = not server.alive
                 problem, refused_since = f"{server.shown}: {described(error)}", None
                 self._note(server, error)
-                tries += not (taken_out or isinstance(error, GONE))
+                tries += not (removed or isinstance(error, UNREACHABLE))
                 if tries >= TRIES:
                     raise LimoError(
-                        f"{problem}; gave up after {TRIES} tries; what had finished is in the ledger"
+                        f"{problem}; gave up after {TRIES} tries; finished responses are in the ledger"
                     ) from None
             self._retried += 1
             if server.alive:
@@ -170,39 +180,41 @@ class OpenAIEngine:
                 pauses += 1
 
     def _note(self, server: Server, error: Exception) -> None:
-        if isinstance(error, AbsentError) and len(self._servers.all) == 1:
+        if isinstance(error, UnknownModelError) and len(self._servers.all) == 1:
             raise LimoError(f"{server.shown}: {error}") from None
-        self._servers.failed(server, described(error), gone=isinstance(error, (*GONE, AbsentError)))
+        self._servers.failed(server, described(error), gone=isinstance(error, (*UNREACHABLE, UnknownModelError)))
 
-    async def _ask(self, server: Server, request: Request, started: float) -> Response:
+    async def _send(self, server: Server, request: Request, started: float) -> Response:
         body = self._body(request)
-        answer = await server.complete(body)
-        if answer is None:
+        completion = await server.complete(body)
+        if completion is None:
             count, context = (room := await server.measure(request.prompt)).count, room.max_model_len
             if count >= context:
                 return request.finish("", TOO_LONG, count, 0, 0.0)
-            self._tell_cut(server, context)
-            answer = await server.complete(body | {"max_tokens": context - count})
-            if answer is None:
-                raise LimoError(f"{server.shown}: refuses {context - count} tokens that its context has room for")
-        server.answered()
-        return self._response(server, request, answer, started)
+            self._report_cut(server, context)
+            completion = await server.complete(body | {"max_tokens": context - count})
+            if completion is None:
+                raise LimoError(f"{server.shown}: refuses {context - count} tokens that fit its context")
+        server.mark_healthy()
+        return self._response(server, request, completion, started)
 
-    def _response(self, server: Server, request: Request, answer: Answer, started: float) -> Response:
+    def _response(self, server: Server, request: Request, completion: Completion, started: float) -> Response:
         seconds = round(time.monotonic() - started, 3)
-        counts = (answer.n_prompt_tokens, answer.n_tokens)
-        return request.finish(answer.text, answer.reason, *counts, seconds, answer.logprob_sum, server.label)
+        counts = (completion.n_prompt_tokens, completion.n_tokens)
+        return request.finish(
+            completion.text, completion.reason, *counts, seconds, completion.logprob_sum, server.label
+        )
 
     def _body(self, request: Request) -> dict[str, Any]:
-        asked = request.sampling
+        sampling = request.sampling
         body: dict[str, Any] = {
             "model": self._name,
             "prompt": request.prompt,
-            "max_tokens": asked.max_tokens,
-            "temperature": asked.temperature,
-            "top_p": asked.top_p,
-            # Said even where they do nothing, else the server puts its model's own defaults in their place.
-            "top_k": asked.top_k,
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            # Sent even where they do nothing, else the server puts its model's own defaults in their place.
+            "top_k": sampling.top_k,
             "min_p": 0.0,
             "repetition_penalty": 1.0,
             "presence_penalty": 0.0,
@@ -211,34 +223,37 @@ class OpenAIEngine:
             # vLLM's own: the template holds any start token already.
             "add_special_tokens": False,
         }
-        if asked.stop:
-            body["stop"] = list(asked.stop)
+        if sampling.stop:
+            body["stop"] = list(sampling.stop)
         if self._params.logprobs:
             # Of the tokens drawn alone, before temperature.
             body["logprobs"] = 0
-        if asked.loop_tokens:
-            body["repetition_detection"] = {"max_pattern_size": asked.loop_tokens, "min_count": asked.loop_repeats}
+        if sampling.loop_tokens:
+            body["repetition_detection"] = {
+                "max_pattern_size": sampling.loop_tokens,
+                "min_count": sampling.loop_repeats,
+            }
         return body
 
-    def _tell_contexts(self) -> None:
+    def _check_contexts(self) -> None:
         known = {server.shown: server.context for server in self._servers.all if server.context}
         if len(set(known.values())) > 1:
             each = ", ".join(f"{url} {context:,}" for url, context in known.items())
-            tell(f"the servers of `{self._name}` differ in their context ({each} tokens): so do the longest responses")
-        asked, least = self._params.max_model_len, min(known.values(), default=None)
-        if asked and least and least < asked:
-            tell(
-                f"engine.max_model_len asks for a context of {asked:,} tokens, a server of `{self._name}` has one of "
+            log(f"the servers of `{self._name}` differ in their context ({each} tokens): so do the longest responses")
+        stated, least = self._params.max_model_len, min(known.values(), default=None)
+        if stated and least and least < stated:
+            log(
+                f"engine.max_model_len asks for a context of {stated:,} tokens, a server of `{self._name}` has one of "
                 f"{least:,}: longer responses are cut there"
             )
 
-    def _tell_cut(self, server: Server, context: int) -> None:
-        if not self._cut:
-            tell(f"{server.shown}: max_tokens does not fit its context of {context:,} tokens: responses are cut there")
-        self._cut = True
+    def _report_cut(self, server: Server, context: int) -> None:
+        if not self._cut_reported:
+            log(f"{server.shown}: max_tokens does not fit its context of {context:,} tokens: responses are cut there")
+        self._cut_reported = True
 
 
 def _pause(before: int) -> float:
-    """Seconds to wait after so many pauses: twice as long each time, with jitter so that not all come back at once."""
+    """Seconds to wait after so many pauses: twice as long each time, with jitter so that not all retry at once."""
     longest: float = min(FIRST_PAUSE_SECONDS * 2**before, LONGEST_PAUSE_SECONDS)
     return random.uniform(0.5, 1.0) * longest

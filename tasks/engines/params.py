@@ -1,4 +1,4 @@
-"""Params of sampling: the engine (shared by all stages that sample), the chat prompt, the sampling parameters."""
+"""Params of the engine, shared by all stages that sample, and of sampling."""
 
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -33,7 +33,7 @@ class EngineModelParams(Params):
     base_urls: tuple[ServerUrl, ...] | None = None
     """For `openai`: the servers of this model."""
     data_parallel: int | None = Field(default=None, ge=1)
-    """Copies of the model."""
+    """Replicas of the model."""
     tensor_parallel: int | None = Field(default=None, ge=1)
     """GPUs that share the model; they must divide its attention heads."""
     max_model_len: int | None = Field(default=None, ge=1)
@@ -46,8 +46,8 @@ class EngineParams(Params):
     """What generates, and how much of the machine it takes.
 
     None of these is part of a response's key in the ledger: after a change of `dtype`, responses that are there are
-    used as they are (`limo ledger prune --engine TEXT` removes them). What a shorter `max_model_len` once cut off is
-    drawn anew where a longer one is stated.
+    reused as they are (`limo ledger prune --engine TEXT` removes them). What a shorter `max_model_len` once cut off is
+    generated again where a longer one is stated.
     """
 
     kind: Literal["vllm", "openai", "ray"] = "vllm"
@@ -59,20 +59,19 @@ class EngineParams(Params):
     """Longest prompt plus response, tokens; null: the model's own limit, or what the KV cache holds if that is less.
     Paper: up to 32,768 new tokens."""
     max_num_seqs: int = Field(default=256, ge=1)
-    """Responses decoded together in one step, in each copy of the model. Halved where memory runs out. Not stated in
+    """Responses decoded together in one step, in each replica. Halved where memory runs out. Not stated in
     the paper."""
     in_flight: int | None = Field(default=None, ge=1)
-    """Responses handed to the engine at once; null: for each copy of the model a quarter more than `max_num_seqs`, so
-    that it never idles."""
+    """Responses in flight at once; null: for each replica a quarter more than `max_num_seqs`, so that none idles."""
     data_parallel: int = Field(default=1, ge=1)
-    """Copies of the model side by side, each on `tensor_parallel` GPUs (on a CPU: on its share of the cores). The
-    samples of one prompt go to the same copy, which computes the prompt once."""
+    """Replicas of the model, each on `tensor_parallel` GPUs (on a CPU: on its share of the cores). The samples of one
+    prompt go to the same replica, which computes the prompt once."""
     tensor_parallel: int = Field(default=1, ge=1)
-    """GPUs that share one copy of the model. A 32B model in bfloat16 takes two of 80 GB, better four."""
+    """GPUs that share one replica. A 32B model in bfloat16 takes two of 80 GB, better four."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
     """Share of each GPU's memory that vLLM takes for weights and KV cache."""
     kv_cache_gib: float | None = Field(default=None, gt=0)
-    """KV cache of each copy of the model, GiB; null: on a GPU what `gpu_memory_utilization` leaves, on a CPU what
+    """KV cache of each replica, GiB; null: on a GPU what `gpu_memory_utilization` leaves, on a CPU what
     `max_num_seqs` responses need, up to a share of the free memory."""
     logprobs: bool = True
     """Keep the sum of each response's log-probabilities in the ledger."""
@@ -87,7 +86,7 @@ class EngineParams(Params):
     timeout_seconds: float = Field(default=3600, gt=0)
     """For `openai`: longest wait for one response."""
     patience_seconds: float = Field(default=600, gt=0)
-    """For `openai`: how long no server may answer before the stage gives up."""
+    """For `openai`: the stage gives up after no server has answered for so long."""
     flush_seconds: float = Field(default=30, gt=0)
     """Finished responses are in a synced segment of the ledger after at most this many seconds; in its journal, which
     outlives the process but not a power cut, they are at once."""
@@ -110,7 +109,7 @@ class EngineParams(Params):
 
     @property
     def concurrency(self) -> int:
-        """Responses handed to the engine at once."""
+        """Responses in flight at once."""
         each = self.max_num_seqs + -(-self.max_num_seqs // 4)
         return self.in_flight or each * max(self.data_parallel, len(self.base_urls) if self.kind == "openai" else 1)
 
@@ -127,14 +126,14 @@ class SamplingParams(Params):
     max_tokens: int = Field(default=32768, ge=1)
     """Longest response, tokens. Paper: 32,768."""
     stop: tuple[str, ...] = ()
-    """Texts that end a response, beside the model's own end token. Paper: none."""
+    """Texts that end a response, as the model's own end token does. Paper: none."""
     loop_tokens: int = Field(default=0, ge=0)
     """Stop a response whose last tokens repeat one pattern of up to this many tokens; 0: never. Paper: never.
 
     A response so stopped is recorded as `loop`. Looking for it takes about 0.3 microseconds a token for each token of
     this length, on one core."""
     loop_repeats: int = Field(default=8, ge=2)
-    """How often the pattern must stand there in a row."""
+    """How often in a row the pattern must repeat."""
     seed: int = Field(default=0, ge=0)
     """Base seed: each sample's own seed is made of it, the prompt and the sample's index."""
 

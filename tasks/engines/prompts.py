@@ -39,7 +39,7 @@ class Renderer:
         return self.render(question, system, **self._options)
 
     def disarmed(self, text: str) -> str:
-        """A text of others in which no token of the template's own stands: a space breaks it after its first sign."""
+        """A foreign text without any token of the template's own: a space breaks each after its first character."""
         tokens = [*self._tokenizer.all_special_tokens, *self._tokenizer.get_added_vocab()]
         pattern = "|".join(re.escape(token) for token in sorted(tokens, key=len, reverse=True) if len(token) > 1)
         return re.sub(pattern, lambda found: f"{found[0][0]} {found[0][1:]}", text) if pattern else text
@@ -66,15 +66,15 @@ def prompt_renderer(folder: Path, chat: ChatParams) -> Renderer:
         renderer = Renderer(tokenizer, chat)
         _check(renderer, folder, chat)
     except TemplateError as error:
-        # Some templates refuse a system message, or are broken: said before anything is generated.
+        # Some templates refuse a system message, or are broken: reported before anything is generated.
         raise LimoError(f"{folder}: its chat template fails: {error}; try `chat.system: null`") from None
     return renderer
 
 
 def item_prompts(render: Renderer, items: pl.DataFrame) -> list[str]:
     """The prompts of benchmark items (ITEM), each by its benchmark's own prompt and system message."""
-    told = items.select("question", "prompt", "system").iter_rows()
-    return [render(asked(question, prompt), system) for question, prompt, system in told]
+    rows = items.select("question", "prompt", "system").iter_rows()
+    return [render(asked(question, prompt), system) for question, prompt, system in rows]
 
 
 def _load(folder: Path) -> "PreTrainedTokenizerBase":
@@ -90,7 +90,7 @@ def _load(folder: Path) -> "PreTrainedTokenizerBase":
 
 
 def _check(renderer: Renderer, folder: Path, chat: ChatParams) -> None:
-    """Say what the template makes nothing of."""
+    """Report what the template ignores."""
     question = "1 + 1 = ?"
     if chat.system and chat.system.strip() not in renderer(question):
         raise LimoError(f"{folder}: its chat template leaves the system message out; set `chat.system: null`")

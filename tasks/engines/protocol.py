@@ -2,10 +2,10 @@
 
 import json
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from tasks.engines.params import EngineParams, SamplingParams
 from tasks.records.ids import content_id, content_ids
@@ -64,10 +64,10 @@ class Engine(Protocol):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What it runs with, and what happened to it, for the manifest: seconds to start, context, restarts."""
+        """What it runs with, and what happened to it: seconds to start, context, restarts."""
 
     def submit(self, requests: Sequence[Request]) -> None:
-        """Hand over requests; returns at once. The samples of one prompt come one after the other."""
+        """Send requests; returns at once. The samples of one prompt come one after the other."""
 
     def finished(self, seconds: float) -> list[Response]:
         """The responses that finished since the last call; waits for the first, but no longer than about `seconds`."""
@@ -76,7 +76,7 @@ class Engine(Protocol):
         """Stop generating these; one that has just finished may still be returned."""
 
     def close(self) -> None:
-        """Give back memory and workers."""
+        """Free memory and workers."""
 
 
 def make_request(model_id: str, prompt: str, sampling: SamplingParams, sample_index: int) -> Request:
@@ -105,15 +105,38 @@ def canonical(sampling: SamplingParams) -> str:
 
 
 def base_seed(sampling: SamplingParams) -> int:
-    """The base seed as it counts: a greedy response has none."""
+    """The base seed that counts: a greedy response has none."""
     return sampling.seed if sampling.temperature > 0 else 0
 
 
-# What the parent and a copy of the model tell each other.
+Key = TypeVar("Key")
+
+
+class PrefixAffinity(Generic[Key]):
+    """Sends the samples of one prompt to the same replica or server, which has the prompt in its prefix cache."""
+
+    def __init__(self, most: int) -> None:
+        """Remember the last `most` prompts."""
+        self._most = most
+        self._homes: dict[str, Key] = {}
+
+    def choose(self, prompt: str, loads: Mapping[Key, int], slack: int) -> Key:
+        """The one that had this prompt; where it is none, or fuller than another by more than `slack`, the emptiest."""
+        least = min(loads, key=lambda one: loads[one])
+        home = self._homes.pop(prompt, least)
+        if home not in loads or loads[home] - loads[least] > slack:
+            home = least
+        self._homes[prompt] = home
+        if len(self._homes) > self._most:
+            del self._homes[next(iter(self._homes))]
+        return home
+
+
+# The messages between the parent and a replica.
 
 
 class Setup(NamedTuple):
-    """What one copy of the model runs with."""
+    """What one replica runs with."""
 
     folder: Path
     params: EngineParams
@@ -121,7 +144,7 @@ class Setup(NamedTuple):
     kv_cache_bytes: int | None = None
     """None: vLLM's own choice."""
     environment: tuple[tuple[str, str], ...] = ()
-    """Variables of this copy alone."""
+    """Variables of this replica alone."""
     cores: tuple[int, ...] = ()
     """Its share of the cores; empty: all."""
 
@@ -133,23 +156,23 @@ class Setup(NamedTuple):
 
 
 class Generate(NamedTuple):
-    """To a copy: generate these."""
+    """To a replica: generate these."""
 
     requests: list[Request]
 
 
 class Cancel(NamedTuple):
-    """To a copy: stop generating these."""
+    """To a replica: stop generating these."""
 
     response_ids: list[str]
 
 
 class Close(NamedTuple):
-    """To a copy: end."""
+    """To a replica: end."""
 
 
 class Started(NamedTuple):
-    """From a copy: it is ready."""
+    """From a replica: it is ready."""
 
     engine: str
     context: int
@@ -162,7 +185,7 @@ class Started(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """From a copy: one response."""
+    """From a replica: one response."""
 
     response_id: str
     text: str
@@ -173,13 +196,13 @@ class Finished(NamedTuple):
 
 
 class Results(NamedTuple):
-    """From a copy: what has finished."""
+    """From a replica: what has finished."""
 
     finished: list[Finished]
 
 
 class Failed(NamedTuple):
-    """From a copy: it ends now, and why."""
+    """From a replica: it ends now, and why."""
 
     reason: str
     out_of_memory: bool

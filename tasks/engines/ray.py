@@ -1,4 +1,4 @@
-"""vLLM on Ray actors, on one machine or many: the same engine, each copy of the model an actor."""
+"""vLLM on Ray actors, on one machine or many: the same engine, each replica an actor."""
 
 import importlib.util
 import os
@@ -12,7 +12,7 @@ from typing import Any
 from tasks.core.errors import LimoError
 from tasks.core.shards import answers_at
 from tasks.engines import fleet, vllm_worker
-from tasks.engines.fleet import Fleet, GoneError, Replica, tell
+from tasks.engines.fleet import Fleet, Replica, ReplicaExitError, print_start
 from tasks.engines.machine import VARIABLES, available_bytes, cpu_cache_bytes
 from tasks.engines.params import EngineParams
 from tasks.engines.protocol import Order, Report, Setup
@@ -24,7 +24,7 @@ class RayEngine(Fleet):
     """One model on a Ray cluster; its folder must be at the same path on every node."""
 
     def __init__(self, folder: Path, params: EngineParams, log: Path) -> None:
-        """Start the actors, and say what they run with; what vLLM logs goes to the file `log` on the actor's node.
+        """Start the actors, and report what they run with; vLLM's log goes to the file `log` on the actor's node.
 
         Raises:
             LimoError: Ray is not installed or not reached, its nodes have too few GPUs, or vLLM does not start.
@@ -41,7 +41,7 @@ class RayEngine(Fleet):
         except BaseException:
             self._disconnect()
             raise
-        tell("limo", self.facts)
+        print_start(self.facts)
 
     def close(self) -> None:
         """End the actors, and Ray where we have started it."""
@@ -57,7 +57,7 @@ class RayEngine(Fleet):
 
 
 def _connect(address: str | None) -> bool:
-    """Connect to the cluster, or start Ray here; False where this process is connected already."""
+    """Connect to the cluster, or start Ray here; False where this process is already connected."""
     if importlib.util.find_spec("ray") is None:
         raise LimoError("engine.kind: ray: the package ray is not installed; `pip install 'limo[ray]'`")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -83,7 +83,7 @@ def _gpus() -> int:
 
 
 def _resources(params: EngineParams) -> dict[str, float]:
-    """What each actor takes of a node."""
+    """The resources of a node that each actor takes."""
     import ray
 
     needed, found = params.tensor_parallel * params.data_parallel, _gpus()
@@ -100,7 +100,7 @@ def _resources(params: EngineParams) -> dict[str, float]:
 
 
 class Actor:
-    """A copy of the model in a Ray actor: the loop of `vllm_worker.serve` in a thread, between two queues."""
+    """A replica in a Ray actor: the loop of `vllm_worker.serve` in a thread, between two queues."""
 
     def __init__(self, setup: Setup, serve: Callable[..., None]) -> None:
         """Begin to load the model."""
@@ -114,7 +114,7 @@ class Actor:
         threading.Thread(target=serve, args=(self._inbox, self._outbox.put, setup), daemon=True).start()
 
     def put(self, number: int, order: Order) -> None:
-        """Take the order of this number, from 0: Ray may bring a Cancel before its Generate."""
+        """Take the order of this number, from 0: Ray may deliver a Cancel before its Generate."""
         with self._lock:
             self._early[number] = order
             while self._next in self._early:
@@ -122,7 +122,7 @@ class Actor:
                 self._next += 1
 
     def get(self, seconds: float) -> list[Report]:
-        """What there is to say; waits for the first, at most so long."""
+        """New reports; waits for the first, at most so long."""
         reports: list[Report] = []
         with suppress(queue.Empty):
             reports.append(self._outbox.get(timeout=seconds))
@@ -132,7 +132,7 @@ class Actor:
 
 
 class RayReplica:
-    """A copy in an actor."""
+    """A replica in an actor."""
 
     def __init__(self, setup: Setup, resources: dict[str, float], serve: Callable[..., None]) -> None:
         """Start the actor."""
@@ -146,12 +146,12 @@ class RayReplica:
         self._sent = 0
 
     def send(self, order: Order) -> None:
-        """Hand over an order."""
+        """Send an order."""
         self.actor.put.remote(self._sent, order)
         self._sent += 1
 
     def receive(self) -> list[Report]:
-        """What it has said since."""
+        """New reports."""
         import ray
 
         ready, _ = ray.wait([self.reply], timeout=0)
@@ -160,9 +160,9 @@ class RayReplica:
         try:
             reports: list[Report] = ray.get(self.reply)
         except ray.exceptions.OutOfMemoryError as error:
-            raise GoneError(_first_line(error), killed=True) from None
+            raise ReplicaExitError(_first_line(error), starved=True) from None
         except ray.exceptions.RayError as error:
-            raise GoneError(_first_line(error)) from None
+            raise ReplicaExitError(_first_line(error)) from None
         self.reply = self.actor.get.remote(GET_SECONDS)
         return reports
 
@@ -174,7 +174,7 @@ class RayReplica:
             ray.kill(self.actor)
 
     def kill(self) -> None:
-        """The same: Ray makes sure of it."""
+        """The same: Ray makes sure that it ends."""
         self.end()
 
 
@@ -186,15 +186,15 @@ class Actors:
     """Starts actors."""
 
     def __init__(self, resources: dict[str, float], serve: Callable[..., None] = vllm_worker.serve) -> None:
-        """Each takes these resources, and does `serve` in a thread."""
+        """Each takes these resources, and runs `serve` in a thread."""
         self._resources, self._serve = resources, serve
 
     def start(self, setup: Setup) -> RayReplica:
-        """A copy in an actor."""
+        """A replica in an actor."""
         return RayReplica(setup, self._resources, self._serve)
 
     def wait(self, replicas: Sequence[Replica], seconds: float) -> None:
-        """Wait for a reply, or for the end of an actor, which answers in its stead."""
+        """Wait for a reply, or for the end of an actor, which Ray reports as one."""
         import ray
 
         ray.wait([one.reply for one in replicas if isinstance(one, RayReplica)], timeout=seconds)

@@ -1,7 +1,7 @@
-"""The servers of one model: which one gets the next request, which are out, and when they come back.
+"""The servers of one model: which one gets the next request, which are taken out, and when they are back.
 
 All of it runs in the engine's event loop. A server is taken out when it refuses a connection, or fails several times in
-a row; what it was working on goes to the others at once, and it comes back when it generates again.
+a row; what it was working on is sent to the others at once, and it is used again when it generates again.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import os
 import random
 import sys
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -19,17 +19,16 @@ import httpx
 import msgspec
 
 from tasks.core.errors import LimoError
+from tasks.engines.protocol import PrefixAffinity
 from tasks.records.response import LOOP
 
-# What a server's replies hold, checked as they are read.
-
 REASONS = {"stop": "stop", "length": "length", "repetition": LOOP}
-"""The server's finish reasons in the ledger's words; any other means that the response is not whole."""
+"""The server's finish reasons in the ledger's terms; any other means that the response is not complete."""
 CONTEXT_WORDS = ("context length", "maximum model length", "max_model_len", "longer than the maximum")
 
 
 class MalformedError(Exception):
-    """A reply that is not what was asked for; asking again may help."""
+    """A reply of the wrong form; a retry may help."""
 
 
 class _Logprobs(msgspec.Struct):
@@ -47,7 +46,7 @@ class _Usage(msgspec.Struct):
     completion_tokens: int
 
 
-class _Completion(msgspec.Struct):
+class _CompletionReply(msgspec.Struct):
     choices: list[_Choice]
     usage: _Usage
 
@@ -57,7 +56,7 @@ class Card(msgspec.Struct):
 
     id: str
     max_model_len: int | None = None
-    """Tokens of its context; only vLLM says it."""
+    """Tokens of its context; only vLLM states it."""
 
 
 class _Cards(msgspec.Struct):
@@ -71,8 +70,8 @@ class Room(msgspec.Struct):
     max_model_len: int
 
 
-class Answer(msgspec.Struct):
-    """A whole response."""
+class Completion(msgspec.Struct):
+    """A complete response."""
 
     text: str
     reason: str
@@ -81,20 +80,20 @@ class Answer(msgspec.Struct):
     logprob_sum: float | None
 
 
-def read_answer(reply: httpx.Response) -> Answer:
+def read_completion(reply: httpx.Response) -> Completion:
     """The response in a reply to a request for a completion.
 
     Raises:
         MalformedError: it is not JSON, lacks a part, or the server broke the response off.
     """
-    completion = _decoded(reply, _Completion)
-    if not completion.choices:
+    decoded = _decoded(reply, _CompletionReply)
+    if not decoded.choices:
         raise MalformedError("a reply without a response")
-    choice = completion.choices[0]
+    choice = decoded.choices[0]
     if choice.finish_reason not in REASONS:
         raise MalformedError(f"the server ended a response with {choice.finish_reason}")
-    usage = completion.usage
-    return Answer(
+    usage = decoded.usage
+    return Completion(
         choice.text, REASONS[choice.finish_reason], usage.prompt_tokens, usage.completion_tokens, _logprob_sum(choice)
     )
 
@@ -109,10 +108,10 @@ def read_cards(reply: httpx.Response) -> dict[str, Card]:
 
 
 def read_room(reply: httpx.Response) -> Room:
-    """What /tokenize says of a prompt.
+    """The reply of /tokenize.
 
     Raises:
-        MalformedError: it says something else.
+        MalformedError: it is not one.
     """
     return _decoded(reply, Room)
 
@@ -123,16 +122,16 @@ def is_too_long(reply: httpx.Response) -> bool:
 
 
 def refusal(reply: httpx.Response) -> str:
-    """A reply that is no success, in one line."""
+    """An unsuccessful reply in one line."""
     return f"HTTP {reply.status_code}: {' '.join(reply.text.split())[:200]}"
 
 
 def _logprob_sum(choice: _Choice) -> float | None:
-    given = choice.logprobs.token_logprobs if choice.logprobs else None
-    if given is None:
+    values = choice.logprobs.token_logprobs if choice.logprobs else None
+    if values is None:
         return None
-    known = [value for value in given if value is not None]
-    return math.fsum(known) if len(known) == len(given) else None
+    known = [value for value in values if value is not None]
+    return math.fsum(known) if len(known) == len(values) else None
 
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -145,72 +144,70 @@ def _decoded(reply: httpx.Response, form: type[S]) -> S:
         raise MalformedError(f"a malformed reply ({error})") from None
 
 
-# One server that speaks OpenAI's completions protocol: what is known of it, and the few questions it is asked.
-
 ANSWER_SECONDS = 10.0
-"""How long a server may take to connect, to say what it serves, or how it is."""
+"""How long a server may take to connect, to list its models, or to answer a health check."""
 GENERATE_SECONDS = 60.0
-"""How long it may take for one token, when it is to come back."""
+"""How long it may take for one token before it is used again."""
 BUSY = {408, 409, 425, 429}
-"""Come again: nothing is wrong with the server."""
-ILL = {500, 502, 503, 504}
-GONE = (httpx.ConnectError, httpx.ConnectTimeout)
-STRANGER = "serves another model"
-A_KEY = "put the key that it asks for into the environment variable OPENAI_API_KEY"
-WHAT_TO_DO = {401: A_KEY, 403: A_KEY, 404: "there is no OpenAI server at this path; most are at one that ends in /v1"}
-"""What the user must put right: waiting helps nothing."""
+"""Retry later: nothing is wrong with the server."""
+FAILED = {500, 502, 503, 504}
+UNREACHABLE = (httpx.ConnectError, httpx.ConnectTimeout)
+OTHER_MODEL = "serves another model"
+SET_KEY = "put its key into the environment variable OPENAI_API_KEY"
+ADVICE = {401: SET_KEY, 403: SET_KEY, 404: "there is no OpenAI server at this path; most are at one that ends in /v1"}
+"""What the user must do: waiting does not help."""
 
 
 class BusyError(Exception):
-    """A server that asks to come again, after `seconds` where it says so."""
+    """A server that asks for a retry later."""
 
     def __init__(self, problem: str, seconds: float) -> None:
-        """What it said, and what its Retry-After says."""
+        """Args: its reply, and the seconds of its Retry-After."""
         super().__init__(problem)
         self.seconds = seconds
 
 
-class AbsentError(Exception):
-    """A server that does not know the model any more."""
+class UnknownModelError(Exception):
+    """A server that no longer has the model."""
 
 
-TROUBLE = (httpx.HTTPError, MalformedError, AbsentError, TimeoutError)
-"""What is wrong with a server or the way to it, and no fault of the request."""
+TROUBLE = (httpx.HTTPError, MalformedError, UnknownModelError, TimeoutError)
+"""Faults of a server or the network, not of the request."""
 
 
 class Server:
     """One server, and what is known of it."""
 
     def __init__(self, url: str, name: str, client: httpx.AsyncClient) -> None:
-        """Nothing known yet; `name` is the model's."""
+        """A server that has not been contacted; `name` is the model's."""
         self.url = url.rstrip("/")
         self.shown = str(httpx.URL(self.url).copy_with(username=None, password=None))
         """The URL without a password."""
         self.label = self.shown
         """Its version and URL, for the records."""
         self.context: int | None = None
-        """Longest prompt plus response, tokens, where it says so."""
+        """Longest prompt plus response, tokens, where it states it."""
         self.refused_with = 0
-        """HTTP's status, where it did not say what it serves."""
+        """HTTP status, where it did not list its models."""
         self.alive = False
         self.load = 0
-        """Requests it works on."""
+        """Requests in flight."""
         self.failures = 0
         """In a row."""
-        self.heard = 0.0
-        """When it last answered."""
+        self.last_reply = 0.0
+        """When it last replied."""
         self.rests_until = 0.0
         self.scopes: set[asyncio.Timeout] = set()
         """The time limits of what it works on: brought forward when it is taken out."""
         self._name, self._client = name, client
         self._root = self.url.removesuffix("/v1")
 
-    def answered(self) -> None:
-        """It has answered: all is well with it."""
-        self.failures, self.heard = 0, time.monotonic()
+    def mark_healthy(self) -> None:
+        """Note a good reply."""
+        self.failures, self.last_reply = 0, time.monotonic()
 
-    async def greet(self) -> str:
-        """Ask what it serves, and which vLLM it is; what is wrong with it, or nothing."""
+    async def connect(self) -> str:
+        """Read its models and its vLLM's version; returns what is wrong with it, or an empty text."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 reply = await self._client.get(f"{self.url}/models")
@@ -219,13 +216,13 @@ class Server:
                     return refusal(reply)
                 card = read_cards(reply).get(self._name)
                 if card is None:
-                    return STRANGER
+                    return OTHER_MODEL
                 self.context = card.max_model_len
                 self.label = await self._version()
         except TROUBLE as error:
             return described(error)
         self.alive = True
-        self.answered()
+        self.mark_healthy()
         return ""
 
     async def _version(self) -> str:
@@ -236,17 +233,17 @@ class Server:
             return self.shown
 
     async def generates(self) -> bool:
-        """Whether it gives one token: a server may call itself healthy with its workers dead."""
+        """Whether it generates one token: a server may call itself healthy with its workers dead."""
         body = {"model": self._name, "prompt": "1", "max_tokens": 1, "temperature": 0}
         try:
             async with asyncio.timeout(GENERATE_SECONDS):
                 reply = await self._client.post(f"{self.url}/completions", json=body)
-            return reply.status_code == 200 and bool(read_answer(reply))
+            return reply.status_code == 200 and bool(read_completion(reply))
         except TROUBLE:
             return False
 
-    async def ail(self) -> Exception | None:
-        """Ask how it is; what is wrong with it, or nothing. One that has no such page is well."""
+    async def check_health(self) -> Exception | None:
+        """What is wrong with it, or None. One that has no page /health is well."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 reply = await self._client.get(f"{self._root}/health")
@@ -254,38 +251,38 @@ class Server:
         except TROUBLE as error:
             return error
 
-    async def complete(self, body: dict[str, Any]) -> Answer | None:
+    async def complete(self, body: dict[str, Any]) -> Completion | None:
         """Its response; None when prompt and `max_tokens` exceed its context.
 
         Raises:
-            BusyError: it asks to come again.
-            MalformedError, AbsentError, httpx.HTTPError: it is not well.
+            BusyError: it asks for a retry later.
+            MalformedError, UnknownModelError, httpx.HTTPError: it has failed.
             LimoError: it refuses the request.
         """
         reply = await self._client.post(f"{self.url}/completions", json=body)
         if reply.status_code == 200:
-            return read_answer(reply)
+            return read_completion(reply)
         if is_too_long(reply):
             return None
         problem = refusal(reply)
         if reply.status_code in BUSY:
             raise BusyError(problem, _rest_seconds(reply))
-        if reply.status_code in ILL:
+        if reply.status_code in FAILED:
             raise MalformedError(problem)
         if reply.status_code == 404:
-            raise AbsentError(problem)
+            raise UnknownModelError(problem)
         raise LimoError(f"{self.shown}: {problem}")
 
     async def measure(self, prompt: str) -> Room:
         """Tokens of a prompt, and of the context: a refusal does not say whether any response would fit.
 
         Raises:
-            MalformedError, httpx.HTTPError: it is not well.
+            MalformedError, httpx.HTTPError: it has failed.
             LimoError: it has no /tokenize.
         """
         body = {"model": self._name, "prompt": prompt, "add_special_tokens": False}
         reply = await self._client.post(f"{self._root}/tokenize", json=body)
-        if reply.status_code in ILL | BUSY:
+        if reply.status_code in FAILED | BUSY:
             raise MalformedError(refusal(reply))
         if reply.status_code != 200:
             raise LimoError(
@@ -295,14 +292,14 @@ class Server:
 
 
 def described(error: Exception) -> str:
-    """What is wrong, in one line."""
-    if isinstance(error, MalformedError | AbsentError | BusyError):
+    """An error in one line."""
+    if isinstance(error, MalformedError | UnknownModelError | BusyError):
         return str(error)
     return f"{type(error).__name__} {error}".rstrip()
 
 
 def _rest_seconds(reply: httpx.Response) -> float:
-    """Retry-After in seconds; one that is a date is not heeded."""
+    """Retry-After in seconds; one that is a date is ignored."""
     try:
         return max(0.0, float(reply.headers.get("Retry-After", 0)))
     except ValueError:
@@ -313,20 +310,20 @@ FAILURES_IN_A_ROW = 3
 FIRST_PROBE_SECONDS = 1.0
 LONGEST_PROBE_SECONDS = 30.0
 WATCH_SECONDS = 30.0
-"""A server that works and says nothing for so long is asked how it is."""
-HOMES = 100_000
-"""Of so many prompts it is kept where they were last sent."""
+"""Health-check a busy server after this many silent seconds."""
+REMEMBERED_PROMPTS = 100_000
+"""Prompts whose server (prefix-cache affinity) is remembered."""
 
 
 class Servers:
     """All servers of one model."""
 
-    def __init__(self, name: str, urls: tuple[str, ...], places: int, patience: float) -> None:
-        """Servers that are not yet asked. Made inside the event loop.
+    def __init__(self, name: str, urls: tuple[str, ...], concurrency: int, patience: float) -> None:
+        """Servers that have not been contacted. Call it inside the event loop.
 
         Args:
             name: the model's, as servers know it.
-            places: requests in flight at once, over all servers.
+            concurrency: requests in flight at once, over all servers.
             patience: seconds without any server that answers, after which requests fail.
         """
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
@@ -337,10 +334,10 @@ class Servers:
         self.lost = self.back = 0
         self._name = name
         self._patience = patience
-        self._limit = max(1, -(-places // len(self.all)))
+        self._limit = max(1, -(-concurrency // len(self.all)))
         self._waiting: deque[tuple[asyncio.Future[Server], str]] = deque()
-        self._homes: OrderedDict[str, Server] = OrderedDict()
-        self._dark_since = time.monotonic()
+        self._affinity: PrefixAffinity[Server] = PrefixAffinity(REMEMBERED_PROMPTS)
+        self._silent_since = time.monotonic()
         self._given_up: LimoError | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -350,43 +347,43 @@ class Servers:
         return [server for server in self.all if server.alive]
 
     async def connect(self) -> None:
-        """Ask every server what it serves; returns when one serves the model, and goes on asking those that are down.
+        """Connect to every server; returns when one serves the model, and keeps trying those that are down.
 
         Raises:
-            LimoError: none serves it, none answers within the patience, or one does not let us in.
+            LimoError: none serves it, none answers within the patience, or one refuses access.
         """
-        problems = await asyncio.gather(*(server.greet() for server in self.all))
+        problems = await asyncio.gather(*(server.connect() for server in self.all))
         for server, problem in zip(self.all, problems, strict=True):
-            if advice := WHAT_TO_DO.get(server.refused_with):
+            if advice := ADVICE.get(server.refused_with):
                 raise LimoError(f"engine.base_urls: {server.shown}: {problem}; {advice}")
-        if all(problem == STRANGER for problem in problems):
+        if all(problem == OTHER_MODEL for problem in problems):
             raise LimoError(
                 f"engine.base_urls: no server serves a model named `{self._name}`: start one with `limo serve "
                 f"{self._name}` (or `vllm serve PATH --served-model-name {self._name}`), or name its URL"
             )
         for server, problem in zip(list(self.all), problems, strict=True):
-            if problem == STRANGER:
-                tell(f"{server.shown}: serves no model named `{self._name}`: left out")
+            if problem == OTHER_MODEL:
+                log(f"{server.shown}: serves no model named `{self._name}`: left out")
                 self.all.remove(server)
             elif problem:
-                tell(f"{server.shown}: left out until it answers ({problem})")
+                log(f"{server.shown}: left out until it answers ({problem})")
                 self._start(self._revive(server))
         self._start(self._watch())
-        self._start(self._wait_in_the_dark())
+        self._start(self._give_up_in_time())
         while not self.alive and not self._given_up:
             await asyncio.sleep(0.05)
         if self._given_up:
             raise self._given_up
 
     @asynccontextmanager
-    async def lend(self, prompt: str, seconds: float) -> AsyncIterator[Server]:
-        """A place at a server, for up to `seconds`; waits until there is one.
+    async def acquire(self, prompt: str, seconds: float) -> AsyncIterator[Server]:
+        """A slot at a server, for up to `seconds`; waits until there is one.
 
         Raises:
             LimoError: no server answers, and has not for as long as the patience.
             TimeoutError: it took longer, or the server was taken out meanwhile.
         """
-        server = await self._place(prompt)
+        server = await self._slot(prompt)
         scope = asyncio.timeout(seconds if server.alive else 0)
         try:
             async with scope:
@@ -395,42 +392,42 @@ class Servers:
         finally:
             server.scopes.discard(scope)
             server.load -= 1
-            self._hand_out()
+            self._assign()
 
-    async def _place(self, prompt: str) -> Server:
+    async def _slot(self, prompt: str) -> Server:
         if self._given_up:
             raise self._given_up
-        place: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
-        self._waiting.append((place, prompt))
-        self._hand_out()
+        slot: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
+        self._waiting.append((slot, prompt))
+        self._assign()
         try:
-            return await place
+            return await slot
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled() and not place.exception():
-                place.result().load -= 1
-                self._hand_out()
+            if slot.done() and not slot.cancelled() and not slot.exception():
+                slot.result().load -= 1
+                self._assign()
             raise
 
     def rest(self, server: Server, seconds: float) -> None:
-        """It asked to be left alone for so long (at most for the patience)."""
+        """Send it nothing for so long, as it asked (at most for the patience)."""
         if seconds > 0:
             server.rests_until = time.monotonic() + min(seconds, self._patience)
-            asyncio.get_running_loop().call_later(min(seconds, self._patience) + 0.01, self._hand_out)
+            asyncio.get_running_loop().call_later(min(seconds, self._patience) + 0.01, self._assign)
 
     def failed(self, server: Server, problem: str, *, gone: bool = False) -> None:
-        """It has failed; it is taken out at once when it is `gone`, else at the third time in a row."""
+        """Note a failure; the server is taken out at once when it is `gone`, else at the third time in a row."""
         server.failures += 1
         if not server.alive or not (gone or server.failures >= FAILURES_IN_A_ROW):
             return
         server.alive = False
         self.lost += 1
         left = f"{len(self.alive)} of {len(self.all)} servers left" if self.alive else "no server left"
-        tell(f"{server.shown}: taken out ({problem}); {left}; it comes back when it generates again")
+        log(f"{server.shown}: taken out ({problem}); {left}; used again when it generates again")
         for scope in server.scopes:
             if not scope.expired():
                 scope.reschedule(0)
         if not self.alive:
-            self._dark_since = time.monotonic()
+            self._silent_since = time.monotonic()
         self._start(self._revive(server))
 
     async def close(self) -> None:
@@ -444,79 +441,67 @@ class Servers:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _hand_out(self) -> None:
+    def _assign(self) -> None:
         while self._waiting:
-            place, prompt = self._waiting[0]
-            if not place.done():
+            slot, prompt = self._waiting[0]
+            if not slot.done():
                 server = self._choose(prompt)
                 if server is None:
                     return
                 server.load += 1
-                place.set_result(server)
+                slot.set_result(server)
             self._waiting.popleft()
 
     def _choose(self, prompt: str) -> Server | None:
-        """The server with the least to do; but samples of one prompt get the same, which has computed it already.
-
-        Unless that one is fuller than another by more than a quarter of its places.
-        """
         now = time.monotonic()
-        free = [one for one in self.alive if one.load < self._limit and one.rests_until <= now]
-        if not free:
-            return None
-        least = min(free, key=lambda server: server.load)
-        home = self._homes.get(prompt)
-        chosen = home if home in free and home.load <= least.load + self._limit // 4 else least
-        self._homes[prompt] = chosen
-        self._homes.move_to_end(prompt)
-        if len(self._homes) > HOMES:
-            self._homes.popitem(last=False)
-        return chosen
+        loads = {one: one.load for one in self.alive if one.load < self._limit and one.rests_until <= now}
+        return self._affinity.choose(prompt, loads, self._limit // 4) if loads else None
 
     async def _revive(self, server: Server) -> None:
-        """Ask for one token now and then, until it comes."""
+        """Request one token now and then, until it is generated."""
         since, pause = time.monotonic(), FIRST_PROBE_SECONDS
         while True:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, LONGEST_PROBE_SECONDS)
-            if await server.generates() and not await server.greet():
+            if await server.generates() and not await server.connect():
                 break
         self.back += 1
-        tell(f"{server.shown}: back after {time.monotonic() - since:,.0f} s")
-        self._hand_out()
+        log(f"{server.shown}: back after {time.monotonic() - since:,.0f} s")
+        self._assign()
 
     async def _watch(self) -> None:
-        """Ask servers that work in silence how they are: a machine that lost its power closes no connection."""
+        """Check the health of silent busy servers: a machine that lost its power closes no connection."""
         while True:
             await asyncio.sleep(WATCH_SECONDS / 3)
             now = time.monotonic()
             await asyncio.gather(
-                *(self._check(one) for one in self.alive if one.load and now - one.heard > WATCH_SECONDS)
+                *(self._check(one) for one in self.alive if one.load and now - one.last_reply > WATCH_SECONDS)
             )
 
     async def _check(self, server: Server) -> None:
-        if problem := await server.ail():
-            self.failed(server, described(problem), gone=isinstance(problem, GONE))
+        if problem := await server.check_health():
+            self.failed(server, described(problem), gone=isinstance(problem, UNREACHABLE))
 
-    async def _wait_in_the_dark(self) -> None:
+    async def _give_up_in_time(self) -> None:
         """Give up when no server has answered for as long as the patience."""
-        while self.alive or time.monotonic() - self._dark_since < self._patience:
+        while self.alive or time.monotonic() - self._silent_since < self._patience:
             await asyncio.sleep(min(1.0, self._patience / 10))
         self._given_up = LimoError(
             f"engine.base_urls: no server of `{self._name}` has answered for {self._patience:,.0f} s: "
-            f"{', '.join(server.shown for server in self.all)}; start one and rerun: what had finished is in the ledger"
+            f"{', '.join(server.shown for server in self.all)}; start one and rerun; finished responses are in the "
+            "ledger"
         )
-        for place, _ in self._waiting:
-            if not place.done():
-                place.set_exception(self._given_up)
+        for slot, _ in self._waiting:
+            if not slot.done():
+                slot.set_exception(self._given_up)
 
 
 def _key() -> dict[str, str]:
-    """The header with the user's key, where there is one."""
+    """The header with the user's key, if any."""
     key = os.environ.get("OPENAI_API_KEY", "").strip()
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
-def tell(line: str) -> None:
-    """One line for the user."""
+def log(line: str) -> None:
+    """Print one line for the user."""
     print(f"limo: {line}", file=sys.stderr, flush=True)

@@ -1,10 +1,10 @@
-"""One copy of the model: requests in, finished responses out. Only this module and logprobs.py import vLLM."""
+"""One replica of a model: requests in, finished responses out. Only this module imports vLLM, and only once it runs."""
 
 import queue
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from tasks.engines.protocol import (
     Cancel,
@@ -23,10 +23,10 @@ from tasks.records.response import LOOP, TOO_LONG
 
 REASONS = {"stop": "stop", "length": "length", "repetition": LOOP}
 SEND_SECONDS = 0.1
-"""Results are sent this often: each message wakes the stage, which takes its core from the engine."""
+"""Results are sent this often: each message wakes the stage, which takes a core from the engine."""
 
 ONEDNN = ("could not create a primitive", "could not create a memory")
-"""What the matrix library of CPUs says, among others when it has no memory."""
+"""Errors of the matrix library of CPUs, among others when it has no memory."""
 MEMORY_ERRORS = ("OutOfMemoryError", "EngineDeadError", "MemoryError")
 MEMORY_TEXTS = (
     "out of memory",
@@ -39,13 +39,13 @@ MEMORY_TEXTS = (
 
 
 def serve(inbox: "queue.SimpleQueue[Order]", send: Callable[[Report], None], setup: Setup) -> None:
-    """Start the engine, and generate until a `Close` comes or the engine fails, which is told."""
+    """Start the engine, and generate until a `Close` comes or the engine fails, which is reported."""
     try:
         engine = _Vllm(setup)
         send(engine.started)
         _loop(engine, inbox, send)
     except Exception as error:
-        # vLLM's errors have many types; all mean that this copy is no more.
+        # vLLM's errors have many types; all mean that this replica has failed.
         traceback.print_exc()
         send(Failed(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}", _out_of_memory(error)))
 
@@ -63,7 +63,7 @@ def _loop(engine: "_Vllm", inbox: "queue.SimpleQueue[Order]", send: Callable[[Re
     try:
         _step_until_closed(engine, inbox, send)
     except Exception:
-        # What it had finished is good.
+        # What it had finished is sound.
         if engine.done:
             send(Results(engine.done))
         raise
@@ -93,8 +93,6 @@ class _Vllm:
         import tasks.core.lean  # noqa: F401, I001  (goes first)
         from vllm import LLM
 
-        from tasks.engines.logprobs import only_sum_logprobs
-
         only_sum_logprobs()
         self._llm = LLM(str(setup.folder), **settings(setup))
         self._engine = self._llm.llm_engine
@@ -119,7 +117,7 @@ class _Vllm:
 
     @property
     def busy(self) -> bool:
-        """Whether there is something to step for."""
+        """Whether responses are being generated."""
         return bool(self._names)
 
     def take(self, order: Order) -> None:
@@ -141,9 +139,9 @@ class _Vllm:
         self._names[request.response_id] = str(inner)
 
     def _cancel(self, response_ids: list[str]) -> None:
-        flying = [key for key in response_ids if self._names.pop(key, None)]
-        if flying:
-            self._engine.abort_request(flying)
+        running = [key for key in response_ids if self._names.pop(key, None)]
+        if running:
+            self._engine.abort_request(running)
 
     def step(self) -> None:
         """One token for each response in the batch."""
@@ -154,7 +152,7 @@ class _Vllm:
                 self.done.append(_finished(output))
 
     def shut_down(self) -> None:
-        """End processes that vLLM has started."""
+        """End the processes that vLLM has started."""
         self._engine.engine_core.shutdown()
 
 
@@ -197,7 +195,7 @@ def settings(setup: Setup) -> dict[str, Any]:
 
 
 def _fitting() -> int | None:
-    """The word for "what the KV cache holds, up to the model's limit", where this vLLM knows it."""
+    """The value for "what the KV cache holds, up to the model's limit", where this vLLM has one."""
     from vllm.v1.core import kv_cache_utils
 
     return -1 if hasattr(kv_cache_utils, "_auto_fit_max_model_len") else None
@@ -221,6 +219,54 @@ def _sampling(request: Request, logprobs: bool) -> Any:
         repetition_detection=loops or None,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
+
+
+class TokenLogprobs(NamedTuple):
+    """The log-probability of each chosen token of a step, in the order of the batch."""
+
+    values: list[float]
+    starts: list[int] | None
+    """Where each request's begin, when some have more than one."""
+
+    def slice_request(self, request: int, count: int) -> "float | TokenLogprobs":
+        """Those of one request."""
+        start = self.starts[request] if self.starts else request
+        return self.values[start] if count == 1 else TokenLogprobs(self.values[start : start + count], None)
+
+
+def only_sum_logprobs() -> None:
+    """Have vLLM, in this process, sum the log-probabilities of chosen tokens, which is all that is kept of them.
+
+    vLLM's own way takes a fifth of a small model's speed: each token's rank, for which it first compiles a kernel,
+    three array slices a token, and a list with each token decoded once more. What is replaced is private to vLLM; where
+    a runner goes another way, its own objects are summed.
+    """
+    import torch
+    from vllm.v1.engine.logprobs import LogprobsProcessor
+    from vllm.v1.outputs import LogprobsTensors
+    from vllm.v1.sample.sampler import Sampler
+
+    class ChosenTensors(LogprobsTensors):  # type: ignore[misc]
+        """As vLLM passes them on, without ids and ranks."""
+
+        def tolists(self, starts: list[int] | None = None) -> TokenLogprobs:
+            return TokenLogprobs(self.logprobs.squeeze(-1).tolist(), starts or self.cu_num_generated_tokens)
+
+    ranked = Sampler.gather_logprobs
+
+    def gather(logprobs: Any, num_logprobs: int, token_ids: Any) -> Any:
+        if num_logprobs:
+            return ranked(logprobs, num_logprobs, token_ids)
+        chosen = token_ids.unsqueeze(-1)
+        return ChosenTensors(chosen, logprobs.gather(-1, chosen), torch.empty(0))
+
+    def add(self: Any, found: Any) -> None:
+        if isinstance(found, TokenLogprobs):
+            found = sum(found.values)
+        self.cumulative_logprob += found if isinstance(found, float) else float(found.logprobs[:, 0].sum())
+
+    Sampler.gather_logprobs = staticmethod(gather)
+    LogprobsProcessor._update_sample_logprobs = add
 
 
 def _device() -> str:

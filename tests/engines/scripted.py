@@ -1,4 +1,4 @@
-"""A child process that plays a copy of the model: what it does stands in files in the folder of the model."""
+"""A child process that plays a replica: what it does is in files in the folder of the model."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from tasks.engines.protocol import Cancel, Close, Failed, Finished, Results, Started
 
 
-def taken(path):
+def once(path):
     """Whether the file is there; only once."""
     try:
         path.unlink()
@@ -18,10 +18,10 @@ def taken(path):
 
 def run(pipe, setup):
     folder = setup.folder
-    if taken(folder / "refuse_start"):
+    if once(folder / "refuse_start"):
         pipe.send(Failed("OSError: no config.json", out_of_memory=False))
         return
-    if taken(folder / "start_out_of_memory"):
+    if once(folder / "start_out_of_memory"):
         pipe.send(Failed("OutOfMemoryError: 8 GiB", out_of_memory=True))
         return
     pipe.send(Started("scripted 1", 128, setup.kv_cache_bytes, setup.kv_cache_bytes, setup.params.max_num_seqs, 0.1))
@@ -39,11 +39,11 @@ def run(pipe, setup):
             if request.prompt == "crash in the end":
                 doomed = True
                 continue
-            if request.prompt == "crash" or taken(folder / request.prompt / "crash"):
+            if request.prompt == "crash" or once(folder / request.prompt / "crash"):
                 os._exit(3)
-            if taken(folder / request.prompt / "kill"):
+            if once(folder / request.prompt / "kill"):
                 os.kill(os.getpid(), signal.SIGKILL)
-            if taken(folder / request.prompt / "out_of_memory"):
+            if once(folder / request.prompt / "out_of_memory"):
                 pipe.send(Failed("OutOfMemoryError: 1 GiB", out_of_memory=True))
                 return
             pipe.send(Results([Finished(request.response_id, str(os.getpid()), "stop", 1, 2, -0.5)]))

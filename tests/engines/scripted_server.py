@@ -1,4 +1,4 @@
-"""A small server that speaks the completions protocol, and fails as it is told."""
+"""A small server that speaks the completions protocol, and fails as its script says."""
 
 import json
 import socket

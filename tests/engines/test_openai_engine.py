@@ -64,7 +64,7 @@ def wait_for(condition):
         time.sleep(0.02)
 
 
-def test_the_prompt_goes_as_it_stands_with_its_own_seed(start, connect):
+def test_the_prompt_is_sent_as_it_is_with_its_own_seed(start, connect):
     server, request = start(), ask(top_k=5, stop=("\n\n",))
     response = finish(connect(server.url), request)[0]
     expected = request.finish(f"3 + 4? {request.own_seed}", "stop", 3, 2, response.seconds, None, server.url)
@@ -79,7 +79,7 @@ def test_the_prompt_goes_as_it_stands_with_its_own_seed(start, connect):
     )
 
 
-def test_what_vllm_says_of_itself_and_of_the_tokens_is_kept(start, connect):
+def test_vllms_version_and_the_log_probabilities_are_recorded(start, connect):
     server = start(version="0.32.0")
     engine = connect(server.url)
     response = finish(engine, ask())[0]
@@ -106,7 +106,7 @@ def test_a_cut_response_and_a_loop_say_so(start, connect):
 
 
 @pytest.mark.parametrize("failures", [[429, 503, 500], [GARBLED, GARBLED], [408, 409, 425, 429, 502, 504]])
-def test_busy_and_broken_servers_are_tried_again(start, connect, failures):
+def test_busy_and_broken_servers_are_retried(start, connect, failures):
     server = start(failures)
     engine = connect(server.url)
     assert finish(engine, ask())[0].finish_reason == "stop"
@@ -147,8 +147,8 @@ def test_another_server_takes_over_from_one_that_died_until_it_is_back(start, co
 
 
 @pytest.mark.parametrize("asked_later", [4, 0])
-def test_what_a_dead_server_was_working_on_goes_on_at_once(start, connect, monkeypatch, asked_later):
-    """It answers nothing any more and closes no connection; a new request, or asking it how it is, shows that."""
+def test_what_a_dead_server_was_working_on_is_retried_at_once(start, connect, monkeypatch, asked_later):
+    """It answers nothing any more and closes no connection; a new request, or a health check, shows that."""
     monkeypatch.setattr(servers, "WATCH_SECONDS", 0.3)
     stuck, alive = start(pause=600), start()
     engine = connect(stuck.url, alive.url, in_flight=8)
@@ -229,20 +229,20 @@ def test_a_server_that_came_back_with_another_model_is_left(start, connect):
     assert engine.facts["servers_lost"] == 1
 
 
-def test_contexts_that_differ_or_are_too_small_are_told(start, connect, capfd):
+def test_contexts_that_differ_or_are_too_small_are_reported(start, connect, capfd):
     connect(start().url, start(context=30).url, max_model_len=40)
-    told = capfd.readouterr().err
-    assert "the servers of `strong` differ in their context" in told
-    assert "engine.max_model_len asks for a context of 40 tokens, a server of `strong` has one of 20" in told
+    log = capfd.readouterr().err
+    assert "the servers of `strong` differ in their context" in log
+    assert "engine.max_model_len asks for a context of 40 tokens, a server of `strong` has one of 20" in log
 
 
-def test_no_more_connections_than_places(start, connect):
+def test_no_more_connections_than_requests_in_flight(start, connect):
     server = start(pause=0.05)
     finish(connect(server.url, in_flight=3), *(ask(index=index) for index in range(12)))
     assert server.most == 3
 
 
-def test_a_prompt_too_long_is_recorded_and_not_tried_again(start, connect):
+def test_a_prompt_too_long_is_recorded_and_not_retried(start, connect):
     server = start()
     response = finish(connect(server.url), ask("word " * CONTEXT))[0]
     assert (response.finish_reason, response.text, response.n_prompt_tokens) == (TOO_LONG, "", CONTEXT)
@@ -259,7 +259,7 @@ def test_a_response_gets_the_room_there_is(start, connect, capfd):
 
 
 @pytest.mark.parametrize("status", [401, 404])
-def test_a_refused_request_is_one_line_and_what_had_finished_is_given_first(start, connect, status):
+def test_a_refused_request_is_one_line_and_what_had_finished_is_returned_first(start, connect, status):
     server = start()
     engine = connect(server.url, in_flight=1)
     good, bad = ask("good"), ask("bad")
@@ -273,7 +273,7 @@ def test_a_refused_request_is_one_line_and_what_had_finished_is_given_first(star
         engine.finished(5)
 
 
-def test_what_finished_after_a_failure_is_given_before_it_is_raised(start, connect):
+def test_what_finished_after_a_failure_is_returned_before_it_is_raised(start, connect):
     server = start([401])
     engine = connect(server.url, in_flight=1)
     engine.submit([ask("bad"), ask("good")])
@@ -291,7 +291,7 @@ def test_a_request_that_fails_at_every_try_is_one_line(start, connect):
         engine.finished(10)
 
 
-def test_cancelled_requests_never_come(start, connect):
+def test_cancelled_requests_never_arrive(start, connect):
     engine = connect(start(pause=0.3).url)
     dropped, kept = ask(index=1), ask(index=2)
     engine.submit([dropped])

@@ -1,4 +1,4 @@
-"""vLLM on a real local Ray says what it says on this machine without."""
+"""vLLM on a real local Ray gives the responses that it gives without."""
 
 import pytest
 
@@ -81,7 +81,7 @@ def test_the_same_responses_as_without_ray(cluster, tmp_path):
     assert "vllm" in (tmp_path / "ray.log").read_text()
 
 
-def test_an_actor_that_dies_is_started_again_and_each_request_answered_once(cluster, tmp_path):
+def test_an_actor_that_dies_is_restarted_and_each_request_answered_once(cluster, tmp_path):
     (tmp_path / "q5").mkdir()
     (tmp_path / "q5/crash").touch()
     setup = Setup(tmp_path, params("ray"), tmp_path / "vllm.log", kv_cache_bytes=1000)

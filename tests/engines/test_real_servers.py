@@ -119,7 +119,7 @@ def test_a_sample_is_the_same_from_either_server_alone_or_in_a_batch(engine, pai
     assert all(response.logprob_sum < 0 for response in together)
 
 
-def test_ends_as_vllm_itself_says_them(engine):
+def test_finish_reasons_are_vllms_own(engine):
     render = prompt_renderer(SHIPPED / "strong", ChatParams())
     forever = SamplingParams(temperature=0, max_tokens=100_000)
     asked = [make_request("m", render(text), forever, 0) for text in ("7 " * 236, "word " * 600)]

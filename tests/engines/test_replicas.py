@@ -1,4 +1,4 @@
-"""How requests are shared out, and what happens when copies die: with real child processes that play the model."""
+"""How requests are distributed, and what happens when replicas crash: with real child processes that play the model."""
 
 import os
 import re
@@ -18,9 +18,9 @@ from tests.engines import scripted
 SAMPLING = SamplingParams(max_tokens=8)
 
 
-def fleet(folder, copies=1, **params):
+def fleet(folder, replicas=1, **params):
     setup = Setup(folder, EngineParams(max_num_seqs=16, **params), folder / "vllm.log", kv_cache_bytes=1000)
-    return Fleet(Processes(scripted.run, "spawn"), [setup] * copies)
+    return Fleet(Processes(scripted.run, "spawn"), [setup] * replicas)
 
 
 def ask(prompt, index=0):
@@ -41,8 +41,8 @@ def mark(folder, prompt, what):
     (folder / prompt / what).touch()
 
 
-def test_samples_of_a_prompt_share_a_copy_and_copies_share_the_load(tmp_path):
-    engine = fleet(tmp_path, copies=2)
+def test_samples_of_a_prompt_share_a_replica_and_replicas_share_the_load(tmp_path):
+    engine = fleet(tmp_path, replicas=2)
     try:
         engine.submit([ask(prompt, index) for prompt in ("a", "b", "c", "d") for index in range(4)])
         found = collect(engine, 16)
@@ -58,8 +58,8 @@ def test_samples_of_a_prompt_share_a_copy_and_copies_share_the_load(tmp_path):
     assert engine.facts["replicas"] == 2
 
 
-def test_one_long_prompt_does_not_leave_the_other_copy_idle(tmp_path):
-    engine = fleet(tmp_path, copies=2)
+def test_one_long_prompt_does_not_leave_the_other_replica_idle(tmp_path):
+    engine = fleet(tmp_path, replicas=2)
     try:
         engine.submit([ask("a", index) for index in range(40)])
         found = collect(engine, 40)
@@ -69,7 +69,7 @@ def test_one_long_prompt_does_not_leave_the_other_copy_idle(tmp_path):
 
 
 @pytest.mark.parametrize(("how", "seqs"), [("crash", 16), ("kill", 8), ("out_of_memory", 8)])
-def test_a_copy_that_dies_is_started_again_and_each_request_answered_once(tmp_path, capfd, how, seqs):
+def test_a_replica_that_crashes_is_restarted_and_each_request_answered_once(tmp_path, capfd, how, seqs):
     mark(tmp_path, "q5", how)
     requests = [ask(f"q{number}") for number in range(10)]
     engine = fleet(tmp_path)
@@ -81,11 +81,11 @@ def test_a_copy_that_dies_is_started_again_and_each_request_answered_once(tmp_pa
     assert sorted(one.response_id for one in found) == sorted(one.response_id for one in requests)
     assert len({one.text for one in found}) == 2
     assert (engine.facts["restarts"], engine.facts["max_num_seqs"]) == (1, seqs)
-    told = capfd.readouterr().err.splitlines()
-    assert len(told) == 1
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 1
     assert re.search(
-        rf"(failed|ran short of memory) \(.*\); started again with up to {seqs} responses at once; log .*vllm.log",
-        told[0],
+        rf"(crashed|ran out of memory) \(.*\); restarted with up to {seqs} responses at once; log .*vllm.log",
+        lines[0],
     )
 
 
@@ -103,20 +103,22 @@ def test_a_cache_that_params_give_stays(tmp_path):
     assert (engine.facts["max_num_seqs"], engine.facts["kv_cache_tokens"]) == (8, 1000)
 
 
-def test_a_copy_that_dies_again_and_again_is_one_line(tmp_path):
+def test_a_replica_that_crashes_again_and_again_is_one_line(tmp_path):
     engine = fleet(tmp_path)
     engine.submit([ask("crash")])
-    with pytest.raises(LimoError, match=r"ended 4 times without a response in between.*ended with 3; more in .*log$"):
+    with pytest.raises(
+        LimoError, match=r"crashed 4 times without a response in between.*exited with 3; more in .*log$"
+    ):
         collect(engine, 1)
     engine.close()
 
 
-def test_a_prompt_that_ends_every_copy_is_one_line_even_while_others_finish(tmp_path, monkeypatch):
-    monkeypatch.setattr("tasks.engines.fleet.DEATHS", 3)
+def test_a_prompt_that_crashes_every_replica_is_one_line_even_while_others_finish(tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.engines.fleet.CRASHES", 3)
     engine, found = fleet(tmp_path), []
     try:
         engine.submit([ask("crash in the end")])
-        with pytest.raises(LimoError, match=r"ended 3 times while it worked on the prompt 'crash in the end'.*log$"):
+        with pytest.raises(LimoError, match=r"crashed 3 times while it worked on the prompt 'crash in the end'.*log$"):
             for index in range(40):
                 engine.submit([ask("a", index)])
                 found += engine.finished(10)
@@ -125,16 +127,16 @@ def test_a_prompt_that_ends_every_copy_is_one_line_even_while_others_finish(tmp_
         engine.close()
 
 
-@pytest.mark.parametrize(("copies", "good", "bad"), [(1, "answers and fails", "never"), (2, "a", "crash")])
-def test_what_has_finished_is_handed_out_before_the_failure_is_raised(tmp_path, monkeypatch, copies, good, bad):
+@pytest.mark.parametrize(("replicas", "good", "bad"), [(1, "answers and fails", "never"), (2, "a", "crash")])
+def test_what_has_finished_is_returned_before_the_failure_is_raised(tmp_path, monkeypatch, replicas, good, bad):
     monkeypatch.setattr("tasks.engines.fleet.RESTARTS", 0)
-    engine = fleet(tmp_path, copies)
+    engine = fleet(tmp_path, replicas)
     try:
         engine.submit([ask(good), ask(bad)])
         assert all(slot.replica.pipe.poll(10) for slot in engine._slots)
         time.sleep(0.2)
         assert [one.prompt for one in engine.finished(10)] == [good]
-        with pytest.raises(LimoError, match=r"ended 1 times without a response in between"):
+        with pytest.raises(LimoError, match=r"crashed 1 times without a response in between"):
             engine.finished(10)
     finally:
         engine.close()
@@ -158,7 +160,7 @@ def test_cancelled_requests_are_forgotten_and_closing_ends_the_process(tmp_path)
         os.kill(pid, 0)
 
 
-def test_copies_that_do_not_fit_the_gpus_are_one_line():
+def test_replicas_that_do_not_fit_the_gpus_are_one_line():
     require_gpus(EngineParams(tensor_parallel=2, data_parallel=2), ["0", "1", "2", "3"])
     with pytest.raises(LimoError, match="tensor_parallel 4 x data_parallel 2 takes 8 GPUs, 4 are here"):
         require_gpus(EngineParams(tensor_parallel=4, data_parallel=2), ["0", "1", "2", "3"])

@@ -136,7 +136,7 @@ def test_the_log_is_in_its_file_and_a_folder_that_is_no_model_is_one_line(engine
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_killed_copy_is_started_again_and_every_request_answered_once(engine, render, capfd):
+def test_a_killed_replica_is_restarted_and_every_request_answered_once(engine, render, capfd):
     long = SamplingParams(temperature=1.5, max_tokens=120)
     requests = [make_request("m_a", render(f"What is {n} + 9?"), long, 0) for n in range(20)]
     before = [response.text for response in finish(engine, requests)]

@@ -1,4 +1,4 @@
-"""What starts and ends local servers; that they serve is in test_real_servers.py."""
+"""What starts and ends local servers, and which folder they serve; that they serve is in test_real_servers.py."""
 
 import os
 import signal
@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from flows import serve
-from flows.serve import Local, command, environment, ready, start_servers, stop, wait_until_up, why
+from flows.serve import Local, command, environment, find_model, ready, start_servers, stop, wait_until_up, why
 from tasks.core.errors import LimoError
 from tasks.engines.params import EngineParams
-from tests.builders import SHIPPED
+from tests.builders import SHIPPED, make_model, write_models
 
 PARAMS = EngineParams(dtype="float32", max_model_len=512, max_num_seqs=8, kv_cache_gib=0.5, tensor_parallel=2)
 ALONE = EngineParams()
@@ -146,3 +146,35 @@ def running(pid):
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+@pytest.fixture
+def params(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump({"base": {"models": {"strong": {"shipped": "strong"}}}}))
+    return path
+
+
+def test_a_model_that_no_stage_has_resolved_yet(params, tmp_path):
+    served = find_model("strong", params, artifacts=tmp_path)
+    assert (served.name, (served.folder / "config.json").exists()) == ("strong", True)
+
+
+def test_a_model_as_the_stages_know_it(params, tmp_path):
+    write_models(tmp_path / "base/models.json", make_model("strong", tmp_path))
+    assert find_model("strong", params, artifacts=tmp_path).folder == tmp_path
+
+
+def test_any_folder_under_a_name_and_the_trained_model(params, tmp_path):
+    assert find_model(str(SHIPPED / "base"), params).name == "base"
+    assert find_model(str(SHIPPED / "base"), params, "mine").name == "mine"
+    write_models(tmp_path / "train/model.json", make_model("trained", tmp_path))
+    assert find_model("trained", params, artifacts=tmp_path).folder == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("model", "said"), [("weak", "no model `weak` under base.models"), ("no/such", "no config.json")]
+)
+def test_what_is_no_model_is_one_line(params, model, said):
+    with pytest.raises(LimoError, match=said):
+        find_model(model, params)

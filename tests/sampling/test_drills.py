@@ -197,9 +197,9 @@ def test_disk_full_then_kill_9_then_sigterm_then_dead_engines_and_to_the_end(sta
         assert run.wait() == 0, run.log.read_text()
         log = run.log.read_text()
         assert last_run(folder)["engine"]["restarts"] == 2, log
-        assert "was killed by SIGKILL); started again with up to 4 responses at once" in log
-        assert log.count("ran short of memory") == 2
-        assert "started again with up to 2 responses at once" in log
+        assert "was killed by SIGKILL); restarted with up to 4 responses at once" in log
+        assert log.count("ran out of memory") == 2
+        assert "restarted with up to 2 responses at once" in log
         assert last_run(folder)["responses_generated"] == len(ledger_ids(folder)) - kept
         assert "Traceback" not in log
         assert_as_undisturbed(folder, undisturbed)
