@@ -30,8 +30,8 @@ from math_verify import parse, verify
 
 from benchmarks.grading_suites import Measured, measured, table
 from tasks.core.cells import as_text
-from tasks.grading.grader import GRADER, Pair, forget, grade_many
-from tasks.grading.symbolic import Limits, Question, check_many, close
+from tasks.grading.grader import GRADER, Pair, clear_cache, grade_many
+from tasks.grading.symbolic import Check, Limits, check_many, close
 from tasks.sources.answers import final_answer
 
 REASONING = "We set up the equation $x^2 - 5x + 6 = 0$ and check both roots in turn, so the value follows. " * 15
@@ -127,7 +127,7 @@ def repeated(work: list[Case], generator: random.Random) -> list[Case]:
 
 def fresh() -> None:
     """Forget all that was graded or read before, here and in the worker."""
-    forget()
+    clear_cache()
     close()
     for name, module in list(sys.modules.items()):
         if name.startswith("tasks.grading."):
@@ -140,7 +140,7 @@ def ours(work: list[Case]) -> Timing:
     fresh()
     limits = Limits(workers=1)
     # Start the worker before the clock: it runs for as long as the sampling does.
-    check_many([Question("x+x", "2x")], limits)
+    check_many([Check("x+x", "2x")], limits)
     started = time.perf_counter()
     verdicts = [verdict.verdict == "correct" for verdict in grade_many([case.pair for case in work], limits)]
     return timing(work, verdicts, time.perf_counter() - started)

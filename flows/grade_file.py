@@ -20,7 +20,7 @@ from tasks.core.cells import as_text
 from tasks.core.errors import LimoError
 from tasks.core.files import full_disk, one_line
 from tasks.grading.grader import Pair, Verdict, grade_many
-from tasks.grading.options import lettered
+from tasks.grading.options import replace_by_letters
 from tasks.grading.rules import KINDS, Rules, plain_kind, read_rules
 from tasks.grading.symbolic import Limits
 
@@ -314,7 +314,7 @@ def _sink(job: _Job, schema: pa.Schema | None) -> Iterator[Callable[[Any], None]
 def _graded(rows: list[Row], places: list[str], job: _Job) -> list[Verdict]:
     summary = job.summary
     pairs = [_pair(row, where, job.rules, summary) for row, where in zip(rows, places, strict=True)]
-    verdicts = grade_many(lettered(pairs, [row.get("question") for row in rows], job.limits), job.limits)
+    verdicts = grade_many(replace_by_letters(pairs, [row.get("question") for row in rows], job.limits), job.limits)
     for verdict in verdicts:
         summary.verdicts[verdict.verdict] += 1
         summary.rules[verdict.rule] += 1

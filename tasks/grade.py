@@ -24,9 +24,9 @@ from tasks.core.files import publish, read_table, write_json
 from tasks.core.params import ChatParams, Params
 from tasks.core.stage import Stage, stage_main, write_manifest
 from tasks.engines.params import EngineParams
-from tasks.grading.grader import GRADER, Kept, Pair, Verdict, answer_key, grade_many, kept_beside
-from tasks.grading.judge import judging
-from tasks.grading.options import lettered
+from tasks.grading.grader import GRADER, Pair, Verdict, VerdictCache, answer_key, grade_many, verdict_cache
+from tasks.grading.judge import judge_version
+from tasks.grading.options import replace_by_letters
 from tasks.grading.symbolic import Limits
 from tasks.records.benchmark import ANSWER, ITEM, JUDGEMENT, VERDICT, verdict_id
 from tasks.records.response import CUT_OFF, TOO_LONG
@@ -56,11 +56,11 @@ class GradeParams(Params):
     """The model that judges what rules and symbols leave open; null: that stays ungraded."""
 
 
-def verdicts_of(items: pl.DataFrame, answers: pl.DataFrame, params: GradeParams, kept: Kept) -> pl.DataFrame:
+def verdicts_of(items: pl.DataFrame, answers: pl.DataFrame, params: GradeParams, cache: VerdictCache) -> pl.DataFrame:
     """One verdict an answer by rules and symbols, in the order of the answers.
 
     Args:
-        kept: symbolic verdicts of earlier runs.
+        cache: symbolic verdicts of earlier runs.
 
     Raises:
         LimoError: an answer belongs to no item.
@@ -76,11 +76,11 @@ def verdicts_of(items: pl.DataFrame, answers: pl.DataFrame, params: GradeParams,
     limits = Limits(params.seconds, params.memory_mb, params.workers)
     cut_off = joined.select(bare=pl.lit(value=False), cut_off=pl.col("finish_reason").is_in(CUT_OFF))
     pairs = [Pair(*row) for row in joined.select("gold", "text", "kind").hstack(cut_off).iter_rows()]
-    pairs = lettered(pairs, joined["question"].to_list(), limits, kept)
+    pairs = replace_by_letters(pairs, joined["question"].to_list(), limits, cache)
     unsent = Verdict("ungraded", None, "none", "prompt_too_long")
     verdicts = [
         unsent if finish == TOO_LONG else verdict
-        for finish, verdict in zip(joined["finish_reason"], grade_many(pairs, limits, kept), strict=True)
+        for finish, verdict in zip(joined["finish_reason"], grade_many(pairs, limits, cache), strict=True)
     ]
     graded = joined.with_columns(
         pl.Series("verdict", [v.verdict for v in verdicts], pl.String),
@@ -143,7 +143,7 @@ def run(
     asked, table = read_table(items, ITEM), read_table(answers, ANSWER)
     if table.is_empty():
         raise LimoError(f"{answers}: holds no answers; rerun `dvc repro answer`")
-    verdicts = verdicts_of(asked, table, grade, kept_beside(ledger))
+    verdicts = verdicts_of(asked, table, grade, verdict_cache(ledger))
     judged = Judgements(pl.DataFrame(schema=JUDGEMENT), {})
     if grade.judge:
         # The judge has an instruction of its own: the system message for solving would have it solve.
@@ -151,7 +151,7 @@ def run(
         name, sampling = grade.judge.model, grade.judge.sampling
         judge = Sampler.of(models, name, "grade.judge.model", engine, own, ledger, stage="grade (judge)")
         judged = judge_open(verdicts, asked, judge, sampling)
-        version = judging(judge.model.model_id, sampling.model_dump_json())
+        version = judge_version(judge.model.model_id, sampling.model_dump_json())
         verdicts = with_ids(settle(verdicts, judged.table, version))
     graded = score(verdicts, Resampling(grade.confidence, grade.resamples, grade.seed))
     with publish(out) as part:

@@ -19,7 +19,7 @@ from tasks.core.params import ChatParams
 from tasks.core.stage import Stage, stage_main, write_manifest
 from tasks.engines.params import EngineParams
 from tasks.engines.prompts import item_prompts
-from tasks.grading.grader import Pair, grade_many, kept_beside
+from tasks.grading.grader import Pair, grade_many, verdict_cache
 from tasks.records.benchmark import ITEM
 from tasks.records.ids import content_id
 from tasks.records.model import Model, describe, load_models, require_model
@@ -175,7 +175,7 @@ def answers(
             Pair(gold, text, kind, cut_off=finish in CUT_OFF)
             for gold, text, kind, finish in drawn.select("gold", "text", "kind", "finish_reason").iter_rows()
         ],
-        kept=kept_beside(ledger),
+        cache=verdict_cache(ledger),
     )
     graded = drawn.with_columns(
         model_id=pl.lit(model.model_id), verdict=pl.Series([verdict.verdict for verdict in verdicts], dtype=pl.String)

@@ -1,4 +1,4 @@
-"""Lists in brackets or bare, split at their top-level commas."""
+"""Brackets and braces: matching ones, nesting depth, and lists split at their top-level commas."""
 
 import re
 from collections.abc import Sequence
@@ -8,14 +8,14 @@ GROUPED = re.compile(r"(?<![0-9.])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])")
 """Digits with commas that may be thousands separators."""
 
 
-class Listed(NamedTuple):
-    """The parts of a list and what encloses them: `()`, `[)`, `{}`; empty when nothing does. One part is no list."""
+class BracketList(NamedTuple):
+    """The parts of a list and its brackets: `()`, `[)`, `{}`, or empty for a bare list. One part is no list."""
 
     brackets: str
     parts: list[str]
 
 
-def listed(text: str) -> Listed:
+def read_list(text: str) -> BracketList:
     """The parts at the top level, and the brackets around all of them."""
     for opening in ("\\{", "(", "[", "{"):
         closing = next((c for c in ("\\}", ")", "]", "}") if text.endswith(c)), "")
@@ -23,14 +23,14 @@ def listed(text: str) -> Listed:
             parts = split(text[len(opening) : -len(closing)])
             round_or_square = opening in "([" and closing in ")]"
             if (opening[-1] == "{" and closing[-1] == "}") or (round_or_square and len(parts) > 1):
-                return Listed((opening + closing).replace("\\", ""), parts)
-    return Listed("", split(text))
+                return BracketList((opening + closing).replace("\\", ""), parts)
+    return BracketList("", split(text))
 
 
 def split(text: str) -> list[str]:
     """Split at the commas and semicolons outside all brackets; not at all where brackets do not match.
 
-    Where both stand there, the semicolons part and the commas make a tuple: `1,2;3,4` is `(1,2),(3,4)`.
+    Where there are both, the semicolons separate and the commas make a tuple: `1,2;3,4` is `(1,2),(3,4)`.
     """
     if ";" in text and "," in text:
         groups = _split(text, ";")
@@ -63,7 +63,7 @@ def _encloses(text: str, opening: str, closing: str) -> bool:
     return False
 
 
-def plus_minus(parts: Sequence[str]) -> list[str]:
+def expand_plus_minus(parts: Sequence[str]) -> list[str]:
     """`1 \\pm 2` as two parts."""
     found = []
     for part in parts:
@@ -72,3 +72,30 @@ def plus_minus(parts: Sequence[str]) -> list[str]:
         else:
             found.append(part)
     return found
+
+
+def closing_brace(text: str, opening: int) -> int | None:
+    r"""Where the brace at `opening` is closed; escaped braces (`\{`) do not count."""
+    depth = 0
+    position = opening
+    while position < len(text):
+        character = text[position]
+        if character == "\\":
+            position += 1
+        elif character == "{":
+            depth += 1
+        elif character == "}":
+            depth -= 1
+            if depth == 0:
+                return position
+        position += 1
+    return None
+
+
+def depth(text: str) -> int:
+    """The deepest nesting of brackets."""
+    open_now = deepest = 0
+    for character in text:
+        open_now += (character in "([{") - (character in ")]}")
+        deepest = max(deepest, open_now)
+    return deepest

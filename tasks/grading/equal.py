@@ -1,23 +1,28 @@
-"""Whether a tidied answer equals a tidied gold, by a benchmark's rules: everything that is decided in this process."""
+"""Whether a normalised answer equals a normalised gold, by a benchmark's rules: all that is decided in this process.
+
+First the exact rules (`decide`), then values, units and words (`equal`); the symbolic check gets the rest.
+"""
 
 import re
 from typing import NamedTuple
 
-from tasks.grading.brackets import GROUPED, Listed, listed
-from tasks.grading.expression import evaluate, read
-from tasks.grading.latex import Quantity, plain, squeeze
-from tasks.grading.quantities import both_short, quantity, same_ratio, same_time, short_quantity
-from tasks.grading.relations import same_classes
+from tasks.grading.brackets import GROUPED, BracketList, read_list
+from tasks.grading.expression import evaluate, parse
+from tasks.grading.latex import plain, squeeze
+from tasks.grading.relations import same_residues
 from tasks.grading.rules import Rules
-from tasks.grading.structure import compare
-from tasks.grading.units import measure
-from tasks.grading.values import BASED, Number, agrees_rounded, in_base, multiples, read_number
-from tasks.grading.words import ALIKE, different_words, leading_word, numeral, plain_words
-
-# The exact fast path: True, False or None (undecided) in microseconds, and never wrong when it decides.
-#
-# What it leaves open goes to the symbolic check. Decimals that differ by less than 5% stay open here (`rounded` below
-# then asks whether one is the other, rounded); so do lists in which a comma might be a thousands separator.
+from tasks.grading.structure import compare_parts
+from tasks.grading.units import (
+    Quantity,
+    measure,
+    read_quantity,
+    read_short_quantities,
+    read_short_quantity,
+    same_ratio,
+    same_time,
+)
+from tasks.grading.values import BASED, Number, compare_measures, equal_when_rounded, read_number, value_in_base
+from tasks.grading.words import SYNONYMS, as_digits, different_words, leading_word, plain_words
 
 APART = 20
 """Two decimals decide as different when they are more than 1/20 of the larger apart."""
@@ -41,7 +46,7 @@ SEVERAL = re.compile(
     rf"\(?(?!(?P=one))[{LETTERS}](?![A-Za-z]))"
     rf"|^\(?(?P<first>[{LETTERS}])\).*(?<![A-Za-z(])(?!(?P=first))[{LETTERS}]\)"
 )
-"""An answer that says something else of its letter, or names another one too."""
+"""An answer that negates its letter, or names another one too."""
 OPTIONS = re.compile(rf"\(?[{LETTERS}](?:(?:,|\),?\(| )?[{LETTERS}])*\)?\.?")
 BARE_OPTION = re.compile(rf"\(([{LETTERS}])\)|([{LETTERS}])\.?")
 NAMED_OPTION = re.compile(r"^(?:[Oo]ption|[Cc]hoice|选项?) ?")
@@ -52,12 +57,12 @@ SMALL_OPTION = re.compile(r"\(?([a-e])\)?\.?")
 WORDS = re.compile(r"[A-Za-z][A-Za-z' -]+")
 ASSIGNED = re.compile(r"(?:\\?[A-Za-z]+(?:_\w+)?|[A-Za-z]\([A-Za-z]\)) ?=(?P<value>[^=<>]+)")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
-FIGURES = re.compile(r"(?:(?<![\w)}])-)?[0-9]+(?:\.[0-9]+)?")
+NUMBERS_IN = re.compile(r"(?:(?<![\w)}])-)?[0-9]+(?:\.[0-9]+)?")
 PUNCTUATION = re.compile(r"[\s,.;:!?'\"“”‘’()（）\[\]{}\\]+|(?<=[^\W\d_])-(?=[^\W\d_])")
 
 
 class Decision(NamedTuple):
-    """Whether the answer is right (None: undecided), and the rule that says so."""
+    """Whether the answer is right (None: undecided), and the rule that decided."""
 
     correct: bool | None
     rule: str
@@ -67,12 +72,16 @@ UNDECIDED = Decision(None, "none")
 
 
 def decide(gold: str, answer: str) -> Decision:
-    """Compare two squeezed answers under the rules for `auto`."""
+    """Compare two squeezed answers exactly under the rules for `auto`, in microseconds; never wrong when it decides.
+
+    Decimals that differ by less than 5% stay open (`decide_rounded` then compares them), as do lists in which a comma
+    might be a thousands separator.
+    """
     if gold == answer or (";" in gold and gold.replace(";", ",") == answer.replace(";", ",")):
         return Decision(bool(gold), "string")
     if COMMA_DECIMAL.fullmatch(answer) and answer.replace(",", ".") == gold:
         return Decision(True, "number")
-    for rule in (_numbers, _based, _options, _lists):
+    for rule in (_numbers, _bases, _options, _lists):
         decision = rule(gold, answer)
         if decision.rule != "none":
             return decision
@@ -81,7 +90,7 @@ def decide(gold: str, answer: str) -> Decision:
     return UNDECIDED
 
 
-def unnamed(gold: str, answer: str) -> tuple[str, str]:
+def drop_variable(gold: str, answer: str) -> tuple[str, str]:
     """Drop the variable where one side alone names it: `x=5` and `5` are compared as `5` and `5`."""
     left, right = ASSIGNED.fullmatch(gold), ASSIGNED.fullmatch(answer)
     if left is not None and right is None and "=" not in answer:
@@ -91,16 +100,16 @@ def unnamed(gold: str, answer: str) -> tuple[str, str]:
     return gold, answer
 
 
-def rounded(gold: str, answer: str) -> Decision:
+def decide_rounded(gold: str, answer: str) -> Decision:
     """Decide two numbers that `decide` left open: right when one is the other, rounded to its last place."""
     left, right = read_number(gold), read_number(answer)
     if left is None or right is None or left.grouped or right.grouped:
         return UNDECIDED
-    return Decision(agrees_rounded(left, right), "rounding")
+    return Decision(equal_when_rounded(left, right), "rounding")
 
 
-def choice(gold: str, answer: str) -> Decision:
-    """Compare choice letters; a gold such as `C. 3` is also met by its text."""
+def decide_choice(gold: str, answer: str) -> Decision:
+    """Compare choice letters; the text of a gold such as `C. 3` is right too."""
     if SEVERAL.search(answer) and not OPTIONS.fullmatch(answer):
         return UNDECIDED
     letters = option_letters(gold) or chosen_letter(gold)
@@ -128,30 +137,30 @@ def chosen_letter(text: str) -> str:
 
 
 def _only_letter(text: str) -> str:
-    """The one letter that stands alone before a first comma: `for sure D, not A`; empty where there are several."""
+    """The only separate letter before the first comma: `for sure D, not A`; empty where there are several."""
     clause = re.split(r"[,;.，。；]", text, maxsplit=1)[0]
     letters = set(LONE_LETTER.findall(clause))
     return letters.pop() if len(letters) == 1 and not NEGATED.search(clause) else ""
 
 
-def words(gold: str, answer: str) -> Decision:
+def decide_words(gold: str, answer: str) -> Decision:
     """Compare texts, blind to case, spaces and punctuation; different texts may still mean the same."""
     left, right = (PUNCTUATION.sub("", text.casefold()) for text in (gold, answer))
-    if left == right and figures(gold) == figures(answer) and _same_ends(gold, answer):
+    if left == right and numbers_in(gold) == numbers_in(answer) and _same_ends(gold, answer):
         return Decision(bool(left), "text")
     one_sign_each = len(left) == len(right) == 1 and CHINESE.match(left) and CHINESE.match(right)
     return Decision(False, "text") if one_sign_each else UNDECIDED
 
 
 def _same_ends(gold: str, answer: str) -> bool:
-    """Whether two texts have the same brackets, where both have some beside figures: `(0,1]` is not `[0,1)`."""
+    """Whether two texts have the same brackets, where both have brackets and numbers: `(0,1]` is not `[0,1)`."""
     ends = ["".join(re.findall(r"[\[\]()（）]", text)) for text in (gold, answer)]
-    return ends[0] == ends[1] or "" in ends or not figures(gold)
+    return ends[0] == ends[1] or "" in ends or not numbers_in(gold)
 
 
-def figures(text: str) -> list[str]:
+def numbers_in(text: str) -> list[str]:
     """The numbers in a text: without its punctuation `1:11` would be `11:1`, and -3 be 3."""
-    return FIGURES.findall(GROUPED.sub(lambda number: number[0].replace(",", ""), text))
+    return NUMBERS_IN.findall(GROUPED.sub(lambda number: number[0].replace(",", ""), text))
 
 
 def _numbers(gold: str, answer: str) -> Decision:
@@ -169,7 +178,7 @@ def _numbers(gold: str, answer: str) -> Decision:
 
 
 def _one_percent(left: Number, right: Number) -> Decision:
-    """`50%` is 0.5, and is what was asked for when the other side is a plain 50 (but 0.5 is not 0.5%)."""
+    """`50%` is 0.5, and also equals a plain 50, which the question may want in percent (but 0.5 is not 0.5%)."""
     share, plain = (left, right) if left.percent else (right, left)
     if share.value == plain.value * 100 or (share.value == plain.value and abs(plain.value) >= 1):
         return Decision(True, "percent")
@@ -177,7 +186,7 @@ def _one_percent(left: Number, right: Number) -> Decision:
     return Decision(None if near else False, "percent")
 
 
-def _based(gold: str, answer: str) -> Decision:
+def _bases(gold: str, answer: str) -> Decision:
     left, right = BASED.fullmatch(gold), BASED.fullmatch(answer)
     if left is None:
         return UNDECIDED
@@ -185,18 +194,18 @@ def _based(gold: str, answer: str) -> Decision:
         same = [left[part].strip("{}") == right[part].strip("{}") for part in ("digits", "base")]
         if all(same) or same[1]:
             return Decision(all(same), "base")
-        values = in_base(left), in_base(right)
-        # What is no number in its base is the name of a variable.
+        values = value_in_base(left), value_in_base(right)
+        # Digits that do not exist in the base: the name of a variable.
         return Decision(False, "base") if None in values or values[0] != values[1] else UNDECIDED
     if answer == left["digits"]:
         return Decision(True, "base")
-    # In base ten it may be right in value, and is not what was asked for.
+    # In base ten it may be right in value, but not in the base that the question wants.
     return Decision(False, "base") if read_number(answer) is not None else UNDECIDED
 
 
 def _options(gold: str, answer: str) -> Decision:
     if WORDED_OPTION.fullmatch(gold) or (BARE_OPTION.fullmatch(gold) and WORDED_OPTION.fullmatch(answer)):
-        return choice(gold, answer)
+        return decide_choice(gold, answer)
     for one, other in ((gold, answer), (answer, gold)):
         if SEVERAL_OPTIONS.fullmatch(one) and LISTED_OPTIONS.fullmatch(other):
             return Decision(option_letters(one) == "".join(sorted(set(re.findall("[A-G]", other)))), "choice")
@@ -213,7 +222,7 @@ def _options(gold: str, answer: str) -> Decision:
 
 
 def _lists(gold: str, answer: str) -> Decision:
-    left, right = _listed(gold), _listed(answer)
+    left, right = _as_list(gold), _as_list(answer)
     if left is None or right is None or left.brackets != right.brackets:
         return UNDECIDED
     if left.brackets == "{}":
@@ -226,12 +235,12 @@ def _lists(gold: str, answer: str) -> Decision:
     return Decision(False, "list") if False in decisions else UNDECIDED
 
 
-def _listed(text: str) -> Listed | None:
+def _as_list(text: str) -> BracketList | None:
     """A list of two or more; a bare one is a set."""
-    brackets, parts = listed(text)
+    brackets, parts = read_list(text)
     if len(parts) < 2 or not all(parts):
         return None
-    return Listed(brackets or "{}", [squeeze(part) for part in parts])
+    return BracketList(brackets or "{}", [squeeze(part) for part in parts])
 
 
 def _sets(gold: list[str], answer: list[str], *, grouped: bool) -> Decision:
@@ -249,45 +258,47 @@ def _sets(gold: list[str], answer: list[str], *, grouped: bool) -> Decision:
 PROSE = re.compile(r"[A-Za-z]{3,}|[\u4e00-\u9fff]")
 WORD = re.compile(r"[A-Za-z][A-Za-z' .-]{2,}")
 ORDERED = {"set": False, "tuple": True}
-"""What a kind says of the order of a list where the rules do not."""
+"""Whether the order of a list counts for a kind whose rules do not say."""
 
 
-class Open(NamedTuple):
-    """A decision, or why there is none."""
+class Outcome(NamedTuple):
+    """A decision, or the reason for none."""
 
     decision: Decision
     reason: str | None = None
     """Why the symbolic check would not help."""
 
 
-def equal(rules: Rules, gold: str, answer: str) -> Open:
-    """Whether two tidied answers are equal."""
+def equal(rules: Rules, gold: str, answer: str) -> Outcome:
+    """Whether two normalised answers are equal."""
     plain_gold, plain_answer = squeeze(gold), squeeze(answer)
     if rules.kind == "choice":
-        chosen = choice(plain_gold, plain_answer)
-        return Open(chosen if chosen.correct is not None else choice(plain(gold), plain(answer)), "not_a_choice")
+        chosen = decide_choice(plain_gold, plain_answer)
+        return Outcome(
+            chosen if chosen.correct is not None else decide_choice(plain(gold), plain(answer)), "not_a_choice"
+        )
     if plain_gold.isalpha() and plain_words(plain_gold) in ("yes", "no"):
         answer = leading_word(plain(answer))
         plain_answer = squeeze(answer)
-    decision = _exactly(rules, plain_gold, plain_answer)
+    decision = _decide_by_rules(rules, plain_gold, plain_answer)
     if rules.tolerance is not None and not decision.correct:
-        near = _near(gold, answer, rules.tolerance)
+        near = _decide_by_tolerance(gold, answer, rules.tolerance)
         decision = near if near.correct is not None else decision
     if decision.correct is None:
-        decision = rounded(plain_gold, plain_answer)
+        decision = decide_rounded(plain_gold, plain_answer)
     if decision.correct is not None:
-        return Open(decision)
-    return _without_units(rules, gold, answer)
+        return Outcome(decision)
+    return _decide_by_value(rules, gold, answer)
 
 
-def _exactly(rules: Rules, gold: str, answer: str) -> Decision:
+def _decide_by_rules(rules: Rules, gold: str, answer: str) -> Decision:
     if rules.kind == "text":
-        return decide(gold, answer) if read_number(gold) and read_number(answer) else words(gold, answer)
+        return decide(gold, answer) if read_number(gold) and read_number(answer) else decide_words(gold, answer)
     if rules.kind == "integer" and ("%" in gold) != ("%" in answer):
         return Decision(False, "percent")
     order = _order(rules)
-    if order is not None and max(len(listed(text).parts) for text in (gold, answer)) > 1:
-        return Decision(compare(gold, answer, ordered=order), "list")
+    if order is not None and max(len(read_list(text).parts) for text in (gold, answer)) > 1:
+        return Decision(compare_parts(gold, answer, ordered=order), "list")
     return decide(gold, answer)
 
 
@@ -295,11 +306,11 @@ def _order(rules: Rules) -> bool | None:
     return ORDERED.get(rules.kind) if rules.ordered is None else rules.ordered
 
 
-def _near(gold: str, answer: str, tolerance: float) -> Decision:
+def _decide_by_tolerance(gold: str, answer: str, tolerance: float) -> Decision:
     """Whether two quantities, or the parts of two lists, agree within the tolerance; open where one has no value."""
-    left, right = listed(gold), listed(answer)
+    left, right = read_list(gold), read_list(answer)
     if len(left.parts) > 1 and len(left.parts) == len(right.parts) and left.brackets == right.brackets:
-        found = [_near(*pair, tolerance).correct for pair in zip(left.parts, right.parts, strict=True)]
+        found = [_decide_by_tolerance(*pair, tolerance).correct for pair in zip(left.parts, right.parts, strict=True)]
         return Decision(None if None in found else all(found), "tolerance")
     sides = _quantities(gold, answer)
     units = [measure(side.unit) for side in sides]
@@ -332,21 +343,21 @@ def _constant(text: str) -> float | None:
     number = read_number(squeeze(text))
     if number is not None:
         return float(number.value)
-    parsed = read(text)
+    parsed = parse(text)
     value = evaluate(parsed) if parsed is not None and not parsed.names else None
     return None if value is None or abs(complex(value).imag) > 0 else complex(value).real
 
 
-def _without_units(rules: Rules, gold: str, answer: str) -> Open:
+def _decide_by_value(rules: Rules, gold: str, answer: str) -> Outcome:
     clock = same_time(plain(gold), plain(answer)) if ":" in gold and ":" in answer else None
     if clock is not None:
-        return Open(Decision(clock, "time"))
+        return Outcome(Decision(clock, "time"))
     if (proportional := same_ratio(gold, answer)) is not None:
-        return Open(Decision(proportional, "ratio"))
+        return Outcome(Decision(proportional, "ratio"))
     if ("\\equiv" in gold + answer or "mod" in gold + answer) and (
-        congruent := same_classes(plain(gold), plain(answer))
+        congruent := same_residues(plain(gold), plain(answer))
     ) is not None:
-        return Open(Decision(congruent, "congruence"))
+        return Outcome(Decision(congruent, "congruence"))
     left, right = _quantities(gold, answer)
     if left.unit and right.unit and left.unit != right.unit:
         return _other_units(left, right)
@@ -354,19 +365,19 @@ def _without_units(rules: Rules, gold: str, answer: str) -> Open:
     bodies = squeeze(left.body), squeeze(right.body)
     if left.unit or right.unit:
         decision = decide(*bodies)
-        decision = decision if decision.correct is not None else rounded(*bodies)
+        decision = decision if decision.correct is not None else decide_rounded(*bodies)
         if decision.correct is not None:
-            return Open(Decision(decision.correct, "unit"))
-    equal = None if rules.kind == "text" else compare(left.body, right.body, ordered=_order(rules))
+            return Outcome(Decision(decision.correct, "unit"))
+    equal = None if rules.kind == "text" else compare_parts(left.body, right.body, ordered=_order(rules))
     if equal is not None:
-        return Open(Decision(equal, "value"))
-    return _worded(rules, plain(left.body), plain(right.body))
+        return Outcome(Decision(equal, "value"))
+    return _decide_worded(rules, plain(left.body), plain(right.body))
 
 
 def _quantities(gold: str, answer: str) -> tuple[Quantity, Quantity]:
     """Both without their units; where one side has a unit, the other's may be short, or the sign for degrees."""
-    left, right = quantity(gold), quantity(answer)
-    if not left.unit and not right.unit and (short := both_short(gold, answer)):
+    left, right = read_quantity(gold), read_quantity(answer)
+    if not left.unit and not right.unit and (short := read_short_quantities(gold, answer)):
         return short
     if left.unit or (not right.unit and read_number(squeeze(gold))):
         right = right if right.unit else _short_or_degrees(answer)
@@ -376,41 +387,41 @@ def _quantities(gold: str, answer: str) -> tuple[Quantity, Quantity]:
 
 
 def _in_degrees(side: Quantity, other: str) -> Quantity:
-    """`45 degrees` beside `\\frac{\\pi}{4}` with the sign that makes it a number."""
+    """`45 degrees` with the degree sign that makes it a number, where the other side is `\\frac{\\pi}{4}`."""
     angle = side.unit == "degree" and "\\pi" in other and read_number(squeeze(side.body))
     return Quantity(f"{side.body}^{{\\circ}}", "") if angle else side
 
 
 def _short_or_degrees(text: str) -> Quantity:
-    found = short_quantity(text)
+    found = read_short_quantity(text)
     return Quantity(text, "degree") if not found.unit and text.endswith("\\circ") else found
 
 
-def _other_units(gold: Quantity, answer: Quantity) -> Open:
+def _other_units(gold: Quantity, answer: Quantity) -> Outcome:
     """Two quantities in different units: by value, where both are known."""
     if {gold.unit, answer.unit} == {"gbp", "lb"}:
         # Pounds are money too.
         gold, answer = gold._replace(unit="gbp"), answer._replace(unit="gbp")
     left, right = measure(gold.unit), measure(answer.unit)
     if left is None or right is None:
-        return Open(Decision(None, "unit"), "units_differ")
+        return Outcome(Decision(None, "unit"), "units_differ")
     if left.dimension != right.dimension:
-        return Open(Decision(False, "unit"))
-    return Open(Decision(multiples(gold.body, left.size, answer.body, right.size), "unit"), "units_differ")
+        return Outcome(Decision(False, "unit"))
+    return Outcome(Decision(compare_measures(gold.body, left.size, answer.body, right.size), "unit"), "units_differ")
 
 
-def _worded(rules: Rules, gold: str, answer: str) -> Open:
-    """Answers in words: the same, plainly others, a word against a number; or open."""
-    decision = words(plain_words(gold), plain_words(answer))
-    prose = rules.kind == "text" or plain_words(gold) in ALIKE or (PROSE.search(gold) and "\\" not in gold + answer)
-    if decision.correct and prose and figures(numeral(gold)) == figures(numeral(answer)):
-        return Open(decision)
+def _decide_worded(rules: Rules, gold: str, answer: str) -> Outcome:
+    """Answers in words: the same, plainly different, a word against a number; or open."""
+    decision = decide_words(plain_words(gold), plain_words(answer))
+    prose = rules.kind == "text" or plain_words(gold) in SYNONYMS or (PROSE.search(gold) and "\\" not in gold + answer)
+    if decision.correct and prose and numbers_in(as_digits(gold)) == numbers_in(as_digits(answer)):
+        return Outcome(decision)
     if decision.correct:
         decision = UNDECIDED
     if CHINESE.search(gold) or CHINESE.search(answer) or rules.kind == "text" or WORD.fullmatch(gold):
         if decision.correct is None and different_words(gold, answer):
             decision = Decision(False, "words")
-        return Open(decision, "text_differs")
-    if WORD.fullmatch(answer) and read(gold) is not None:
-        return Open(Decision(False, "words"))
-    return Open(Decision(None, "none"))
+        return Outcome(decision, "text_differs")
+    if WORD.fullmatch(answer) and parse(gold) is not None:
+        return Outcome(Decision(False, "words"))
+    return Outcome(Decision(None, "none"))

@@ -1,4 +1,7 @@
-"""Whether two expressions are equal in value.
+"""LaTeX expressions: parsed into a tree, without evaluating anything as code, and compared by value.
+
+The recursive-descent parser takes what answers are made of: numbers, variables, fractions, roots, powers, functions.
+Length and depth are capped, so parsing costs microseconds.
 
 Values are Fractions as long as they can be, else complex floats. Two expressions with variables are compared at fixed
 points: a nonzero difference is hardly ever zero at points that nobody chose for it (J. T. Schwartz, "Fast Probabilistic
@@ -14,14 +17,12 @@ from functools import lru_cache
 from itertools import permutations
 from typing import NamedTuple
 
-# The words of a LaTeX expression: what `reader` splits a text into, and which token does what.
-
 DIGITS = frozenset("0123456789.")
 
 WORDS = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|sqrt|exp|log|ln|lg|pi"
 TOKEN = re.compile(rf"\\[A-Za-z]+|\\[{{}}]|[0-9]+(?:\.[0-9]+)?|\.[0-9]+|{WORDS}|[A-Za-z]|[^\s]")
 LONG_WORD = re.compile(rf"(?<![\\A-Za-z])(?!(?:{WORDS}))(?:[A-Za-z]{{4,}}|mod|gcd|lcm|max|min|det)")
-"""Not a product of variables."""
+"""Words that are no product of variables."""
 DEGREE = math.pi / 180
 CONSTANTS: dict[str, complex] = {"\\pi": math.pi, "pi": math.pi, "e": math.e, "i": 1j}
 GREEK = re.compile(
@@ -37,34 +38,29 @@ ROUNDED = {"\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
 CLOSING = {"(": ")", "[": "]", "{": "}", "\\{": "\\}"}
 BEGINNING = frozenset(["\\pi", "\\frac", "\\sqrt", "\\binom", "\\{", *ROUNDED])
 NUMBER_OVER = ["\\frac", "{", "}", "{", "}"]
-"""What follows the whole number of `7\\frac{3}{11}`, less the numbers."""
+"""The tokens after the whole number of `7\\frac{3}{11}`, without the numbers."""
 
 
-def letters(below: object, ahead: list[str]) -> bool:
-    """Whether a letter follows one, neither raised nor of an argument: the `C` of `t/RC`."""
+def letter_follows(below: object, ahead: list[str]) -> bool:
+    """Whether a letter follows another, without a power or an argument: the `C` of `t/RC`."""
     if not (isinstance(below, tuple) and below[0] == "var"):
         return False
     return len(ahead[0]) == 1 and ahead[0].isalpha() and ahead[0] not in CONSTANTS and ahead[1:] not in (["^"], ["("])
 
 
-def argument(ahead: list[str]) -> str:
-    """The number that a letter is a function of: `(0)` of `I(0)`, which is no product; empty where there is none."""
+def numeric_argument(ahead: list[str]) -> str:
+    """The number in the argument of a function: `(0)` of `I(0)`, which is no product; else empty."""
     if ahead[0:3:2] != ["(", ")"] or ahead[1][0] not in DIGITS or ahead[3:] == ["("]:
         return ""
     return f"({ahead[1]})"
 
 
-def begins(token: str) -> bool:
+def begins_factor(token: str) -> bool:
     """Whether a factor may begin with this token."""
     if token[0] == "\\":
         return token in BEGINNING or token[1:] in UNARY or GREEK.fullmatch(token) is not None
     return (token[0].isascii() and token[0].isalnum()) or token[0] == "." or token in ("(", "[", "{")
 
-
-# Read a LaTeX expression into a tree, without evaluating anything as code.
-#
-# A recursive-descent reader of what answers are made of: numbers, variables, fractions, roots, powers, functions.
-# Length and depth are capped, so a reading costs microseconds.
 
 MAX_CHARS = 400
 MAX_DEPTH = 24
@@ -72,11 +68,11 @@ Node = tuple[object, ...]
 ONE = Fraction(1)
 
 
-class UnreadableError(Exception):
-    """The text is not an expression that is read here."""
+class UnparsableError(Exception):
+    """The text is not an expression that the parser knows."""
 
 
-class Parsed(NamedTuple):
+class Expression(NamedTuple):
     """An expression and the names of its variables."""
 
     node: Node
@@ -84,21 +80,21 @@ class Parsed(NamedTuple):
 
 
 @lru_cache(maxsize=20_000)
-def read(text: str) -> Parsed | None:
-    """The expression that a tidied `text` is, or None."""
+def parse(text: str) -> Expression | None:
+    """The expression of a normalised `text`, or None."""
     if not text or len(text) > MAX_CHARS or LONG_WORD.search(text):
         return None
-    reader = _Reader(TOKEN.findall(text))
+    reader = _Parser(TOKEN.findall(text))
     try:
         node = reader.sum(0)
         reader.end()
-    except UnreadableError:
+    except UnparsableError:
         return None
-    return Parsed(node, frozenset(reader.names))
+    return Expression(node, frozenset(reader.names))
 
 
-class _Reader:
-    """Tokens of one expression, read from left to right."""
+class _Parser:
+    """Recursive descent over the tokens of one expression."""
 
     def __init__(self, words: list[str]) -> None:
         self._tokens = words
@@ -107,7 +103,7 @@ class _Reader:
 
     def end(self) -> None:
         if self._at < len(self._tokens):
-            raise UnreadableError
+            raise UnparsableError
 
     def _peek(self) -> str:
         return self._tokens[self._at] if self._at < len(self._tokens) else ""
@@ -115,14 +111,14 @@ class _Reader:
     def _take(self, expected: str = "") -> str:
         token = self._peek()
         if not token or (expected and token != expected):
-            raise UnreadableError
+            raise UnparsableError
         self._at += 1
         return token
 
     def sum(self, depth: int) -> Node:
         """Terms joined by + and -."""
         if depth > MAX_DEPTH:
-            raise UnreadableError
+            raise UnparsableError
         node = self._product(depth) if self._sign() > 0 else ("neg", self._product(depth))
         while self._peek() in ("+", "-"):
             token = self._take()
@@ -146,18 +142,18 @@ class _Reader:
             elif token in OVER:
                 self._take()
                 node, divided = ("/", node, self._signed(depth)), True
-            elif begins(token):
-                node = self._beside(node, token, depth, divided=divided)
+            elif begins_factor(token):
+                node = self._implicit_product(node, token, depth, divided=divided)
             else:
                 break
         return node
 
-    def _beside(self, node: Node, token: str, depth: int, *, divided: bool) -> Node:
+    def _implicit_product(self, node: Node, token: str, depth: int, *, divided: bool) -> Node:
         """A factor without a sign before it: t/RC is t/(RC), but 1/2x may be meant either way."""
-        if divided and letters(node[2], self._tokens[self._at : self._at + 2]):
+        if divided and letter_follows(node[2], self._tokens[self._at : self._at + 2]):
             return ("/", node[1], ("*", node[2], self._factor(depth)))
         if divided or (token[0] in DIGITS and node[0] == "num"):
-            raise UnreadableError
+            raise UnparsableError
         return ("*", node, self._factor(depth))
 
     def _signed(self, depth: int) -> Node:
@@ -169,7 +165,7 @@ class _Reader:
             token = self._peek()
             if token == "^":
                 self._take()
-                node = self._raised(node, depth)
+                node = self._exponent(node, depth)
             elif token == "!":
                 self._take()
                 node = ("!!" if self._peek() == "!" and self._take() else "!", node)
@@ -179,12 +175,12 @@ class _Reader:
             else:
                 return node
 
-    def _raised(self, node: Node, depth: int) -> Node:
+    def _exponent(self, node: Node, depth: int) -> Node:
         exponent = self._group(depth)
         return ("*", node, ("const", DEGREE)) if exponent == ("degrees",) else ("^", node, exponent)
 
     def _group(self, depth: int) -> Node:
-        """What a command takes: a braced expression, or one token as in `\\frac12` and `x^2`."""
+        """The argument of a command: a braced expression, or one token as in `\\frac12` and `x^2`."""
         braced = self._peek() == "{"
         if braced:
             self._take()
@@ -202,7 +198,7 @@ class _Reader:
 
     def _base(self, depth: int) -> Node:
         if depth > MAX_DEPTH:
-            raise UnreadableError
+            raise UnparsableError
         token = self._take()
         name = token.lstrip("\\")
         if token[0] in DIGITS:
@@ -221,7 +217,7 @@ class _Reader:
             return ("const", CONSTANTS[token])
         if GREEK.fullmatch(token) or (token.isascii() and token.isalpha()):
             return self._letter(token)
-        raise UnreadableError
+        raise UnparsableError
 
     def _until(self, closing: str, depth: int) -> Node:
         node = self.sum(depth + 1)
@@ -230,7 +226,7 @@ class _Reader:
 
     def _number(self, token: str) -> Node:
         if token == "." or len(token) > MAX_CHARS // 2:
-            raise UnreadableError
+            raise UnparsableError
         whole = Fraction(token)
         # 7\frac{3}{11} is a mixed number.
         ahead = self._tokens[self._at : self._at + 7]
@@ -243,7 +239,7 @@ class _Reader:
 
     def _letter(self, token: str) -> Node:
         name = token + (self._subscript() if self._peek() == "_" else "")
-        if taken := argument(self._tokens[self._at : self._at + 4]):
+        if taken := numeric_argument(self._tokens[self._at : self._at + 4]):
             self._at += 3
             name += taken
         self.names.add(name)
@@ -265,13 +261,13 @@ class _Reader:
         power = self._after("^", depth)
         if power == ("neg", ("num", ONE)):
             # The inverse function, not the reciprocal.
-            raise UnreadableError
+            raise UnparsableError
         argument = self._argument(depth + 1)
         node: Node = ("fn", name, argument)
         if base is not None:
             node = ("/", ("fn", "ln", argument), ("fn", "ln", base))
         elif name == "log":
-            # Of base 10 or e: a constant that both sides share.
+            # To base 10 or e: a constant factor that both sides share.
             self.names.add("log")
             node = ("*", ("var", "log"), ("fn", "ln", argument))
         return node if power is None else ("^", node, power)
@@ -285,7 +281,7 @@ class _Reader:
         return ("root", self._group(depth + 1), index)
 
     def _after(self, sign: str, depth: int) -> Node | None:
-        """What stands above or below a function's name."""
+        """The superscript or subscript of a function's name."""
         if self._peek() != sign:
             return None
         self._take()
@@ -295,42 +291,39 @@ class _Reader:
         """`\\sin(x)`, or as in `\\sin 2x` the product up to the next function."""
         bracketed = self._peek() in CLOSING
         node = self._factor(depth)
-        while not bracketed and self._goes_on(self._peek()):
+        while not bracketed and self._continues(self._peek()):
             node = ("*", node, self._factor(depth))
         return node
 
-    def _goes_on(self, token: str) -> bool:
+    def _continues(self, token: str) -> bool:
         ends = not token or token in CLOSING or token.lstrip("\\") in UNARY
-        return not ends and begins(token)
+        return not ends and begins_factor(token)
 
 
-# Trees of expressions, changed or searched.
-
-
-def natural(parsed: Parsed) -> Parsed:
+def with_natural_log(parsed: Expression) -> Expression:
     """The expression with `log` as `ln`."""
-    return Parsed(substituted(parsed.node, {("var", "log"): ("num", Fraction(1))}), parsed.names - {"log"})
+    return Expression(substitute(parsed.node, {("var", "log"): ("num", Fraction(1))}), parsed.names - {"log"})
 
 
-def of_ten(node: Node) -> bool:
-    """Whether it has a logarithm of 10, 100, ..., which is hardly meant as a natural one."""
+def has_log_of_ten(node: Node) -> bool:
+    """Whether it has a logarithm of 10, 100, ..., which is hardly meant to be natural."""
     if node[:2] == ("fn", "ln") and node[2] in (("num", 10), ("num", 100), ("num", 1000)):
         return True
-    return any(isinstance(part, tuple) and of_ten(part) for part in node[1:])
+    return any(isinstance(part, tuple) and has_log_of_ten(part) for part in node[1:])
 
 
-def substituted(node: Node, others: dict[Node, Node]) -> Node:
-    """The tree with others in place of some of its nodes."""
+def substitute(node: Node, others: dict[Node, Node]) -> Node:
+    """The tree with some of its nodes replaced."""
     if node in others:
         return others[node]
-    return tuple(substituted(part, others) if isinstance(part, tuple) else part for part in node)
+    return tuple(substitute(part, others) if isinstance(part, tuple) else part for part in node)
 
 
-def alternates(node: Node) -> bool:
+def alternates_in_sign(node: Node) -> bool:
     """Whether a negative number is raised to a power with a variable in it."""
     if node[0] == "^" and _is_negative(node[1]) and _varies(node[2:]):
         return True
-    return any(isinstance(part, tuple) and alternates(part) for part in node[1:])
+    return any(isinstance(part, tuple) and alternates_in_sign(part) for part in node[1:])
 
 
 def _is_negative(node: object) -> bool:
@@ -341,13 +334,13 @@ def _varies(node: Node) -> bool:
     return node[0] == "var" or any(isinstance(part, tuple) and _varies(part) for part in node)
 
 
-def has(node: Node, kinds: Sequence[str]) -> bool:
-    """Whether an operation of one of these kinds is in it."""
-    return node[0] in kinds or any(isinstance(part, tuple) and has(part, kinds) for part in node[1:])
+def contains(node: Node, kinds: Sequence[str]) -> bool:
+    """Whether the tree has an operation of one of these kinds."""
+    return node[0] in kinds or any(isinstance(part, tuple) and contains(part, kinds) for part in node[1:])
 
 
 def divides_by(node: Node, names: Sequence[str]) -> bool:
-    """Whether one of the names stands below a fraction bar."""
+    """Whether one of the names is in a denominator."""
     if node[0] == "/" and any(_names(node[2], name) for name in names):
         return True
     return any(isinstance(part, tuple) and divides_by(part, names) for part in node[1:])
@@ -361,7 +354,7 @@ MAX_BITS = 8_192
 """Longest exact power, in bits."""
 MAX_FACTORIAL = 170
 MAX_EXACT_FACTORIAL = 2_100
-"""Past a year's number, as questions like to have it."""
+"""Large enough for 2024!, which contest questions use."""
 MAX_CHOICE = 1_000
 EQUAL = 1e-11
 APART = 1e-6
@@ -371,11 +364,11 @@ NEGATIVE = 2
 """The point at which variables are negative."""
 FAR_POINTS = 7
 FAR = {3: 11, 4: 37, 5: -11, 6: 97}
-"""Further points, many times as large: for what is stepped or folded, and may look alike near 0."""
+"""Further points, many times as large: for steps and absolute values, which may look alike near 0."""
 WHOLE_POINTS = range(10, 16)
-"""Points at which every variable is an integer, odd and even: for powers of what is negative, as in `(-1)^n`."""
+"""Points at which every variable is an integer, odd and even: for powers of negative numbers, as in `(-1)^n`."""
 WHOLE_NAMES = frozenset("kmn")
-"""Variables that are integers, where they are rounded: floor(n/2) is ceil((n-1)/2)."""
+"""Variables taken for integers inside floor and ceil: floor(n/2) is ceil((n-1)/2)."""
 ROUNDINGS = ("lfloor", "lceil")
 STEPPED = ("abs", "root", *ROUNDINGS)
 LARGE = 1e6
@@ -401,22 +394,24 @@ FUNCTIONS: dict[str, Callable[[complex], complex]] = {
 Value = Fraction | complex
 
 
-def evaluate(parsed: Parsed, point: int = 0) -> Value | None:
-    """The value where every variable has its value of `point`; None where there is none, or none that floats hold."""
+def evaluate(parsed: Expression, point: int = 0) -> Value | None:
+    """The value where every variable has its value of `point`; None where there is none, or floats overflow."""
     try:
         value = _value(parsed.node, point)
-    except (UnreadableError, ZeroDivisionError, OverflowError, ValueError):
+    except (UnparsableError, ZeroDivisionError, OverflowError, ValueError):
         return None
     if isinstance(value, Fraction):
         return value
     return value if cmath.isfinite(value) else None
 
 
-def same(left: Parsed, right: Parsed) -> bool | None:
-    """Whether two expressions have the same value wherever they have one; None when floats cannot tell."""
+def same_value(left: Expression, right: Expression) -> bool | None:
+    """Whether two expressions have the same value wherever both are defined; None when floats cannot tell."""
     if ("log" in left.names) != ("log" in right.names):
         # log may be meant as ln, which it is if that makes them equal, or to any other base.
-        return None if of_ten(left.node) else same(natural(left), natural(right)) or None
+        return (
+            None if has_log_of_ten(left.node) else same_value(with_natural_log(left), with_natural_log(right)) or None
+        )
     found = 0
     for point in _points(left, right):
         a, b = evaluate(left, point), evaluate(right, point)
@@ -424,7 +419,7 @@ def same(left: Parsed, right: Parsed) -> bool | None:
             continue
         equal = equal_values(a, b)
         if equal and not (isinstance(a, Fraction) and isinstance(b, Fraction)) and abs(complex(a)) > LARGE:
-            # What differs by little beside so much is lost in floats.
+            # A small difference of large values is lost in floats.
             return None
         if not equal:
             # At negative values roots take other branches.
@@ -436,18 +431,18 @@ def same(left: Parsed, right: Parsed) -> bool | None:
     return True if found else None
 
 
-def _points(left: Parsed, right: Parsed) -> Sequence[int]:
-    """Where two expressions are compared."""
+def _points(left: Expression, right: Expression) -> Sequence[int]:
+    """The points at which two expressions are compared."""
     names = left.names | right.names
     if not names:
         return range(1)
-    rounded = [has(side.node, ROUNDINGS) for side in (left, right)]
-    whole = any(alternates(side.node) or has(side.node, ("!!",)) for side in (left, right))
+    rounded = [contains(side.node, ROUNDINGS) for side in (left, right)]
+    whole = any(alternates_in_sign(side.node) or contains(side.node, ("!!",)) for side in (left, right))
     if whole or (all(rounded) and names <= WHOLE_NAMES):
         return WHOLE_POINTS
     if any(rounded):
         return (*range(FAR_POINTS), *WHOLE_POINTS)
-    return range(FAR_POINTS if has(left.node, STEPPED) or has(right.node, STEPPED) else POINTS)
+    return range(FAR_POINTS if contains(left.node, STEPPED) or contains(right.node, STEPPED) else POINTS)
 
 
 def equal_values(a: Value, b: Value) -> bool | None:
@@ -506,12 +501,12 @@ def _power(a: Value, b: Value) -> Value:
         if b.denominator == 1:
             bits = max(a.numerator.bit_length(), a.denominator.bit_length())
             if abs(b.numerator) * bits > MAX_BITS:
-                raise UnreadableError
+                raise UnparsableError
             return Fraction(a) ** b.numerator
         return _root(_power(a, Fraction(b.numerator)), Fraction(b.denominator))
     if not isinstance(b, Fraction) and complex(a).real < 0 and not complex(a).imag:
-        # (-1)^{2n} is 1 for whole n, and who knows what for others.
-        raise UnreadableError
+        # (-1)^{2n} is 1 for whole n, and not defined for others.
+        raise UnparsableError
     return complex(a) ** complex(b)
 
 
@@ -531,35 +526,35 @@ def _root(a: Value, index: Value) -> Value:
 def _factorial(a: Value) -> Value:
     if isinstance(a, Fraction):
         if a.denominator != 1 or not 0 <= a <= MAX_EXACT_FACTORIAL:
-            raise UnreadableError
+            raise UnparsableError
         return Fraction(math.factorial(a.numerator))
     return complex(math.gamma(_real(a) + 1))
 
 
 def _double_factorial(a: Value) -> Value:
     if not isinstance(a, Fraction) or a.denominator != 1 or not -1 <= a <= MAX_EXACT_FACTORIAL:
-        raise UnreadableError
+        raise UnparsableError
     return Fraction(math.prod(range(a.numerator, 0, -2)))
 
 
 def _binomial(a: Value, b: Value) -> Value:
     if isinstance(a, Fraction) and isinstance(b, Fraction):
         if not a.denominator == b.denominator == 1 or not (0 <= a <= MAX_CHOICE and 0 <= b <= MAX_CHOICE):
-            raise UnreadableError
+            raise UnparsableError
         return Fraction(math.comb(a.numerator, b.numerator))
-    # Of a variable: by gamma functions, of which it is the quotient.
+    # Of a variable: as a quotient of gamma functions.
     return _over(_factorial(a), _times(_factorial(b), _factorial(complex(a) - complex(b))))
 
 
 def _real(a: complex) -> float:
     if abs(a.imag) > EQUAL or abs(a.real) > MAX_FACTORIAL:
-        raise UnreadableError
+        raise UnparsableError
     return a.real
 
 
 def _whole(a: Value, rounding: Callable[[Fraction | float], int]) -> Value:
     if not isinstance(a, Fraction) and abs(a.imag) > EQUAL:
-        raise UnreadableError
+        raise UnparsableError
     return Fraction(rounding(a if isinstance(a, Fraction) else a.real))
 
 
@@ -579,30 +574,29 @@ _OPERATIONS: dict[str, Callable[..., Value]] = {
 }
 
 
-# Constants that may be any number: the `C` of an antiderivative, the `c_1` and `c_2` of a general solution.
-
 INTEGRATION = re.compile(r"(?<=.)\+ ?[CcKk]$")
 OF_A_VARIABLE = re.compile(r"[xtuyz]|\\theta")
 OTHER_PARAMETER = re.compile(
     r"(?<![A-Za-z\\])(?![xtuyzei](?![A-Za-z]))[a-z](?![A-Za-z])|(?<![A-Za-z\\])[a-z]{2}(?![A-Za-z])"
 )
 CONSTANT = re.compile(r"[ABCKck](?:_[0-9])?")
+"""A constant that may be any number: the `C` of an antiderivative, the `c_1` and `c_2` of a general solution."""
 NUMBERED = re.compile(r"[Cc]_[0-9]")
 MAX_CONSTANTS = 3
 
 
-def without_constant(gold: str, answer: str) -> tuple[str, str] | None:
-    """Two antiderivatives without their `+ C`; None where either is none."""
+def strip_integration_constants(gold: str, answer: str) -> tuple[str, str] | None:
+    """Two antiderivatives without their `+ C`; None unless both are."""
     found = INTEGRATION.search(gold), INTEGRATION.search(answer)
     if not (found[0] and found[1] and OF_A_VARIABLE.search(gold)):
         return None
     if not found[0][0].endswith("C") and OTHER_PARAMETER.search(gold[: found[0].start()]):
-        # The c of ax + c is as given as the a.
+        # The c of ax + c is a parameter, as the a is.
         return None
     return gold[: found[0].start()].strip(), answer[: found[1].start()].strip()
 
 
-def by_a_constant(left: Parsed, right: Parsed) -> bool:
+def differ_by_constant(left: Expression, right: Expression) -> bool:
     """Whether two expressions of variables differ by the same number everywhere, as two antiderivatives may."""
     values = [(evaluate(left, point), evaluate(right, point)) for point in range(POINTS)]
     pairs = [(complex(one), complex(other)) for one, other in values if one is not None and other is not None]
@@ -610,11 +604,11 @@ def by_a_constant(left: Parsed, right: Parsed) -> bool:
         return False
     size = max(abs(value) for pair in pairs for value in pair)
     first, *others = (one - other for one, other in pairs)
-    # Compared beside the values, since the difference of large ones is rounded as they are.
+    # Relative to the values: the difference of large ones has their rounding error.
     return all(equal_values(size + first, size + other) for other in others)
 
 
-def renamed(left: Parsed, right: Parsed, fewest: int) -> bool:
+def same_up_to_constants(left: Expression, right: Expression, fewest: int) -> bool:
     """Whether two general solutions are the same but for the names of their constants, or the order of these.
 
     Args:
@@ -625,7 +619,7 @@ def renamed(left: Parsed, right: Parsed, fewest: int) -> bool:
     if len(own[0]) != len(own[1]) or not fewest <= len(own[0]) <= MAX_CONSTANTS or not variables[0]:
         return False
     numbered = [all(map(NUMBERED.fullmatch, names)) for names in own]
-    # What stands on both sides, or below a fraction bar, is given and not chosen.
+    # A name on both sides, or in a denominator, is a parameter and no free constant.
     if set(own[0]) & set(own[1]) and (own[0] != own[1] or not all(numbered)):
         return False
     alone = len(own[0]) == 1 and all("_" in name and name[0] not in "Cc" for names in own for name in names)
@@ -633,9 +627,12 @@ def renamed(left: Parsed, right: Parsed, fewest: int) -> bool:
         return False
     if variables[0] != variables[1] or (fewest > 1 and not any(numbered)):
         return False
-    return any(same(left, _with_names(right, dict(zip(own[1], order, strict=True)))) for order in permutations(own[0]))
+    return any(
+        same_value(left, _rename_variables(right, dict(zip(own[1], order, strict=True))))
+        for order in permutations(own[0])
+    )
 
 
-def _with_names(parsed: Parsed, names: dict[str, str]) -> Parsed:
+def _rename_variables(parsed: Expression, names: dict[str, str]) -> Expression:
     others: dict[Node, Node] = {("var", old): ("var", new) for old, new in names.items()}
-    return Parsed(substituted(parsed.node, others), frozenset(names.get(name, name) for name in parsed.names))
+    return Expression(substitute(parsed.node, others), frozenset(names.get(name, name) for name in parsed.names))

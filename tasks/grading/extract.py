@@ -1,5 +1,9 @@
 r"""The final answer of a response: what it put into its last `\boxed{}`, after its reasoning part.
 
+Where it boxes nothing, or corrects itself after its box, its last words count. Only a sentence that concludes does
+("so", "therefore", "is"), and none that doubts or negates; several values joined by commas or "and" are the answer
+together.
+
 A response is hostile input. Every search here is a plain substring search or one pass over the characters, and the
 phrases are looked for in the last few thousand characters only, so the time is linear in the length.
 """
@@ -8,16 +12,12 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from tasks.grading.brackets import closing_brace
 from tasks.grading.rules import Rules, Way
-from tasks.grading.units import measure, one_name
-
-# What a response concludes in its last words, where it boxes nothing, or says something else after its box.
-#
-# Only a sentence that concludes counts ("so", "therefore", "is"), and none that doubts or negates; several values
-# joined by commas or "and" are the answer together.
+from tasks.grading.units import canonical_unit, measure
 
 LAST_CHARS = 1_000
-"""How much of the end is read: the searches here are of quadratic time."""
+"""How much of the end is read: the searches for a conclusion take quadratic time."""
 
 CONCLUDING = re.compile(
     r"\b(?:therefore|thus|hence|so|answer|solution|result|finally|is|are|equals|(?:get|find|have|obtain)s?)\b"
@@ -54,14 +54,14 @@ ASSIGNED = re.compile(
 )
 """A list that a closing sentence gives to a name: `(x, y) = (4, 1)`, `x ∈ {1, 2}`."""
 SAID = re.compile(r"(?:it|this|that) (?:is|was|will be) (?:an?|the|on) ([A-Za-z]{3,})[.!]?", re.IGNORECASE)
-"""`It is a parabola`; but not `That is correct`, which is said of something else."""
+"""`It is a parabola`; but not `That is correct`, whose subject is not the answer."""
 CONDITION = re.compile(r"((?:充分不必要|必要不充分|充要|充分必要|既不充分也不必要)(?:条件)?)[。.]?$")
 UNIT_AFTER = re.compile(r" ?(?!in\b)((?P<unit>[A-Za-z]+(?:/[A-Za-z]+)?|[\u4e00-\u9fff]{1,2})(?:[²³]|\^[23])?)")
 OPENING_LETTER = re.compile(r"\(?([A-J])\)?(?:[.,:。，：)]|不|$)")
 CHOSEN_LETTER = re.compile(r"(?:is|it's|choose|pick|select|option|choice|选|answer:) *\(?([A-J])\b", re.IGNORECASE)
 
 
-def announced(after: str) -> str:
+def announced_answer(after: str) -> str:
     """The value of a "final answer is" in what follows the box; empty where there is none."""
     last = after[-LAST_CHARS:]
     found = list(ANNOUNCED.finditer(last))
@@ -71,8 +71,8 @@ def announced(after: str) -> str:
     return _content(value) if value and _is_whole(value) else ""
 
 
-def concluded(closing: str) -> str:
-    """What the last sentence concludes with: its last values, a list it assigns, or a word; else empty."""
+def concluding_answer(closing: str) -> str:
+    """The conclusion of the last sentence: its last values, a list it assigns, or a word; else empty."""
     text = COURTESY.sub("", closing[-LAST_CHARS:].rstrip()).rstrip()
     text = COURTESY.sub("", text).rstrip().rpartition("\n\n")[2].replace("\n", " ")
     sentences = [sentence for sentence in SENTENCE.split(text) if sentence.strip()]
@@ -85,14 +85,14 @@ def concluded(closing: str) -> str:
     if said := SAID.fullmatch(last) or ASSIGNED.search(last) or CONDITION.search(last):
         return said[1]
     values = list(VALUE.finditer(last)) if CONCLUDING.search(last) or re.search(CLOCK, last) else []
-    together = _together(values, last)
+    together = _joint_values(values, last)
     if len(together) > 1:
         return ", ".join(map(_content, together))
     return _content(values[-1]) if values and _is_whole(values[-1]) else ""
 
 
-def _together(values: list[re.Match[str]], sentence: str) -> list[re.Match[str]]:
-    """The last values that nothing but commas and `and` stand between: `4 and 5`, `x = 5 and y = 6`."""
+def _joint_values(values: list[re.Match[str]], sentence: str) -> list[re.Match[str]]:
+    """The last values, joined by nothing but commas and `and`: `4 and 5`, `x = 5 and y = 6`."""
     found = values[-1:]
     for value in reversed(values[:-1]):
         if not BETWEEN.fullmatch(sentence[value.end() : found[0].start()]):
@@ -103,8 +103,8 @@ def _together(values: list[re.Match[str]], sentence: str) -> list[re.Match[str]]
     return found if all(not TERM_BEFORE.search(sentence[: value.start()]) for value in found) else found[-1:]
 
 
-def stated(sentence: str) -> str:
-    """What a sentence says its subject is: `120` of `The volume of the box is 120`; any other words as they are."""
+def stated_value(sentence: str) -> str:
+    """The value that a sentence gives its subject: `120` of `The volume of the box is 120`; other words unchanged."""
     subject = SUBJECT.match(sentence.strip())
     value = VALUE.match(sentence.strip(), subject.end()) if subject else None
     if (
@@ -118,14 +118,14 @@ def stated(sentence: str) -> str:
 
 
 def opening_letter(closing: str) -> str:
-    """The letter that a choice begins with, or that its last sentence chooses; empty where there is none."""
+    """The letter at the beginning of a choice, or chosen in its last sentence; empty where there is none."""
     first = OPENING_LETTER.match(closing.strip())
     chosen = CHOSEN_LETTER.findall(closing.strip().rpartition("\n")[2])
     return first[1] if first else chosen[-1].upper() if chosen else ""
 
 
 def _is_whole(value: re.Match[str]) -> bool:
-    """Whether no term stands before or after it: not the `3` of `3x + 2`, nor the first of two answers."""
+    """Whether it is a whole value: not the `3` of `3x + 2`, nor the first of two answers."""
     before, after = value.string[: value.start()], value.string[value.end() :]
     if MORE.match(after):
         return False
@@ -136,7 +136,7 @@ def _is_whole(value: re.Match[str]) -> bool:
 def _content(value: re.Match[str]) -> str:
     content = next(group for group in value.groups() if group is not None).strip().rstrip(",")
     unit = UNIT_AFTER.match(value.string, value.end()) if value[0] == value[5] else None
-    return f"{content} {unit[1]}" if unit and measure(one_name(unit["unit"])) else content
+    return f"{content} {unit[1]}" if unit and measure(canonical_unit(unit["unit"])) else content
 
 
 CLOSING_CHARS = 4_000
@@ -149,7 +149,7 @@ ANSWER_PHRASE = re.compile(
 )
 AMOUNT = re.compile(r"\$[0-9][0-9,]*(?:\.[0-9]+)?")
 IN_WORDS = re.compile(r"(?<![A-Za-z\\{])[A-Za-z]{2,} [A-Za-z]{2,}|[.!?] ")
-"""What is between two amounts of dollars, and in no formula."""
+"""Words between two amounts of dollars, never in a formula."""
 SENTENCE_END = re.compile(r"[.。!！?？;；](?=\s|$)|\n|。")
 OPTION_LINE = re.compile(r"\**(?:(?:option|choice|选项?) ?)?\(?([A-J])\)?[.)。]?\**", re.IGNORECASE)
 TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
@@ -164,26 +164,25 @@ MAX_BOXES, MAX_BOX_CHARS = 20, 500
 DEFAULT = Rules()
 
 
-class Extracted(NamedTuple):
-    """The final answer, or why there is none."""
+class Extraction(NamedTuple):
+    """The final answer, or the reason for none."""
 
     answer: str | None
     reason: str | None = None
 
 
-def extract(response: str, rules: Rules = DEFAULT) -> Extracted:
+def extract(response: str, rules: Rules = DEFAULT) -> Extraction:
     r"""The final answer of a response.
 
-    In this order, as far as `rules.extraction` allows: the last `\boxed{}` or `\fbox{}` and those beside it,
-    unless a "final answer is" comes after it; the last `<answer>` that is closed; what follows
-    the last `####`, at the end or a value; the sentence after
-    the last "the answer is"; a last line that is nothing but an option's letter; the last bold words of the last line;
-    the last formula or number of a closing sentence. Only what follows the last `</think>` counts. When the last box is
-    unterminated there is no answer: an earlier box held something else.
+    In this order, as far as `rules.extraction` allows: the last `\boxed{}` or `\fbox{}` and those next to it,
+    unless a "final answer is" comes after it; the last `<answer>` that is closed; the text after the last `####`, at
+    the end or a value; the sentence after the last "the answer is"; a last line that is nothing but an option's letter;
+    the last bold words of the last line; the last formula or number of a closing sentence. Only the text after the last
+    `</think>` counts. When the last box is unterminated there is no answer: an earlier box held something else.
     """
     final = after_reasoning(response)
     if final is None:
-        return Extracted(None, "unfinished_reasoning")
+        return Extraction(None, "unfinished_reasoning")
     start = max(final.rfind("\\boxed"), final.rfind("\\fbox"))
     if start >= 0 and "box" in rules.extraction:
         return _boxed(final, start)
@@ -191,12 +190,12 @@ def extract(response: str, rules: Rules = DEFAULT) -> Extracted:
 
 
 def after_reasoning(response: str) -> str | None:
-    """What follows the last `</think>`; None when a reasoning part was opened and never closed."""
+    """The text after the last `</think>`; None when a reasoning part was opened and never closed."""
     final = response.rpartition("</think>")[2]
     return None if "<think>" in final else final
 
 
-def _boxed(text: str, start: int) -> Extracted:
+def _boxed(text: str, start: int) -> Extraction:
     after = start + len("\\boxed" if text.startswith("\\boxed", start) else "\\fbox")
     while after < len(text) and text[after].isspace():
         after += 1
@@ -204,13 +203,13 @@ def _boxed(text: str, start: int) -> Extracted:
         return _unbraced(text[after : after + CLOSING_CHARS])
     end = closing_brace(text, after)
     if end is None:
-        return Extracted(None, "unterminated_box")
-    content = announced(text[end + 1 :][-CLOSING_CHARS:]) or stated(text[after + 1 : end].strip())
-    return Extracted(_joined(text, start, content)) if content else Extracted(None, "empty_box")
+        return Extraction(None, "unterminated_box")
+    content = announced_answer(text[end + 1 :][-CLOSING_CHARS:]) or stated_value(text[after + 1 : end].strip())
+    return Extraction(_join_boxes(text, start, content)) if content else Extraction(None, "empty_box")
 
 
-def _joined(text: str, start: int, content: str) -> str:
-    r"""The boxes of `\boxed{1}, \boxed{2} and \boxed{3}` as one list; nothing but such words stands between them."""
+def _join_boxes(text: str, start: int, content: str) -> str:
+    r"""The boxes of `\boxed{1}, \boxed{2} and \boxed{3}` as one list, with nothing but such words between them."""
     boxes = [content]
     while len(boxes) < MAX_BOXES:
         before = text[max(0, start - MAX_BOX_CHARS) : start]
@@ -223,53 +222,35 @@ def _joined(text: str, start: int, content: str) -> str:
     return ", ".join(dict.fromkeys(filter(None, boxes)))
 
 
-def _unbraced(rest: str) -> Extracted:
+def _unbraced(rest: str) -> Extraction:
     r"""`\boxed 42`, as TeX allows; the answer ends at a space or a dollar."""
     words = rest.replace("$", " ").split(maxsplit=1)
-    return Extracted(words[0]) if words else Extracted(None, "empty_box")
+    return Extraction(words[0]) if words else Extraction(None, "empty_box")
 
 
-def closing_brace(text: str, opening: int) -> int | None:
-    r"""Where the brace at `opening` is closed; escaped braces (`\{`) do not count."""
-    depth = 0
-    position = opening
-    while position < len(text):
-        character = text[position]
-        if character == "\\":
-            position += 1
-        elif character == "{":
-            depth += 1
-        elif character == "}":
-            depth -= 1
-            if depth == 0:
-                return position
-        position += 1
-    return None
-
-
-def _unboxed(closing: str, rules: Rules) -> Extracted:
+def _unboxed(closing: str, rules: Rules) -> Extraction:
     ways = rules.extraction
-    marked = _marked(closing, ways)
+    marked = _marked_answer(closing, ways)
     if marked is not None:
-        return _found(marked)
+        return _extraction(marked)
     last = next((line.strip() for line in reversed(closing.split("\n")) if line.strip()), "")
     letter = OPTION_LINE.fullmatch(last) if "letter" in ways else None
     if letter:
-        return _found(letter[1].upper())
+        return _extraction(letter[1].upper())
     bold = BOLD.findall(last) if "bold" in ways else []
     if bold:
-        return _found(stated(bold[-1]))
+        return _extraction(stated_value(bold[-1]))
     if rules.kind == "choice" and "letter" in ways:
-        return _found(opening_letter(closing))
-    return _found(concluded(closing) if "closing" in ways else "")
+        return _extraction(opening_letter(closing))
+    return _extraction(concluding_answer(closing) if "closing" in ways else "")
 
 
-def _marked(closing: str, ways: Sequence[Way]) -> str | None:
-    """What a mark or a phrase says is the answer; None where there is none."""
+def _marked_answer(closing: str, ways: Sequence[Way]) -> str | None:
+    """The answer behind a mark or a phrase; None where there is none."""
     tagged = TAGGED.findall(closing) if "tag" in ways and closing.rstrip().endswith("</answer>") else []
     if tagged:
         text = PHRASE_BEFORE.sub("", tagged[-1].strip())
-        return _sentence(text) if text.startswith(("$", "\\(", "\\[")) else stated(text)
+        return _sentence(text) if text.startswith(("$", "\\(", "\\[")) else stated_value(text)
     _, marker, rest = closing.rpartition("####")
     line, _, after = rest.partition("\n")
     # Else it is a heading, with the answer further down.
@@ -287,10 +268,10 @@ def _sentence(rest: str) -> str:
             formula, closed, after = rest[len(opening) :].partition(closing)
             if opening == "$" and not (closed and "\n" not in formula and not IN_WORDS.search(formula)):
                 amount = AMOUNT.match(rest)
-                return amount[0] if amount else stated(_until_its_end(rest))
+                return amount[0] if amount else stated_value(_until_its_end(rest))
             more = re.match(r",? ?(?:and|or|,|和|或) ?" + re.escape(opening), after)
             return f"{formula}, {_sentence(after[more.end() - len(opening) :])}" if more else formula
-    return stated(_until_its_end(rest))
+    return stated_value(_until_its_end(rest))
 
 
 def _until_its_end(rest: str) -> str:
@@ -298,6 +279,6 @@ def _until_its_end(rest: str) -> str:
     return rest[: end.start()] if end else rest
 
 
-def _found(answer: str) -> Extracted:
+def _extraction(answer: str) -> Extraction:
     answer = answer.strip().strip("*").strip()
-    return Extracted(answer) if answer else Extracted(None, "no_answer")
+    return Extraction(answer) if answer else Extraction(None, "no_answer")

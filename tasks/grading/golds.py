@@ -1,21 +1,21 @@
-r"""A gold as a typed record: what kind of answer it is, its value in one spelling, and what it is measured in.
+r"""A gold as a typed record: what kind of answer it is, its value in one spelling, and its unit.
 
-Made once, when a benchmark is pulled, so that a gold that is not of the kind its benchmark declares is found before
-anything is generated. Grading itself compares texts and remembers what it has read of them.
+Read once, when a benchmark is pulled, so that a gold that is not of the kind its benchmark declares is found before
+anything is generated. Grading itself compares texts and caches what it has parsed of them.
 """
 
 from typing import NamedTuple
 
-from tasks.grading.brackets import Listed, listed
-from tasks.grading.equal import CHINESE, OPTIONS, option_letters, unnamed
-from tasks.grading.expression import read
-from tasks.grading.hostile import depth
-from tasks.grading.latex import split_unit, squeeze, tidy
-from tasks.grading.relations import RELATION, condition, interval
+from tasks.grading.brackets import BracketList, depth, read_list
+from tasks.grading.equal import CHINESE, OPTIONS, drop_variable, option_letters
+from tasks.grading.expression import parse
+from tasks.grading.latex import normalise, squeeze
+from tasks.grading.relations import RELATION, condition_interval, read_interval
 from tasks.grading.rules import Rules
 from tasks.grading.structure import MATRIX, MAX_NESTED, MEMBER
+from tasks.grading.units import split_unit
 from tasks.grading.values import BASED, Number, read_number
-from tasks.grading.words import numeral, plain_words
+from tasks.grading.words import as_digits, plain_words
 
 NUMBERS = {"integer": ("integer",), "rational": ("integer", "rational"), "decimal": ("integer", "rational", "decimal")}
 FITTING = {
@@ -36,17 +36,17 @@ class Gold(NamedTuple):
     """A typed gold."""
 
     kind: str
-    """A kind of `Rules`, or `other`: what only the symbolic check may read."""
+    """A kind of `Rules`, or `other`: what only the symbolic check may parse."""
     value: str
     """The value in one spelling: `3/4`, `{1, 2}`, `AC`."""
     unit: str
-    """What it is in: `%`, `base 8`, `cm`, `^\\circ`, `dollar`; empty when in nothing."""
+    """`%`, `base 8`, `cm`, `^\\circ`, `dollar`; or empty."""
 
 
 def read_gold(gold: str, rules: Rules | None = None) -> Gold:
     """The typed record of a gold under the rules of its benchmark. Never raises."""
     declared = rules.kind if rules else "auto"
-    text = unnamed("0", numeral(tidy(gold)))[1]
+    text = drop_variable("0", as_digits(normalise(gold)))[1]
     plain = squeeze(text)
     if declared == "choice" or (OPTIONS.fullmatch(plain) and plain.startswith("(")):
         letters = option_letters(plain)
@@ -89,10 +89,10 @@ def _compound(text: str, unit: str, declared: str) -> Gold:
         return Gold("other", text, unit)
     text = MEMBER.sub("", text)
     plain = squeeze(text)
-    found = listed(text)
+    found = read_list(text)
     if MATRIX.search(text):
         return Gold("matrix", plain, unit)
-    if "\\cup" in text or condition(text) or _is_interval(text, declared):
+    if "\\cup" in text or condition_interval(text) or _is_interval(text, declared):
         return Gold("interval", plain, unit)
     if len(found.parts) > 1 or found.brackets:
         return _list(found, unit)
@@ -100,7 +100,7 @@ def _compound(text: str, unit: str, declared: str) -> Gold:
     return Gold(kind, plain_words(plain) if kind == "text" else plain, unit)
 
 
-def _list(found: Listed, unit: str) -> Gold:
+def _list(found: BracketList, unit: str) -> Gold:
     parts = [read_gold(part).value for part in found.parts]
     if found.brackets in ("", "{}"):
         return Gold("set", f"{{{', '.join(sorted(parts))}}}", unit)
@@ -108,18 +108,18 @@ def _list(found: Listed, unit: str) -> Gold:
 
 
 def _plain_kind(text: str, plain: str) -> str:
-    """The kind of what is in one part."""
+    """The kind of a gold of one part."""
     if "\\pm" in text:
         return "set"
     if RELATION.search(text):
         return "equation"
-    if read(text) is not None:
+    if parse(text) is not None:
         return "expression"
     return "text" if CHINESE.search(plain) or plain.replace(" ", "").replace("-", "").isalpha() else "other"
 
 
 def _is_interval(text: str, declared: str) -> bool:
     """`[1,2)` and `(1,\\infty)` are intervals, `(1,2)` is one where the benchmark says so."""
-    if interval(text) is None:
+    if read_interval(text) is None:
         return False
     return declared == "interval" or not (text.startswith("(") and text.endswith(")")) or "\\infty" in text

@@ -1,6 +1,6 @@
-"""The third tier: a model judges whether an answer means what the gold means, where rules and symbols could not tell.
+"""The third tier: a model judges whether an answer means what the gold means, where rules and symbols left it open.
 
-Nothing here generates: it makes the prompt, and reads the verdict out of the response.
+Nothing here generates: it renders the prompt, and parses the verdict out of the response.
 """
 
 import hashlib
@@ -10,10 +10,10 @@ from typing import NamedTuple
 from tasks.grading.grader import GRADER, MAX_ANSWER
 
 WORDS = {"CORRECT": "correct", "INCORRECT": "incorrect"}
-"""The last line of a response, whole, with the verdict it stands for; any other last line is no verdict."""
+"""The whole last line of a response, and its verdict; any other last line is no verdict."""
 
-UNASKED = ("no_gold", "too_long", "prompt_too_long")
-"""Reasons for `ungraded` that a judge cannot mend: nothing to compare, or more than it may be asked to read."""
+NOT_JUDGED = ("no_gold", "too_long", "prompt_too_long")
+"""Reasons for `ungraded` with which no judge can help: nothing to compare, or a text too long for it."""
 
 PROMPT = """\
 You compare the final answer that somebody gave to a question with the reference answer, which is right.
@@ -41,7 +41,7 @@ You may reason in a few sentences. Then end with one line that holds a single wo
 
 
 class Case(NamedTuple):
-    """What is judged: never the response itself, whose reasoning may persuade."""
+    """The input of a judgement: never the response itself, whose reasoning may persuade."""
 
     question: str
     gold: str
@@ -64,12 +64,12 @@ def read_verdict(response: str, finish_reason: str) -> str | None:
     return WORDS.get(said.strip().rpartition("\n")[2].strip())
 
 
-def may_be_asked(verdict: str, extracted: str | None, reason: str | None) -> bool:
-    """Whether a judge can decide what the rules left open: there is an answer, and it is short enough to read."""
-    return verdict == "ungraded" and extracted is not None and len(extracted) <= MAX_ANSWER and reason not in UNASKED
+def can_be_judged(verdict: str, extracted: str | None, reason: str | None) -> bool:
+    """Whether a judge can decide an open verdict: there is an answer, and it is short enough to read."""
+    return verdict == "ungraded" and extracted is not None and len(extracted) <= MAX_ANSWER and reason not in NOT_JUDGED
 
 
-def judging(model_id: str, sampling: str) -> str:
+def judge_version(model_id: str, sampling: str) -> str:
     """The version of the grader with this judge: model, sampling (JSON), and the code here, which holds the prompt."""
     source = Path(__file__).read_bytes()
     digest = hashlib.sha256(b"\0".join([source, model_id.encode(), sampling.encode()])).hexdigest()[:8]

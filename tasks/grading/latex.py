@@ -1,20 +1,15 @@
 r"""One spelling for answers that differ in typesetting only.
 
-`tidy` keeps `\text{...}` (the symbolic check needs it to tell words from products of variables); `squeeze` goes on to
-a string that is compared letter by letter. Neither ever makes two different answers equal: spaces between digits,
+`normalise` keeps `\text{...}` (the symbolic check needs it to tell words from products of variables); `squeeze` gives
+the string that is compared letter by letter. Neither ever makes two different answers equal: spaces between digits,
 case, brackets and signs stay. Callers cap the length first, so the regular expressions see short strings.
 """
 
 import re
 import unicodedata
 from collections.abc import Iterable
-from typing import NamedTuple
 
-from tasks.grading.brackets import split
-from tasks.grading.extract import closing_brace
-from tasks.grading.units import SHORT, one_name
-
-# Characters that say what LaTeX has a command for: `x¹²`, `⅓`, `𝑥`, `θ`, zero-width spaces, Markdown's marks.
+from tasks.grading.brackets import closing_brace, split
 
 GREEK = (
     *("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "lambda", "mu", "nu", "xi", "rho", "sigma"),
@@ -27,14 +22,14 @@ def _greek(name: str) -> str:
     return unicodedata.lookup(f"GREEK {size} LETTER {name.upper().replace('LAMBDA', 'LAMDA')}")
 
 
-def _same(codes: Iterable[int]) -> dict[int, str]:
-    """What Unicode itself holds to be the same."""
+def _nfkc(codes: Iterable[int]) -> dict[int, str]:
+    """Compatibility characters in their plain form, by Unicode's own NFKC."""
     return {code: unicodedata.normalize("NFKC", chr(code)) for code in codes}
 
 
 INVISIBLE = dict.fromkeys([0xAD, *range(0x200B, 0x2010), 0x2060, 0xFEFF])
-COMPATIBLE = INVISIBLE | _same(range(0x1D400, 0x1D800))
-"""Letters and digits in the fonts of mathematics; what is not seen goes."""
+COMPATIBLE = INVISIBLE | _nfkc(range(0x1D400, 0x1D800))
+"""Letters and digits in mathematical fonts; invisible characters are dropped."""
 LETTERS = {ord(_greek(name)): f"\\{name} " for name in GREEK} | {
     ord(character): plain
     for characters, plain in {"∕⁄": "/", "∗": "*", "‑﹣": "-", "º˚": "°", "∛": "\\sqrt[3]"}.items()
@@ -52,8 +47,8 @@ POWER = re.compile(r"(?<=[0-9A-Za-z)}]) ?\*\* ?(?=[0-9A-Za-z({-])")
 MARKED = re.compile(r"\s*(\*\*|`)(?P<inner>[^*`]+)\1\s*")
 
 
-def spelled_out(text: str) -> str:
-    """The text with such characters spelled out."""
+def unicode_to_latex(text: str) -> str:
+    """Characters for which LaTeX has a command: `x¹²`, `⅓`, `𝑥`, `θ`; no zero-width spaces or Markdown marks."""
     marked = MARKED.fullmatch(text)
     text = marked["inner"] if marked else POWER.sub("^", text)
     if text.isascii():
@@ -68,10 +63,8 @@ def _fraction(sign: re.Match[str]) -> str:
     return f"\\frac{{{top}}}{{{bottom}}}"
 
 
-# Words around an answer that say nothing more than it: `the circle x^2 + y^2 = 16`, `6 or 9 (both work)`, `a) 5`.
-
-ASIDE = re.compile(r",? ?\\text ?\{[ ,(]*(?:for (?:all|any|every|each)|since|because)\b.*$")
-"""Words that only say for which names an equation holds, or why."""
+TRAILING_CLAUSE = re.compile(r",? ?\\text ?\{[ ,(]*(?:for (?:all|any|every|each)|since|because)\b.*$")
+"""A clause that only states for which names an equation holds, or why."""
 IN_BRACKETS = re.compile(
     r"(?<=[^\s(]) ?(?:\\text ?\{ ?)?\((?:both|all|each|which|this|checked|verified|as|approximately)"
     r"(?!.*\b(?:not?|only|except|but|in|mod)\b)(?: [a-z]{2,})+\)(?: ?\})?$"
@@ -81,14 +74,14 @@ NOUN = re.compile(
     r"^(?:\\text ?\{ ?)?(?:the )?(?:circle|ellipse|parabola|hyperbola|line|plane|curve|sphere|function|equation)"
     r"(?: with equation| given by| is)?:?(?: ?\})? ?(?=[-\\(\[0-9A-Za-z][^a-z]*?(?:[=^_(,]|\\in))"
 )
-"""What stands before the formula that it names: `the circle x^2 + y^2 = 16`."""
+"""The noun before the formula that it names: `the circle x^2 + y^2 = 16`."""
 SAYS = re.compile(r"^\\text ?\{[^{}]* (?:is|are|equals):? ?\} ?(?=[-\\(\[0-9])")
 BUILT = re.compile(
     r"^\\\{ ?[a-z] ?(?:\\mid|\||:) ?([a-z] ?= ?[^{}=]+?),? ?[a-z] ?\\in ?(?:\\mathbb ?\{? ?[ZN] ?\}?|[ZN]) ?\\\}$"
 )
 """The set of all that a formula gives for the integers."""
 LETTERED = re.compile(r"(?:^|(?<=[ ,;]))([a-d]|i{1,3})\)(?= ?\S)")
-BARE_ASIDE = re.compile(r"^([^=]*=[^=]*?),? for (?:all|any|every|each)\b(?!.*(?:[=;<>0-9]|\\ne|\\[lg]e))[^=]*$")
+FOR_ALL_CLAUSE = re.compile(r"^([^=]*=[^=]*?),? for (?:all|any|every|each)\b(?!.*(?:[=;<>0-9]|\\ne|\\[lg]e))[^=]*$")
 ALL_OF = re.compile(
     r"^(?:\\text ?\{ ?)?all (?:(?:(?:real|possible) )?(?:numbers|reals|values)(?: of| with| such that)?(?: ?\})? ?"
     r"(?=[A-Za-z] ?(?:\\[lg]e(?![a-z])|[<>]))"
@@ -101,17 +94,18 @@ EXTREME = re.compile(
 """`maximum 5`, `\\text{min} = -3`, where both are given."""
 
 
-def without_asides(text: str) -> str:
-    """The answer alone, labels and extremes in one spelling."""
+def strip_surrounding_words(text: str) -> str:
+    """The answer without words that add nothing: `the circle x^2 + y^2 = 16`, `6 or 9 (both work)`.
+
+    Labels, as in `a) 5`, and extremes get one spelling.
+    """
     if len(set(EXTREME.findall(text))) == 2:
         text = EXTREME.sub(r"\1=", text)
     text = BUILT.sub(r"\1", SAYS.sub("", text))
     text = NOUN.sub("", IN_BRACKETS.sub("", text))
     text = LETTERED.sub(r"(\1)", text) if "(" not in text else text
-    return ALL_OF.sub("", BARE_ASIDE.sub(r"\1", ASIDE.sub("", text)))
+    return ALL_OF.sub("", FOR_ALL_CLAUSE.sub(r"\1", TRAILING_CLAUSE.sub("", text)))
 
-
-# What is no LaTeX, or half of it, as LaTeX: money, powers and signs of programs, numbers with words in them.
 
 THOUSANDS = re.compile(r",\\! *| ?\{ ?, ?\}")
 ORDINAL = re.compile(r"(?:(?<=[A-Za-z] )|^)([0-9]+)(?: ?\^ ?\{? ?\\text ?\{ ?)?(?:st|nd|rd|th)(?: ?\}(?: ?\})?|\b)")
@@ -169,11 +163,11 @@ SIGNS = {
 E_NOTATION = re.compile(r"(?<=[0-9])[eE]\+?(-?[0-9]{1,3})(?![\w.])")
 REPEATING = re.compile(r"([0-9]*)\.([0-9]*)\\(?:overline|bar|dot) ?\{ ?([0-9]{1,9}) ?\}")
 SYSTEM = re.compile(r"(?:\\begin ?\{cases\}|\\\{ ?\\begin ?\{array\} ?\{[lcr]+\})([^&]*?)\\end ?\{(?:cases|array)\}")
-"""Equations under each other."""
+"""A system of equations."""
 
 
-def from_elsewhere(text: str) -> str:
-    """What is no LaTeX, or escaped twice: `x**2 >= 4`, `$5`, `1{,}000`."""
+def repair(text: str) -> str:
+    """Money, operators of programs, and LaTeX that was escaped twice, as LaTeX: `x**2 >= 4`, `$5`, `1{,}000`."""
     if (text.count("$") == 1 or not text.isascii()) and (money := MONEY.fullmatch(text.strip())):
         sign, amount = (money[2], money[1] + money[3]) if money[2] else (money[5], money[4])
         text = f"{amount.rstrip('.,')}\\text{{ {CURRENCIES.get(sign, 'dollar')}}}"
@@ -187,14 +181,14 @@ def from_elsewhere(text: str) -> str:
     return text
 
 
-def unusual(text: str) -> str:
-    """Numbers with words, exponents, spaces or repeating digits in them; equations under each other."""
+def rewrite_unusual(text: str) -> str:
+    """Numbers with words, exponents, spaces or repeating digits in them, and systems of equations, as plain LaTeX."""
     text = WORDED.sub(lambda found: SIGNS[found[1] or found[2]], ORDINAL.sub(r"\1", text))
     text = DERIVATIVE.sub(r"\1'", text)
     text = RATIO_SIGN.sub(":", text) if RATIO.fullmatch(text) else text
     text = DOTTED.sub(lambda found: f"\\overline{{{found[1]}{found[2].replace(' ', '')}{found[3]}}}", text)
     text = ENDLESS.sub(lambda found: f"{found[1]}\\overline{{{found[2] or found[3]}}}", text)
-    text = without_asides(CHOOSE.sub(_binomial, text))
+    text = strip_surrounding_words(CHOOSE.sub(_binomial, text))
     text = REPEATING.sub(_fraction_of_repeating, E_NOTATION.sub(r"\\times 10^{\1}", text))
     text = ANY_INTEGER.sub("", text)
     text = BARE_FUNCTION.sub(r"\\\1", IN_BASE.sub(r"\1", text))
@@ -211,7 +205,7 @@ def _binomial(match: re.Match[str]) -> str:
     return f"\\binom{{{above}}}{{{below}}}"
 
 
-def without_bar(text: str) -> str:
+def drop_repeating_bar(text: str) -> str:
     r"""`0.13` of `0.\overline{13}`, which is another number."""
     return REPEATING.sub(r"\1.\2\3", text).strip("$ ")
 
@@ -230,12 +224,10 @@ CHARACTERS = str.maketrans(
     | {"−": "-", "–": "-", "—": "-", "‐": "-", "\u00a0": " ", "\u3000": " ", "。": ".", "、": ",", "′": "'", "’": "'"}
     | {"×": "\\times ", "÷": "\\div ", "·": "\\cdot ", "⋅": "\\cdot ", "π": "\\pi ", "∞": "\\infty ", "√": "\\sqrt "}
     | {"≤": "\\le ", "≥": "\\ge ", "≠": "\\ne ", "∪": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "±": "\\pm "}
-    | {"°": "^\\circ", "½": "\\frac{1}{2}", "¼": "\\frac{1}{4}", "¾": "\\frac{3}{4}"}
-    | {"\t": " ", "\n": " ", "\r": " ", "≈": "\\approx ", "⁄": "/", "∕": "/", "∛": "\\sqrt[3]", "∜": "\\sqrt[4]"}
+    | {"°": "^\\circ", "\t": " ", "\n": " ", "\r": " ", "≈": "\\approx ", "∜": "\\sqrt[4]"}
     | {"ℝ": "\\mathbb{R}", "ℤ": "\\mathbb{Z}", "ℕ": "\\mathbb{N}", "ℚ": "\\mathbb{Q}", "ℂ": "\\mathbb{C}"}
-    | {"∅": "\\emptyset ", "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ", "θ": "\\theta ", "λ": "\\lambda "}
-    | {"¢": "\\text{ cent}", "⟨": "(", "⟩": ")", "\u2003": " ", "\u2009": " ", "\u202f": " "}
-    # What an unescaped "\\frac" and "\\begin" become in a string of JSON or Python.
+    | {"∅": "\\emptyset ", "¢": "\\text{ cent}", "⟨": "(", "⟩": ")", "\u2003": " ", "\u2009": " ", "\u202f": " "}
+    # An unescaped "\\frac" and "\\begin" become these in a string of JSON or Python.
     | {"\x0c": "\\f", "\x08": "\\b"}
 )
 
@@ -298,7 +290,7 @@ APPROXIMATELY = re.compile(
 )
 CHINESE_GAP = re.compile(r"(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])")
 THIN_IN_UNIT = re.compile(r"\\(?:mathrm|text) ?\{[^{}]*\\,(?:[^{}]|\{[^{}]*\})*\}")
-"""`\\mathrm{m\\,s^{-2}}`: what stands between units, where elsewhere it may part thousands."""
+"""`\\mathrm{m\\,s^{-2}}`: a thin space between units, where elsewhere it may separate thousands."""
 ROMAN_LETTER = re.compile(r"\\mathrm\s*\{\s*([A-Za-z])\s*\}")
 UNIT_VECTOR = re.compile(
     r"\\(?:mathbf|vec|hat|boldsymbol|bm) ?\{? ?(?:\\hat ?\{? ?)?\\?([ijk])(?:math)? ?\}?(?: ?\})?(?![A-Za-z])"
@@ -313,53 +305,27 @@ ORDERED = re.compile(r"[<>]|\\[lg]e(?![a-z])")
 LONE_BRACES = re.compile(r"([\^_]) ?\{ ?(\w|\\circ) ?\}")
 TEXT = re.compile(r"\\(?:text|mathrm) ?\{([^{}]*)\}")
 LISTED = re.compile(r"(?<=[0-9]), (?=[0-9]{3}(?![0-9]))")
-"""A comma and a space part a list, `12, 345`; without the space it may be of thousands."""
+"""A comma and a space separate a list, `12, 345`; a comma alone may separate thousands."""
 SPACE_AROUND = re.compile(r"(?<!\d) | (?!\d)")
-UNIT = re.compile(
-    r"^(?P<body>.*[\d}%)π]|.*\\pi) ?(?:\\(?:text|mathrm) ?\{(?P<text>[^{}]+)\}"
-    r"|(?P<word>WORDS|[\u4e00-\u9fff]{1,4}(?:/[\u4e00-\u9fff]{1,2})?))"
-    r"(?P<power> ?\^ ?\{?[23]\}?)?$".replace(
-        "WORDS",
-        "(?<![A-Za-z])(?:cm|mm|km|kg|mph|ft|inch(?:es)?|feet|miles?|hours?|minutes?|seconds?|days?|years?|"
-        "degrees?|dollars?|cents?|units?|weeks?|months?|pounds?|gallons?|yards?|meters?|metres?|grams?|liters?|litres?|points?|people|students?)"
-        # Whatever else was counted: words after a number and a space.
-        r"|(?<=[0-9}] )(?!sin|cos|tan|cot|sec|csc|log|mod|exp|and|or|to|pi|sqrt)[a-z]{3,}(?: [a-z]{2,}){0,3}",
-    )
-)
 
 
-NO_UNIT = re.compile(
-    r"\b(?:not?|wrong|incorrect|false|plus|minus|times|over|squared|cubed|less|more|fewer|decrease|increase|hundred|dozen"
-    r"|hal(?:f|ves)|thirds?|quarters?|[a-z]+ths?|except|or|if|is|was|of)\b|[的不错非无减加乘除百万亿]|千(?![米克瓦])|分之|n't",
-    re.IGNORECASE,
-)
-"""Words after a number that change it, or say something of it."""
-
-
-class Quantity(NamedTuple):
-    """An answer without its unit; the unit is empty when it has none."""
-
-    body: str
-    unit: str
-
-
-def tidy(text: str) -> str:
-    r"""Typesetting commands gone, one spelling per operator; `\text{...}` kept."""
-    text = spelled_out(text)
+def normalise(text: str) -> str:
+    r"""The text without typesetting commands, one spelling per operator; `\text{...}` stays."""
+    text = unicode_to_latex(text)
     if not (text.isascii() and text.isprintable()):
         text = text.translate(CHARACTERS)
     if "\\," in text:
         text = THIN_IN_UNIT.sub(lambda font: font[0].replace("\\,", " "), text)
     text = (
-        UNIT_VECTOR.sub(r" \1", from_elsewhere(text))
+        UNIT_VECTOR.sub(r" \1", repair(text))
         if "\\b" in text or "\\mathbf" in text or "hat" in text or "vec" in text
-        else from_elsewhere(text)
+        else repair(text)
     )
     text = COMMAND.sub(_replace, text)
     text = ROMAN_LETTER.sub(r"\1", CHINESE_GAP.sub("", " ".join(text.split())))
     text = LOST_BACKSLASH.sub(r"\\\1", ROMAN.sub(r"\\text", text))
     text = SHORT_ROOT.sub(r"\\sqrt\1{\2}", SHORT_FRACTION.sub(_full_fraction, text))
-    text = _unwrapped(_strip_ends(text))
+    text = _unwrap(_strip_ends(text))
     # Between conditions `and` is not `or`; between values either makes a list.
     text = BOTH.sub(" \\\\land ", text) if ORDERED.search(text) else text
     text = CONJUNCTION.sub(",", text).replace("\\text{^\\circ}", "^\\circ")
@@ -367,50 +333,25 @@ def tidy(text: str) -> str:
         text = text[1:-1]
     if text.startswith("\\text{") and (quantity := QUANTITY.fullmatch(text)):
         text = quantity[1]
-    return _strip_ends(APPROXIMATELY.sub("", unusual(text) if UNUSUAL.search(text) else text))
+    return _strip_ends(APPROXIMATELY.sub("", rewrite_unusual(text) if UNUSUAL.search(text) else text))
 
 
-def squeeze(tidied: str) -> str:
+def squeeze(normalised: str) -> str:
     """The string that is compared letter by letter."""
-    text = plain(tidied)
+    text = plain(normalised)
     text = LISTED.sub(";", text) if ", " in text else text
     return _strip_ends(SPACE_AROUND.sub("", text) if " " in text else text)
 
 
-def plain(tidied: str) -> str:
-    r"""Without `\text{}` and braces around one sign; words keep their spaces."""
-    while tidied.startswith("\\text{") and closing_brace(tidied, len("\\text")) == len(tidied) - 1:
-        tidied = tidied[len("\\text{") : -1]
-    text = LONE_BRACES.sub(r"\1\2", TEXT.sub(r"\1", tidied)) if "{" in tidied else tidied
+def plain(normalised: str) -> str:
+    r"""Without `\text{}` and braces around one character; words keep their spaces."""
+    while normalised.startswith("\\text{") and closing_brace(normalised, len("\\text")) == len(normalised) - 1:
+        normalised = normalised[len("\\text{") : -1]
+    text = LONE_BRACES.sub(r"\1\2", TEXT.sub(r"\1", normalised)) if "{" in normalised else normalised
     return " ".join(text.split())
 
 
-def split_unit(tidied: str) -> Quantity:
-    r"""Part a unit from a quantity: one in `\text{}`, a known word, or Chinese; never a bare letter (`6m`)."""
-    match = UNIT.match(tidied)
-    if match is None:
-        return Quantity(tidied, "")
-    word = match["text"] or match["word"]
-    if NO_UNIT.search(word):
-        return Quantity(tidied, "")
-    name = one_name(word + power_of(match))
-    return Quantity(match["body"].strip(), name)
-
-
-def split_short_unit(tidied: str) -> Quantity:
-    r"""Part a unit that is short and not in `\text{}`, such as the `g` of `100 g`."""
-    match = SHORT.fullmatch(tidied)
-    if match is None:
-        return split_unit(tidied)
-    return Quantity(match["body"], one_name(match["unit"] + power_of(match)))
-
-
-def power_of(match: re.Match[str]) -> str:
-    """The power of a unit, such as `^2`."""
-    return (match["power"] or "").translate({ord(character): None for character in " {}"})
-
-
-def _unwrapped(text: str) -> str:
+def _unwrap(text: str) -> str:
     r"""Without braces or a font around the whole; but `{1, 2}` is a set, and `\text{even}` a word."""
     for _ in range(MAX_WRAPS):
         match = WRAP.match(text)

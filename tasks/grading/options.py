@@ -1,6 +1,6 @@
-r"""The options that a question gives: an answer in the words of one, `12` where `B. 12` is offered, is its letter.
+r"""The options of a multiple-choice question: an answer in the words of one, `12` for `B. 12`, is its letter.
 
-Options stand one a line or in a run: `A. 10 B. 12`, `(A) 10 (B) 12`, `A) 10`, `\textbf{(A)}\ 10`. The answer is
+Options come one a line or in a run: `A. 10 B. 12`, `(A) 10 (B) 12`, `A) 10`, `\textbf{(A)}\ 10`. The answer is
 replaced before it is graded, so that a verdict depends on gold, answer and rules alone, as ever.
 """
 
@@ -9,19 +9,19 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from tasks.grading.equal import chosen_letter, option_letters
-from tasks.grading.grader import Kept, Pair, final_answer, grade_many
-from tasks.grading.latex import squeeze, tidy
+from tasks.grading.grader import Pair, VerdictCache, final_answer, grade_many
+from tasks.grading.latex import normalise, squeeze
 from tasks.grading.rules import read_rules
 from tasks.grading.symbolic import Limits
 
 LONGEST = 20_000
-"""Of a longer question, in characters, only the end is looked at."""
+"""Characters of the end of a question that are searched."""
 FONT = re.compile(
     r"(?:\\(?:textbf|textrm|text|mathbf|mathrm) ?\{|\*\*)\s{0,3}(\([A-J]\)|[A-J][.):])(?:\\ |\s|~){0,5}(?:\}|\*\*)"
 )
 MARK = re.compile(r"(?<![A-Za-z0-9_\\({$.])(?:\((?P<within>[A-J])\)|(?P<before>[A-J])(?P<sign>[.．、):：]))")
 SPACING = ("\\qquad", "\\quad", "\\")
-"""What options are set apart by."""
+"""Spacing between options."""
 LETTER = re.compile(r"\(?[A-J]\)?\.?")
 
 
@@ -31,7 +31,7 @@ class _Mark(NamedTuple):
     end: int
 
 
-def options(question: str) -> dict[str, str]:
+def read_options(question: str) -> dict[str, str]:
     """The text of each option by its letter; empty where the question has not at least an A and a B."""
     text = FONT.sub(r" \1 ", question[-LONGEST:])
     found: list[_Mark] = []
@@ -42,17 +42,17 @@ def options(question: str) -> dict[str, str]:
         for place in {False, opens_line}:
             by_style.setdefault((place, match["sign"] or "()"), []).append(mark)
     for _, marks in sorted(by_style.items(), reverse=True):
-        run = _run(marks)
+        run = _longest_run(marks)
         found = run if len(run) > max(len(found), 1) else found
     ends = [*(mark.start for mark in found[1:]), len(text)]
     texts = {mark.letter: text[mark.end : end] for mark, end in zip(found, ends, strict=False)}
     if texts:
-        # What follows the last one is no part of it.
+        # The text after the last option is no part of it.
         texts[found[-1].letter] = texts[found[-1].letter].strip().partition("\n")[0]
-    return {letter: plain for letter, one in texts.items() if (plain := _bare(one))}
+    return {letter: plain for letter, one in texts.items() if (plain := _strip_spacing(one))}
 
 
-def _bare(text: str) -> str:
+def _strip_spacing(text: str) -> str:
     before = None
     while before != text:
         before, text = text, text.strip(" \n\t~,;，；")
@@ -63,7 +63,7 @@ def _bare(text: str) -> str:
     return text
 
 
-def _run(marks: Iterable[_Mark]) -> list[_Mark]:
+def _longest_run(marks: Iterable[_Mark]) -> list[_Mark]:
     """The longest of A, B, C, ... in order, and of these the last."""
     best: list[_Mark] = []
     run: list[_Mark] = []
@@ -76,28 +76,28 @@ def _run(marks: Iterable[_Mark]) -> list[_Mark]:
     return best
 
 
-def lettered(
-    pairs: Sequence[Pair], questions: Sequence[object], limits: Limits, kept: Kept | None = None
+def replace_by_letters(
+    pairs: Sequence[Pair], questions: Sequence[object], limits: Limits, cache: VerdictCache | None = None
 ) -> list[Pair]:
     """The pairs; where an answer equals exactly one option's text, the letter of that option is the answer.
 
     Args:
-        questions: of each pair; what is no text has no options.
-        kept: as for `grade_many`.
+        questions: of each pair; a value that is no text has no options.
+        cache: as for `grade_many`.
     """
     offered: dict[int, tuple[str, dict[str, str]]] = {}
     known: dict[str, dict[str, str]] = {}
     for at, (pair, question) in enumerate(zip(pairs, questions, strict=True)):
         if isinstance(question, str) and _is_choice(pair):
             if question not in known:
-                known[question] = options(question)
+                known[question] = read_options(question)
             texts = known[question]
-            golds = option_letters(squeeze(tidy(pair.gold[:LONGEST])))
-            answer = _in_words(pair) if golds and set(golds) <= texts.keys() else None
+            golds = option_letters(squeeze(normalise(pair.gold[:LONGEST])))
+            answer = _worded_answer(pair) if golds and set(golds) <= texts.keys() else None
             if answer:
                 offered[at] = (answer, texts)
     asked = [Pair(text, answer, bare=True) for answer, texts in offered.values() for text in texts.values()]
-    verdicts = iter(grade_many(asked, limits, kept))
+    verdicts = iter(grade_many(asked, limits, cache))
     replaced = list(pairs)
     for at, (_, texts) in offered.items():
         found = {letter: verdict.rule for letter in texts if (verdict := next(verdicts)).verdict == "correct"}
@@ -111,10 +111,10 @@ def _is_choice(pair: Pair) -> bool:
     return read_rules(pair.rules).kind == "choice" or LETTER.fullmatch(pair.gold.strip()) is not None
 
 
-def _in_words(pair: Pair) -> str | None:
+def _worded_answer(pair: Pair) -> str | None:
     """The final answer, where there is one that is not a letter already."""
     answer = final_answer(pair).answer
     if answer is None or len(answer) > LONGEST:
         return None
-    plain = squeeze(tidy(answer))
+    plain = squeeze(normalise(answer))
     return None if option_letters(plain) or chosen_letter(plain) else answer

@@ -36,15 +36,15 @@ ALIASES = {
     **dict.fromkeys(("mcq", "multiple_choice", "multiple-choice", "letter", "option"), "choice"),
     **dict.fromkeys(("word", "words", "string"), "text"),
 }
-"""Other words for the kinds, as data sets have them."""
+"""Other names of the kinds, as data sets have them."""
 
 Way = Literal["box", "tag", "hash", "phrase", "letter", "bold", "closing"]
 WAYS: tuple[Way, ...] = get_args(Way)
-Carried = Literal["unit", "percent", "degrees", "base", "currency"]
+Requirement = Literal["unit", "percent", "degrees", "base", "currency"]
 
 
 def plain_kind(word: Any) -> Any:
-    """The kind that `word` means, or the word as it is."""
+    """The kind that `word` means, or the word unchanged."""
     if not isinstance(word, str):
         return word
     name = word.strip().lower().replace(" ", "_")
@@ -55,13 +55,13 @@ class Rules(Params):
     """How the answers of a benchmark are compared with its golds."""
 
     kind: Annotated[Kind, BeforeValidator(plain_kind)] = "auto"
-    """What the golds are; `auto`: told from each gold. `choice`: letters of options. `text`: words."""
+    """What the golds are; `auto`: inferred from each gold. `choice`: letters of options. `text`: words."""
     ordered: bool | None = None
     """Whether the order of a list counts; null: in `(1, 2)` it does, in `1, 2` and a set it does not."""
     tolerance: float | None = Field(default=None, gt=0, lt=1)
     """Relative difference at which two numbers still agree; null: only where one is the other, rounded."""
-    required: tuple[Carried, ...] = ()
-    """What an answer must carry where the gold does; all else may be left out. A wrong unit is never right."""
+    required: tuple[Requirement, ...] = ()
+    """What an answer must state where the gold does; all else may be left out. A wrong unit is never right."""
     extraction: tuple[Way, ...] = Field(default=WAYS, min_length=1)
     r"""Where a final answer is looked for: `\boxed{}`, in `<answer>`, after `####`, "the answer is", a lone letter, a
     last bold, and the last formula or number of a closing sentence."""
@@ -76,7 +76,7 @@ class Rules(Params):
 
 @lru_cache(maxsize=1_000)
 def read_rules(text: str) -> Rules:
-    """The rules of their canonical line.
+    """The rules of a canonical line.
 
     Raises:
         LimoError: it is neither a kind nor the JSON of rules.

@@ -1,36 +1,33 @@
-r"""Compare answers that have parts: lists, sets, tuples, unions, and what stands in them.
+r"""Compare answers that have parts: lists, sets, tuples, unions, matrices, and their entries.
 
-Parts are compared by value (`scalars`). True or False only where the shapes say so beyond doubt; None leaves the answer
-to the symbolic check.
+Parts are compared by value (`compare_scalars`). True or False only where the shapes leave no doubt; None leaves the
+answer to the symbolic check.
 """
 
 import re
 from functools import lru_cache
 from itertools import combinations, permutations
 
-from tasks.grading.brackets import GROUPED, Listed, listed, plus_minus, split
-from tasks.grading.expression import read
-from tasks.grading.hostile import depth
+from tasks.grading.brackets import GROUPED, BracketList, depth, expand_plus_minus, read_list, split
+from tasks.grading.expression import parse
 from tasks.grading.relations import (
     FLIPPED,
     NAME,
     RELATION,
     all_of,
-    as_intervals,
     chain,
-    condition,
-    conditions,
-    interval,
-    labelled,
-    relations,
+    compare_intervals,
+    compare_relations,
+    condition_interval,
+    read_interval,
+    rewrite_as_list,
     same_interval,
+    union_of_conditions,
 )
-from tasks.grading.values import is_constant, scalars
+from tasks.grading.values import compare_scalars, is_constant
 from tasks.grading.words import labelled_parts, same_words
 
-# Matrices entry by entry; a column or row against a tuple.
-
-MAX_CHARS = 100
+MAX_DETERMINANT_CHARS = 100
 BARRED = re.compile(r"\| ?(?P<matrix>\\begin ?\{(?:array|matrix)\}[^|]*\\end ?\{\w+\}) ?\|")
 SCALED = re.compile(
     r"(?P<factor>-?[^(),;&+-]{0,40}?) ?(?:\\cdot ?|\\times ?|\*)?(?:\((?P<parts>[^()]*,[^()]*)\)"
@@ -45,14 +42,14 @@ MATRIX = re.compile(
 )
 
 
-def matrices(gold: str, answer: str) -> bool | None:
-    """Two matrices, or a matrix and a tuple; None where neither side is a matrix."""
+def compare_matrices(gold: str, answer: str) -> bool | None:
+    """Two matrices entry by entry, or a row or column against a tuple; None where neither side is a matrix."""
     left, right = MATRIX.fullmatch(gold), MATRIX.fullmatch(answer)
     if left is None or right is None:
-        of_gold, of_answer = determinant(gold), determinant(answer)
+        of_gold, of_answer = expand_determinant(gold), expand_determinant(answer)
         if of_gold or of_answer:
-            return scalars(of_gold or gold, of_answer or answer)
-        return _vector(left or right, answer if left else gold)
+            return compare_scalars(of_gold or gold, of_answer or answer)
+        return _compare_vector(left or right, answer if left else gold)
     if ("v" in left[1]) != ("v" in right[1]):
         # A determinant is a number.
         return False
@@ -60,25 +57,25 @@ def matrices(gold: str, answer: str) -> bool | None:
     if [len(row) for row in rows[0]] != [len(row) for row in rows[1]]:
         return False
     cells = zip([c for row in rows[0] for c in row], [c for row in rows[1] for c in row], strict=True)
-    return all_of(scalars(a.strip(), b.strip()) for a, b in cells)
+    return all_of(compare_scalars(a.strip(), b.strip()) for a, b in cells)
 
 
-def components(text: str, other: str) -> str:
-    r"""`(1, -2, 0)` of `i - 2j` beside a vector, a matrix of `[[1,2],[3,4]]` beside a matrix; else the text."""
+def as_vector_or_matrix(text: str, other: str) -> str:
+    r"""`(1, -2, 0)` of `i - 2j` against a vector, a matrix of `[[1,2],[3,4]]` against a matrix; else the text."""
     if not text.endswith(("i", "j", "k", ")", "]", "}")):
         return text
     matrix = MATRIX.fullmatch(other)
     if text.endswith((")", "matrix}")) and (matrix or other.startswith("(")):
-        text = _scaled(text)
+        text = _multiply_out(text)
     if text.startswith(("[[", "[(", "((")):
-        return _of_rows(text) if matrix else text
-    size = len(listed(other).parts) if other.startswith("(") else 0
+        return _matrix_of_rows(text) if matrix else text
+    size = len(read_list(other).parts) if other.startswith("(") else 0
     if matrix:
         size = len(re.findall(r"\\\\|&", matrix["body"].strip().rstrip("\\"))) + 1
-    return _of_unit_vectors(text, "ijk"[:size]) if 2 <= size <= 3 else text
+    return _tuple_of_unit_vectors(text, "ijk"[:size]) if 2 <= size <= 3 else text
 
 
-def _scaled(text: str) -> str:
+def _multiply_out(text: str) -> str:
     r"""Entries multiplied by the number before them: `(\frac{1}{3}*(1),...)` of `\frac{1}{3}(1,2,2)`."""
     match = SCALED.fullmatch(text)
     factor = re.sub("^-$", "-1", match["factor"].strip()) if match else ""
@@ -89,7 +86,7 @@ def _scaled(text: str) -> str:
     return CELL.sub(lambda cell: f"{factor}*({cell[0]})", match["body"]).join([match["begin"], match["end"]])
 
 
-def _of_rows(text: str) -> str:
+def _matrix_of_rows(text: str) -> str:
     rows = split(text[1:-1])
     if not all(row[:1] in "([" and row[-1:] in ")]" for row in rows):
         return text
@@ -97,7 +94,7 @@ def _of_rows(text: str) -> str:
     return rf"\begin{{matrix}}{body}\end{{matrix}}"
 
 
-def _of_unit_vectors(text: str, names: str) -> str:
+def _tuple_of_unit_vectors(text: str, names: str) -> str:
     found: dict[str, str] = {}
     for term in TERM.findall(text):
         unit = UNIT_TERM.fullmatch(term.replace(" ", ""))
@@ -109,11 +106,11 @@ def _of_unit_vectors(text: str, names: str) -> str:
     return f"({','.join(found.get(name, '0') for name in names)})" if vector else text
 
 
-def determinant(text: str) -> str:
+def expand_determinant(text: str) -> str:
     """The terms of a determinant of up to three rows, written out; empty where it is none."""
     barred = BARRED.fullmatch(text)
     match = MATRIX.fullmatch(barred["matrix"] if barred else text)
-    if match is None or (match[1] != "vmatrix" and not barred) or len(text) > MAX_CHARS:
+    if match is None or (match[1] != "vmatrix" and not barred) or len(text) > MAX_DETERMINANT_CHARS:
         return ""
     rows = [[cell.strip() for cell in row.split("&")] for row in re.split(r"\\\\", match["body"]) if row.strip()]
     size = len(rows)
@@ -127,31 +124,31 @@ def determinant(text: str) -> str:
     return "".join(terms)
 
 
-def _vector(matrix: re.Match[str] | None, other: str) -> bool | None:
+def _compare_vector(matrix: re.Match[str] | None, other: str) -> bool | None:
     """A column or row against a tuple of the same numbers."""
     if matrix is None:
         return None
     cells = [cell.strip() for cell in re.split(r"\\\\|&", matrix["body"]) if cell.strip()]
-    found = listed(other)
+    found = read_list(other)
     one_line = ("&" in matrix["body"]) != (r"\\" in matrix["body"])
     if len(found.parts) != len(cells) or found.brackets not in ("()", "[]") or not one_line:
         return None
-    return all_of(scalars(a, b) for a, b in zip(cells, found.parts, strict=True))
+    return all_of(compare_scalars(a, b) for a, b in zip(cells, found.parts, strict=True))
 
 
 MAX_PARTS = 40
 MAX_NESTED = 8
-"""Brackets inside brackets, past which nothing is decided here."""
+"""Nested brackets, past which nothing is decided here."""
 HALF_OPEN = {"(]", "[)"}
 POINT = re.compile(r"[A-Z](?:_\w|')? ?(?P<point>\([^()]+,[^()]+\))")
 MEMBER = re.compile(r"^[A-Za-z]\s*\\in(?![a-z])\s*")
 
 
-def compare(gold: str, answer: str, *, ordered: bool | None = None) -> bool | None:
-    """Whether two tidied answers are the same; None where it is not plain.
+def compare_parts(gold: str, answer: str, *, ordered: bool | None = None) -> bool | None:
+    """Whether two normalised answers are the same; None where it is not plain.
 
     Args:
-        ordered: whether the order of a list counts; None: by its brackets.
+        ordered: whether the order of a list counts; None: as its brackets imply.
     """
     if max(depth(gold), depth(answer)) > MAX_NESTED:
         return None
@@ -162,34 +159,34 @@ def compare(gold: str, answer: str, *, ordered: bool | None = None) -> bool | No
             _compare(one, other, ordered) if words is None else words
             for (one, other), words in zip(parts, worded, strict=True)
         )
-    return _compare(labelled(gold.strip()), labelled(answer.strip()), ordered)
+    return _compare(rewrite_as_list(gold.strip()), rewrite_as_list(answer.strip()), ordered)
 
 
 @lru_cache(maxsize=20_000)
 def _compare(gold: str, answer: str, ordered: bool | None = None) -> bool | None:
-    """Remembered, since the same parts are met again and again in lists of lists."""
-    gold, answer = components(gold, answer), components(answer, gold)
-    for rule in (_shapes, matrices, _unions, _members, _points):
+    """Cached, since the same parts recur in lists of lists."""
+    gold, answer = as_vector_or_matrix(gold, answer), as_vector_or_matrix(answer, gold)
+    for rule in (_shapes, compare_matrices, _unions, _members, _points):
         decided = rule(gold, answer)
         if decided is not None:
             return decided
-    left, right = listed(gold), listed(answer)
+    left, right = read_list(gold), read_list(answer)
     several = len(left.parts) > 1 or len(right.parts) > 1 or ("\\pm" in gold and "\\pm" in answer)
     if left.brackets or right.brackets or several:
         return _lists(left, right, gold, answer, ordered)
     if RELATION.search(gold) or RELATION.search(answer):
-        return relations(gold, answer)
-    return scalars(gold, answer)
+        return compare_relations(gold, answer)
+    return compare_scalars(gold, answer)
 
 
 def _shapes(gold: str, answer: str) -> bool | None:
     """False for one value against several, a matrix, an interval or an inequality between numbers."""
     for one, other in ((gold, answer), (answer, gold)):
-        value = read(one)
+        value = parse(one)
         if _is_several(other) and (value is not None or _is_equation(one)):
             return False
         if value is not None and GROUPED.fullmatch(other):
-            equal = scalars(one, other.replace(",", ""))
+            equal = compare_scalars(one, other.replace(",", ""))
             return equal if value.names else None
     return None
 
@@ -197,13 +194,13 @@ def _shapes(gold: str, answer: str) -> bool | None:
 def _is_equation(text: str) -> bool:
     """Whether it is an equation of several variables' terms, which is no value, list or interval."""
     signs, sides = chain(text)
-    return signs == ["="] and not NAME.fullmatch(sides[0]) and all(map(read, sides))
+    return signs == ["="] and not NAME.fullmatch(sides[0]) and all(map(parse, sides))
 
 
 def _is_several(text: str) -> bool:
     if (MATRIX.fullmatch(text) and "vmatrix" not in text) or "\\cup" in text or "\\pm" in text:
         return True
-    found = listed(text)
+    found = read_list(text)
     if len(found.parts) > 1:
         distinct = all(found.parts) and len({part.replace(" ", "") for part in found.parts}) > 1
         return distinct and not GROUPED.fullmatch(text) and not any(_name_of(part) for part in found.parts)
@@ -211,21 +208,25 @@ def _is_several(text: str) -> bool:
     return bool(signs) and FLIPPED.keys() >= set(signs)
 
 
-def _lists(left: Listed, right: Listed, gold: str, answer: str, ordered: bool | None) -> bool | None:
+def _lists(left: BracketList, right: BracketList, gold: str, answer: str, ordered: bool | None) -> bool | None:
     left, right = _two_points(left, right, gold), _two_points(right, left, answer)
     if not left.brackets and not right.brackets and (GROUPED.search(gold) or GROUPED.search(answer)):
         # 1,234 may be one number.
         return None
-    if (condition(gold) and (interval(answer) or condition(answer))) or (interval(gold) and condition(answer)):
-        return as_intervals(gold, answer)
+    if (condition_interval(gold) and (read_interval(answer) or condition_interval(answer))) or (
+        read_interval(gold) and condition_interval(answer)
+    ):
+        return compare_intervals(gold, answer)
     if len(left.parts) > MAX_PARTS or len(right.parts) > MAX_PARTS or not all(left.parts + right.parts):
         return None
-    left, right = _named(left, right)
+    left, right = _match_names(left, right)
     if {left.brackets, right.brackets} <= HALF_OPEN:
         ordered = None
     loose = {left.brackets, right.brackets} <= {"", "{}"}
     if ordered is False or (ordered is None and loose):
-        return _as_sets(plus_minus(left.parts), plus_minus(right.parts))
+        one, other = expand_plus_minus(left.parts), expand_plus_minus(right.parts)
+        # Two signs `\pm` in one part are not expanded: comparing the same two texts again would never end.
+        return None if (one, other) == ([gold], [answer]) else _as_sets(one, other)
     if left.brackets != right.brackets and _as_sets(left.parts, right.parts) is False:
         return False
     if len(left.parts) != len(right.parts):
@@ -236,22 +237,22 @@ def _lists(left: Listed, right: Listed, gold: str, answer: str, ordered: bool | 
     return False if False in found and (left.brackets == right.brackets or ordered) else None
 
 
-def _two_points(side: Listed, other: Listed, text: str) -> Listed:
+def _two_points(side: BracketList, other: BracketList, text: str) -> BracketList:
     """`(\\pm 2, 0)` as the part of a list, where the other side is a list of two points."""
     both = side.brackets == "()" and text.count("\\pm") == 1 and not other.brackets and len(other.parts) == 2
-    return Listed("", [text]) if both else side
+    return BracketList("", [text]) if both else side
 
 
-def _other_brackets(left: Listed, right: Listed) -> bool | None:
-    """The same parts in other brackets: another interval, or a tuple that lost them."""
+def _other_brackets(left: BracketList, right: BracketList) -> bool | None:
+    """The same parts in other brackets: another interval, or a tuple without its brackets."""
     if left.brackets and right.brackets:
-        # Of three or more none is an interval.
+        # With three or more parts, neither is an interval.
         return {left.brackets, right.brackets} == {"[]", "()"} and len(left.parts) > 2
     return True if "()" in (left.brackets, right.brackets) else None
 
 
-def _named(left: Listed, right: Listed) -> tuple[Listed, Listed]:
-    """`x=1, y=2` against `(1, 2)`: the names go where one side alone has them, or all are the same."""
+def _match_names(left: BracketList, right: BracketList) -> tuple[BracketList, BracketList]:
+    """`x=1, y=2` against `(1, 2)`: names are dropped where only one side has them, or all are the same."""
     names = [[_name_of(part) for part in side.parts] for side in (left, right)]
     for place, each in enumerate(names):
         if each[0] and len(each) > 1 and not any(each[1:]):
@@ -261,20 +262,20 @@ def _named(left: Listed, right: Listed) -> tuple[Listed, Listed]:
         names = [_unnumbered(each) for each in names]
         if all(map(all, names)) and len({name for each in names for name in each}) == 1:
             return (
-                Listed("", [part.rpartition("=")[2].strip() for part in left.parts]),
-                Listed("", [part.rpartition("=")[2].strip() for part in right.parts]),
+                BracketList("", [part.rpartition("=")[2].strip() for part in left.parts]),
+                BracketList("", [part.rpartition("=")[2].strip() for part in right.parts]),
             )
     plain = [[part.rpartition("=")[2].strip() for part in side.parts] for side in (left, right)]
     full = [all(side) for side in names]
     if all(full) and set(names[0]) == set(names[1]) and len(set(names[0])) == len(names[0]) == len(names[1]) > 1:
         valued = [sorted(zip(each, values, strict=True)) for each, values in zip(names, plain, strict=True)]
         one, other = ([value for _, value in side] for side in valued)
-        return Listed("()", one), Listed("()", other)
+        return BracketList("()", one), BracketList("()", other)
     if full[0] and not any(names[1]):
-        return _in_order(Listed(right.brackets, plain[0]), names[0], right)
+        return _as_tuples(BracketList(right.brackets, plain[0]), names[0], right)
     if full[1] and not any(names[0]):
         by_name = [value for _, value in sorted(zip(names[1], plain[1], strict=True), key=lambda pair: pair[0])]
-        return _in_order(left, names[1], Listed(left.brackets, by_name if len(set(names[1])) > 1 else plain[1]))
+        return _as_tuples(left, names[1], BracketList(left.brackets, by_name if len(set(names[1])) > 1 else plain[1]))
     return left, right
 
 
@@ -284,11 +285,11 @@ def _unnumbered(names: list[str]) -> list[str]:
     return bare if len(set(bare)) == 1 else names
 
 
-def _in_order(left: Listed, names: list[str], right: Listed) -> tuple[Listed, Listed]:
-    """Values of different names are a tuple, in whatever brackets: which is which would be lost in a set."""
+def _as_tuples(left: BracketList, names: list[str], right: BracketList) -> tuple[BracketList, BracketList]:
+    """Values of different names are a tuple, in whatever brackets: a set would lose which is which."""
     if len(set(names)) < 2 or right.brackets not in ("", "()"):
         return left, right
-    return Listed("()", left.parts), Listed("()", right.parts)
+    return BracketList("()", left.parts), BracketList("()", right.parts)
 
 
 def _name_of(part: str) -> str:
@@ -297,7 +298,7 @@ def _name_of(part: str) -> str:
 
 
 def _as_sets(gold: list[str], answer: list[str]) -> bool | None:
-    """Whether each part has its like on the other side, each used once."""
+    """Whether each part equals one of the other side, each used once."""
     doubt = False
     if sum(part.startswith("\\{") for part in gold) != sum(part.startswith("\\{") for part in answer):
         # {a} is no a.
@@ -313,7 +314,7 @@ def _as_sets(gold: list[str], answer: list[str]) -> bool | None:
             return False
     if doubt:
         return None
-    # Left over may be a repetition of one that was met.
+    # The rest may repeat parts that matched.
     for each in left:
         verdicts = [_compare(each, part) for part in answer]
         if True not in verdicts:
@@ -322,12 +323,12 @@ def _as_sets(gold: list[str], answer: list[str]) -> bool | None:
 
 
 def _unions(gold: str, answer: str) -> bool | None:
-    met = [conditions(text) for text in (gold, answer)]
+    met = [union_of_conditions(text) for text in (gold, answer)]
     left, right = (each or text.split("\\cup") for each, text in zip(met, (gold, answer), strict=True))
     if (len(left) == len(right) == 1 and not any(met)) or len(left) > MAX_PARTS or len(right) > MAX_PARTS:
         return None
     if len(left) != len(right):
-        several = [len(listed(text).parts) > 1 and not listed(text).brackets for text in (gold, answer)]
+        several = [len(read_list(text).parts) > 1 and not read_list(text).brackets for text in (gold, answer)]
         return False if any(several) or any(met) else None
     remaining = [part.strip() for part in right]
     for part in left:
@@ -339,7 +340,7 @@ def _unions(gold: str, answer: str) -> bool | None:
 
 
 def _pieces(gold: str, answer: str) -> bool | None:
-    one, other = interval(gold), interval(answer)
+    one, other = read_interval(gold), read_interval(answer)
     return same_interval(one, other) if one and other else _compare(gold, answer)
 
 

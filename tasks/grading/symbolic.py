@@ -1,5 +1,8 @@
 """The symbolic check in worker processes: a kill after a time limit, a memory limit, and no trust.
 
+Not everything is sent to it (`refusal`): some texts are made, or fit, to run for ever, fill memory or reach an
+interpreter. A refusal costs a verdict of `ungraded`, never a wrong one; what slips through meets the limits.
+
 A worker is a fresh interpreter that speaks JSON lines. It is not forked from this process, which may hold vLLM, torch
 and their threads; it does not import the main module again, as multiprocessing's would; and nothing it writes is
 unpickled. Workers start with the first undecided pair and serve all later calls.
@@ -8,7 +11,9 @@ unpickled. Workers start with the first undecided pair and serve all later calls
 import atexit
 import itertools
 import json
+import math
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -23,9 +28,32 @@ from typing import IO, NamedTuple
 
 from tasks.core.errors import LimoError
 from tasks.grading import worker
+from tasks.grading.brackets import depth
+
+MAX_CHARS = 1_000
+MAX_DEPTH = 30
+MAX_DIGIT_RUN = 120
+MAX_EXPONENT = 5_000
+LARGE_EXPONENT = 30
+MAX_PRODUCT = 10**7
+MAX_FACTORIALS = 6
+MAX_OPERAND = 200
+"""Largest number under a factorial, a binomial, or as the bound of a sum or product."""
+
+DIGIT_RUN = re.compile(rf"[0-9]{{{MAX_DIGIT_RUN + 1},}}")
+CODE = re.compile(r"__|\b(?:import|exec|eval|lambda|globals|getattr|subprocess|system|breakpoint|compile)\b")
+PROGRAM = re.compile(r"__[a-z]+__|\b(?:eval|exec|open|print|input|getattr|compile)\(|\blambda\b[^:]*:|\bimport [a-z]")
+EXPONENT = re.compile(r"(?:\^|\*\*)[ ({]*-?([0-9]+)")
+TOWER = re.compile(r"(?=(?:\^|\*\*)[ ({]*-?([0-9]+)[ )}]*(?:\^|\*\*)[ ({]*-?([0-9]+))")
+TALL_TOWER = re.compile(r"(?:(?:\^|\*\*)[ ({]*-?[0-9]+[ )}]*){4}")
+FACTORIAL = re.compile(r"([^ ]?) ?!(?!=)")
+POWERED = re.compile(r"(?:\^|\*\*)[ ({]*\w+ ?!|\\[dt]?binom ?\{[^{}]*\^|\\[dt]?binom ?\{[^{}]*\} ?\{[^{}]*\^")
+OPERATED = re.compile(r"[\^*]|\\times|\\cdot|![ )}]*!")
+CHOOSING = re.compile(r"\\[dt]?binom|\\choose|\\sum|\\prod|[0-9}] ?C_?[0-9{]|C[_^]|\\i*int|\\lim")
+NUMBER = re.compile(r"[0-9]+")
 
 GRACE_SECONDS = 5.0
-"""A worker's check is killed by its own timer; one that says nothing for so much longer is killed from here."""
+"""A worker kills its check by a timer; one without a reply for this much longer is killed from here."""
 
 START_SECONDS = 300.0
 TIMEOUT = "timeout"
@@ -41,22 +69,58 @@ class Limits(NamedTuple):
     """0: one a core, at most 8."""
 
 
-class Question(NamedTuple):
-    """Two tidied answers to compare."""
+class Check(NamedTuple):
+    """Two normalised answers to compare."""
 
     gold: str
     answer: str
 
 
+def refusal(text: str) -> str | None:
+    """Why `text` must not be handed to the symbolic check, or None."""
+    if len(text) > MAX_CHARS:
+        return "too_long"
+    bad = any(ord(character) < 32 or 0xD800 <= ord(character) < 0xE000 for character in text)
+    if bad or CODE.search(text) or DIGIT_RUN.search(text) or depth(text) > MAX_DEPTH:
+        return "refused_hostile"
+    return "refused_hostile" if _towers(text) or _counts(text) else None
+
+
+def is_code(text: str) -> bool:
+    """Whether it is a program, which answers nothing."""
+    return PROGRAM.search(text) is not None
+
+
+def _towers(text: str) -> bool:
+    """Powers of powers; two levels pass when the upper power is small, as in `2^{3^2}`."""
+    exponents = [int(exponent) for exponent in EXPONENT.findall(text)]
+    if max(exponents, default=0) > MAX_EXPONENT or TALL_TOWER.search(text):
+        return True
+    # Small exponents are what polynomials are made of; large ones may be stacked: ((9^{999})^{999})^{999}.
+    if math.prod(exponent for exponent in exponents if exponent >= LARGE_EXPONENT) > MAX_PRODUCT:
+        return True
+    return any(int(low) ** int(high) > MAX_EXPONENT for low, high in TOWER.findall(text))
+
+
+def _counts(text: str) -> bool:
+    """Factorials, binomials, sums and products over more than a few hundred."""
+    factorials = FACTORIAL.findall(text)
+    of_an_operation = any(before in (")", "}", "!", "") for before in factorials) and OPERATED.search(text)
+    if len(factorials) > MAX_FACTORIALS or of_an_operation or POWERED.search(text):
+        return True
+    counted = bool(factorials) or CHOOSING.search(text) is not None
+    return counted and any(int(number) > MAX_OPERAND for number in NUMBER.findall(text))
+
+
 @dataclass
 class _Worker:
     process: subprocess.Popen[bytes]
-    asks: IO[bytes]
+    requests: IO[bytes]
     replies: IO[bytes]
     place: int = -1
-    """Which question it is at; -1 when idle."""
+    """Index of the check it runs; -1 when idle."""
     number: int = -1
-    """The number that its reply must bear: never used twice."""
+    """The number that its reply must begin with: never used twice."""
 
 
 @dataclass
@@ -71,18 +135,18 @@ _numbers = itertools.count()
 _pools: list[_Pool] = []
 
 
-def check_many(questions: Sequence[Question], limits: Limits) -> list[str]:
+def check_many(checks: Sequence[Check], limits: Limits) -> list[str]:
     """The outcome of each check, in order: those of `worker.check`, or `timeout`, or `worker_died`.
 
     Raises:
         LimoError: a worker cannot start.
     """
     with _lock:
-        pool = _pool(limits, len(questions))
+        pool = _pool(limits, len(checks))
         try:
-            return _check_all(questions, pool)
+            return _check_all(checks, pool)
         except BaseException:
-            # Interrupted between question and reply: a later call must not read this one's replies.
+            # Interrupted between request and reply: a later call must not read this one's replies.
             close()
             raise
 
@@ -96,15 +160,15 @@ def close() -> None:
                 _kill(each)
 
 
-def _check_all(questions: Sequence[Question], pool: _Pool) -> list[str]:
-    outcomes = [""] * len(questions)
-    waiting = deque(range(len(questions)))
-    asked_again: set[int] = set()
+def _check_all(checks: Sequence[Check], pool: _Pool) -> list[str]:
+    outcomes = [""] * len(checks)
+    waiting = deque(range(len(checks)))
+    retried: set[int] = set()
     with selectors.DefaultSelector() as selector:
         for each in pool.workers:
             selector.register(each.replies, selectors.EVENT_READ, each)
         for each in pool.workers:
-            _ask(each, questions, waiting)
+            _send(each, checks, waiting)
         while any(each.place >= 0 for each in pool.workers):
             ready = [key.data for key, _ in selector.select(pool.limits.seconds + GRACE_SECONDS)]
             # Nothing for longer than any check may take: every busy worker is stuck.
@@ -114,36 +178,36 @@ def _check_all(questions: Sequence[Question], pool: _Pool) -> list[str]:
                     selector.unregister(each.replies)
                     _restart(each, pool.limits)
                     selector.register(each.replies, selectors.EVENT_READ, each)
-                if each.place >= 0 and not outcome and each.place not in asked_again:
-                    # The worker may have died of something else, such as the kernel's want of memory.
-                    asked_again.add(each.place)
+                if each.place >= 0 and not outcome and each.place not in retried:
+                    # The worker may have died of something else, such as the kernel running out of memory.
+                    retried.add(each.place)
                     waiting.appendleft(each.place)
                 elif each.place >= 0:
                     outcomes[each.place] = outcome or "worker_died"
-                _ask(each, questions, waiting)
+                _send(each, checks, waiting)
     return outcomes
 
 
 def _outcome(each: _Worker) -> str:
-    """What the worker says of the question it is at; empty when it died, or speaks of another."""
+    """The worker's outcome of its check; empty when it died, or replied to another."""
     number, _, outcome = each.replies.readline().decode().strip().partition(" ")
     if number == TIMEOUT:
-        # Its timers run during a check only, so this is of the question it is at.
+        # Its timers run during a check only, so this is the check it runs.
         return TIMEOUT
     return outcome if number == str(each.number) else ""
 
 
-def _ask(each: _Worker, questions: Sequence[Question], waiting: deque[int]) -> None:
+def _send(each: _Worker, checks: Sequence[Check], waiting: deque[int]) -> None:
     each.place = waiting.popleft() if waiting else -1
     if each.place >= 0:
-        # A worker that has died shows as the end of its replies.
+        # The end of its replies shows that a worker has died.
         with suppress(BrokenPipeError):
             each.number = next(_numbers)
-            each.asks.write(json.dumps([each.number, *questions[each.place]]).encode() + b"\n")
+            each.requests.write(json.dumps([each.number, *checks[each.place]]).encode() + b"\n")
 
 
 def _pool(limits: Limits, wanted: int) -> _Pool:
-    """The pool for `limits`, with no more workers than questions were ever asked at once."""
+    """The pool for `limits`, with no more workers than checks were ever requested at once."""
     if not _pools or (_pools[0].limits, _pools[0].owner) != (limits, os.getpid()):
         close()
         _pools.append(_Pool(limits, os.getpid(), []))
@@ -157,7 +221,7 @@ def _pool(limits: Limits, wanted: int) -> _Pool:
 
 
 def _launch(limits: Limits) -> _Worker:
-    # -P: its own folder, where a `statistics.py` lies, must not come before the standard library.
+    # -P: a module of its own folder must not shadow one of the standard library.
     command = [sys.executable, "-P", str(Path(worker.__file__)), str(limits.seconds), str(limits.memory_mb * 1_000_000)]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True
@@ -180,14 +244,14 @@ def _restart(each: _Worker, limits: Limits) -> None:
     _kill(each)
     fresh = _launch(limits)
     _await_ready(fresh)
-    each.process, each.asks, each.replies = fresh.process, fresh.asks, fresh.replies
+    each.process, each.requests, each.replies = fresh.process, fresh.requests, fresh.replies
 
 
 def _kill(each: _Worker) -> None:
     with suppress(ProcessLookupError):
         os.killpg(each.process.pid, signal.SIGKILL)
     each.process.wait()
-    each.asks.close()
+    each.requests.close()
     each.replies.close()
 
 

@@ -1,7 +1,7 @@
-"""Numbers read exactly: integers, decimals, fractions, mixed numbers, powers of ten and percentages.
+"""Single values: exact numbers, and the comparison of expressions, infinities, degrees, bases and rounded decimals.
 
-Nothing is ever evaluated: a string either has one of these few shapes or is not a number here. Digits and exponents are
-capped, so that no number costs more than microseconds.
+A number is an integer, decimal, fraction, mixed number, power of ten or percentage; nothing is evaluated to read it.
+Digits and exponents are capped, so that no number costs more than microseconds.
 """
 
 import re
@@ -11,20 +11,20 @@ from typing import NamedTuple
 from tasks.grading.expression import (
     EQUAL,
     POINTS,
-    Parsed,
+    Expression,
     Value,
-    by_a_constant,
+    differ_by_constant,
     equal_values,
     evaluate,
-    read,
-    renamed,
-    same,
-    without_constant,
+    parse,
+    same_up_to_constants,
+    same_value,
+    strip_integration_constants,
 )
 from tasks.grading.latex import SPACE_AROUND, squeeze
 
 MAX_DIGITS = 400
-"""Longest run of digits, and largest exponent, that is read as a number."""
+"""Longest run of digits, and largest exponent, of a number."""
 
 PLAIN = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
 RATIO = rf"(?:\\frac\{{(?P<top>[+-]?{PLAIN})\}}\{{(?P<bottom>[+-]?{PLAIN})\}}|(?P<over>{PLAIN})/(?P<under>{PLAIN}))"
@@ -87,12 +87,12 @@ def _percent(number: Number, match: re.Match[str]) -> Number:
     return number._replace(percent=bool(match["percent"]))
 
 
-def agrees_rounded(gold: Number, answer: Number) -> bool:
+def equal_when_rounded(gold: Number, answer: Number) -> bool:
     """Whether two unequal numbers are the same one, written to different places.
 
     One is the other rounded (half away from zero or to even) to its own last place, with at least three significant
     digits when the gold is the shorter one, four when the answer is. So the tolerance is relative, and an exact integer
-    never equals a decimal beside it.
+    never equals a decimal near it.
     """
     if gold.percent != answer.percent or (gold.exact and answer.exact):
         return False
@@ -109,7 +109,7 @@ def is_rounding(short: Number, long: Fraction, least_digits: int) -> bool:
     return abs(short.value - long) * 2 <= Fraction(1, 10) ** short.decimals
 
 
-def in_base(match: re.Match[str]) -> Fraction | None:
+def value_in_base(match: re.Match[str]) -> Fraction | None:
     """The value of a number with a base, such as `52_8`; None where its digits are not of that base."""
     base = int(match["base"].strip("{}"))
     digits = [int(digit, 36) for digit in match["digits"]]
@@ -121,45 +121,43 @@ def in_base(match: re.Match[str]) -> Fraction | None:
     return Fraction(value)
 
 
-# Whether two single values are the same: expressions, infinities, degrees, numbers in a base, rounded decimals.
-
 INFINITY = re.compile(r"([+-]?) ?\\infty")
 NEAR = 0.05
-"""Relative difference past which two measures are not one, rounded."""
+"""Relative difference past which one measure is not the other, rounded."""
 LEAST_CONVERTED = 2
 """Digits of a number that may be another one, converted and rounded."""
 INTEGERS = frozenset("kmn")
 DECIMAL = re.compile(r"[0-9]*\.[0-9]+")
 LONG_DECIMAL = 5
-"""Digits of a decimal that was calculated and rounded; a shorter one may be meant as it stands."""
+"""Digits of a decimal that was calculated and rounded; a shorter one may be exact."""
 LEAST_OF_A_POWER = 6
 """Digits at which a number such as `1.0995e12` may be an integer, rounded."""
 
 
-def scalars(gold: str, answer: str) -> bool | None:
+def compare_scalars(gold: str, answer: str) -> bool | None:
     """Whether two expressions have the same value; a decimal may be the other one rounded."""
     if SPACE_AROUND.sub("", gold) == SPACE_AROUND.sub("", answer) or _same_degrees(gold, answer):
         return True
     integrated = gold.endswith("C")
-    antiderivatives = without_constant(gold, answer)
+    antiderivatives = strip_integration_constants(gold, answer)
     gold, answer = antiderivatives or (gold, answer)
     infinite = INFINITY.fullmatch(gold), INFINITY.fullmatch(answer)
     if infinite[0] and infinite[1]:
         return (infinite[0][1] == "-") == (infinite[1][1] == "-")
-    if _based(gold) is not None or _based(answer) is not None:
+    if _value_in_base(gold) is not None or _value_in_base(answer) is not None:
         return _bases(gold, answer)
-    left, right = read(gold), read(answer)
+    left, right = parse(gold), parse(answer)
     if left is None or right is None:
         # Infinity is no number.
         return False if (infinite[0] and right) or (infinite[1] and left) else None
-    equal = same(left, right)
-    alike = equal or any(rule(gold, answer, left, right) for rule in (_rounded, _other_integer, _written_out))
-    if alike or (antiderivatives and integrated and by_a_constant(left, right)):
+    equal = same_value(left, right)
+    alike = equal or any(rule(gold, answer, left, right) for rule in (_rounded, _same_multiples, _equal_long_decimals))
+    if alike or (antiderivatives and integrated and differ_by_constant(left, right)):
         return True
-    return renamed(left, right, fewest=2) or equal
+    return same_up_to_constants(left, right, fewest=2) or equal
 
 
-def _other_integer(gold: str, answer: str, left: Parsed, right: Parsed) -> bool:
+def _same_multiples(gold: str, answer: str, left: Expression, right: Expression) -> bool:
     r"""`2k\pi` against `2n\pi`: all multiples of a period, whatever the integer is called."""
     names = left.names - right.names, right.names - left.names
     if (
@@ -169,11 +167,11 @@ def _other_integer(gold: str, answer: str, left: Parsed, right: Parsed) -> bool:
         or not all(len(each) == 1 and each <= INTEGERS for each in names)
     ):
         return False
-    renamed = read(re.sub(rf"(?<![A-Za-z\\]){min(names[1])}(?![A-Za-z])", min(names[0]), answer))
-    return renamed is not None and same(left, renamed) is True
+    answer_renamed = parse(re.sub(rf"(?<![A-Za-z\\]){min(names[1])}(?![A-Za-z])", min(names[0]), answer))
+    return answer_renamed is not None and same_value(left, answer_renamed) is True
 
 
-def _written_out(gold: str, answer: str, left: Parsed, right: Parsed) -> bool:
+def _equal_long_decimals(gold: str, answer: str, left: Expression, right: Expression) -> bool:
     """An expression of variables in which one side alone has long decimals: equal but for their last places."""
     digits = [[len(number.replace(".", "").lstrip("0")) for number in DECIMAL.findall(text)] for text in (gold, answer)]
     long = [[count for count in each if count >= LONG_DECIMAL] for each in digits]
@@ -198,25 +196,25 @@ def _same_degrees(gold: str, answer: str) -> bool:
     return left is not None and right is not None and left.value == right.value
 
 
-def _based(text: str) -> Fraction | None:
+def _value_in_base(text: str) -> Fraction | None:
     match = BASED.fullmatch(text.replace(" ", ""))
-    return in_base(match) if match else None
+    return value_in_base(match) if match else None
 
 
 def _bases(gold: str, answer: str) -> bool | None:
-    """Numbers written in another base: different where their values are; the same value may be asked for in one."""
+    """Numbers written in another base: different where their values are; the question may want one base."""
     values: list[Value | None] = []
     for text in (gold, answer):
-        parsed = read(text)
+        parsed = parse(text)
         plain = evaluate(parsed) if parsed and not parsed.names else None
-        values.append(plain if _based(text) is None else _based(text))
+        values.append(plain if _value_in_base(text) is None else _value_in_base(text))
     left, right = values
     if left is None or right is None:
         return None
     return False if equal_values(left, right) is False else None
 
 
-def _rounded(gold: str, answer: str, left: Parsed, right: Parsed) -> bool:
+def _rounded(gold: str, answer: str, left: Expression, right: Expression) -> bool:
     """A value and its decimal of four significant digits or more (three where the gold is the decimal)."""
     numbers = [read_number(squeeze(text)) for text in (gold, answer)]
     decimals = [None if number is None or number.exact or number.percent else number for number in numbers]
@@ -226,16 +224,16 @@ def _rounded(gold: str, answer: str, left: Parsed, right: Parsed) -> bool:
     value = evaluate(other)
     assert decimal is not None
     if isinstance(value, Fraction) and value.denominator == 1:
-        # An integer is no decimal beside it, but may be a long power of ten.
+        # An integer equals no decimal near it, but may be a long power of ten.
         return decimal.decimals <= 0 and is_rounding(decimal, value, LEAST_OF_A_POWER)
     if isinstance(value, complex):
         return abs(value.imag) <= 1e-12 and is_rounding(decimal, Fraction(value.real), least)
     return value is not None and is_rounding(decimal, value, least)
 
 
-def multiples(gold: str, gold_size: Fraction, answer: str, answer_size: Fraction) -> bool | None:
+def compare_measures(gold: str, gold_size: Fraction, answer: str, answer_size: Fraction) -> bool | None:
     """Whether two numbers of units of these sizes are the same; None where one may be rounded."""
-    left, right = read(gold), read(answer)
+    left, right = parse(gold), parse(answer)
     if left is None or right is None or left.names or right.names:
         return None
     values = evaluate(left), evaluate(right)
@@ -261,5 +259,5 @@ def _converted(gold: str, gold_size: Fraction, answer: str, answer_size: Fractio
 
 def is_constant(text: str) -> bool:
     """Whether it is an expression without variables."""
-    parsed = read(text)
+    parsed = parse(text)
     return parsed is not None and not parsed.names

@@ -31,8 +31,8 @@ def serve(seconds: float, memory_bytes: int) -> None:
 
     This process only loads the libraries and forks children, which do the checking; a child that is killed is replaced
     in milliseconds, and its check answered here with the reason. One check is under way at a time, so that nothing is
-    lost with a child. A reply begins with the number of its question, so that none is taken for another's; what is
-    said of a child that died has none, since the child may have died between two checks.
+    lost with a child. A reply begins with the number of its request, so that none is taken for another's; the reply for
+    a child that died has none, since the child may have died between two checks.
     """
     replies = os.dup(1)
     # What a library prints must not be read as a reply.
@@ -93,7 +93,7 @@ def _reply(replies: int, outcome: str) -> None:
 
 
 def check(gold: str, answer: str) -> str:
-    """`correct`, `incorrect`, or why it could not be told: `unparsed`, `gold_unparsed`, `memory`, `failed`."""
+    """`correct`, `incorrect`, or why it is open: `unparsed`, `gold_unparsed`, `memory`, `failed`."""
     try:
         return _check(gold, answer)
     except MemoryError:
@@ -119,11 +119,11 @@ def _check(gold: str, answer: str) -> str:
 
 @lru_cache(maxsize=1_000)
 def _parse(text: str) -> list[Any]:
-    """Golds come again with every sample."""
+    """Cached: golds recur with every sample."""
     from latex2sympy2_extended import NormalizationConfig
     from math_verify import LatexExtractionConfig, parse
 
-    # Units are parted beforehand: math_verify takes the `m` of `6m`, a variable, for metres.
+    # Units are split off before: math_verify takes the `m` of `6m`, a variable, for metres.
     latex = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
     config = [LatexExtractionConfig(boxed_match_priority=-1, normalization_config=latex)]
     return list(parse(f"${text}$", config, fallback_mode="no_fallback", parsing_timeout=None))
@@ -132,7 +132,7 @@ def _parse(text: str) -> list[Any]:
 def _differ(gold: Any, answer: Any) -> bool:
     """Whether two expressions plainly differ in value, at one point where they have variables.
 
-    It saves the seconds that sympy spends in vain on simplifying the difference of two unequal expressions.
+    It saves the seconds that sympy spends on simplifying the difference of two unequal expressions.
     """
     from sympy import Expr, Rational, Symbol
 

@@ -6,7 +6,7 @@ import polars as pl
 
 from tasks.core.params import ModelName, Params
 from tasks.engines.params import SamplingParams
-from tasks.grading.judge import Case, may_be_asked, prompt, read_verdict
+from tasks.grading.judge import Case, can_be_judged, prompt, read_verdict
 from tasks.records.benchmark import JUDGEMENT
 from tasks.sampling.sampler import Sampler
 from tasks.sampling.schedule import Group
@@ -52,7 +52,7 @@ def judge_open(verdicts: pl.DataFrame, items: pl.DataFrame, judge: Sampler, samp
 def open_cases(verdicts: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
     """The different answers to judge: columns item_id, extracted, question, gold."""
     columns = verdicts.select("verdict", "extracted", "verdict_reason").iter_rows()
-    open_ = verdicts.filter(pl.Series([may_be_asked(*row) for row in columns], dtype=pl.Boolean))
+    open_ = verdicts.filter(pl.Series([can_be_judged(*row) for row in columns], dtype=pl.Boolean))
     cases = open_.select("item_id", "extracted").unique(maintain_order=True)
     return cases.join(items.select("item_id", "question", "gold"), on="item_id", how="left", maintain_order="left")
 

@@ -23,7 +23,7 @@ from tasks.engines.launch import open_engine
 from tasks.engines.params import EngineParams, SamplingParams
 from tasks.engines.prompts import Renderer, prompt_renderer
 from tasks.engines.protocol import Engine, Request
-from tasks.grading.grader import Kept, Pair, Verdict, grade_many, kept_beside
+from tasks.grading.grader import Pair, Verdict, VerdictCache, grade_many, verdict_cache
 from tasks.ledger.ledger import Ledger
 from tasks.records.model import Model, load_models, require_model
 from tasks.records.response import CUT_OFF, TOO_LONG, Response
@@ -170,7 +170,7 @@ class Sampler:
             Group(key, render(question), answer or "", "auto", samples, sampling, render.opened)
             for key, question, answer in questions.select("question_id", "question", "answer").iter_rows()
         ]
-        verdicts = _Verdicts(kept_beside(self._ledger))
+        verdicts = _Verdicts(verdict_cache(self._ledger))
         drawn = self.draw(groups, rule=rule, grade=verdicts.grade)
         graded = drawn.table.rename({"key": "question_id"})
         graded = graded.join(verdicts.table(), on="number", how="left", maintain_order="left")
@@ -217,8 +217,8 @@ class Sampler:
 class _Verdicts:
     """The verdict of each sample by its number, in columns, so that millions fit in memory."""
 
-    def __init__(self, kept: Kept) -> None:
-        self._kept = kept
+    def __init__(self, cache: VerdictCache) -> None:
+        self._cache = cache
         self._rows: list[tuple[int, Verdict]] = []
         self._frames = [pl.DataFrame(schema={"number": pl.Int64, **VERDICT})]
 
@@ -226,7 +226,7 @@ class _Verdicts:
         graded = [one for one in samples if one.finish_reason != TOO_LONG]
         verdicts = grade_many(
             [Pair(one.group.gold, one.text, one.group.kind, cut_off=one.finish_reason in CUT_OFF) for one in graded],
-            kept=self._kept,
+            cache=self._cache,
         )
         numbers = [one.number for one in graded]
         self._rows += zip(numbers, verdicts, strict=True)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from tasks.grading.grader import Key, Pair, Verdict, grade, grade_answer, grade_many, in_process
+from tasks.grading.grader import Pair, Verdict, VerdictKey, decide_in_process, grade, grade_answer, grade_many
 from tasks.grading.rules import KINDS
-from tasks.grading.symbolic import Question
+from tasks.grading.symbolic import Check
 from tests.grading.sorts import SORTS
 from tests.grading.typesetting import dress
 
@@ -144,7 +144,7 @@ HOSTILE = st.one_of(FRAGMENTS, ANYTHING, DEEP)
 def test_no_rule_fails_on_any_text(gold, text):
     """Everything up to the workers, which see no more than the two strings, and with no guard around it."""
     for kind in ("auto", "choice", "text", "set"):
-        assert isinstance(in_process(Key(gold, text, kind)), Verdict | Question)
+        assert isinstance(decide_in_process(VerdictKey(gold, text, kind)), Verdict | Check)
 
 
 @examples(40)

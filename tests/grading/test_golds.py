@@ -37,11 +37,11 @@ from tasks.grading.rules import KINDS, Rules
         ("t(0,4]", "other", "t(0,4]", ""),
     ],
 )
-def test_a_gold_is_told_by_its_form(gold, kind, value, unit):
+def test_a_gold_is_classified_by_its_form(gold, kind, value, unit):
     assert read_gold(gold) == Gold(kind, value, unit)
 
 
-def test_rules_say_what_a_form_leaves_open():
+def test_rules_decide_what_the_form_leaves_open():
     assert read_gold("(1,2)").kind == "tuple"
     assert read_gold("(1,2)", Rules(kind="interval")).kind == "interval"
     assert read_gold("B", Rules(kind="choice")) == Gold("choice", "B", "")
@@ -74,6 +74,6 @@ def test_no_gold_raises(text, kind):
         ("anything", "text", True),
     ],
 )
-def test_a_gold_that_is_not_of_its_declared_kind_is_told(gold, kind, fits):
+def test_a_gold_of_another_kind_than_declared_is_a_misfit(gold, kind, fits):
     rules = Rules(kind=kind)
     assert misfit(read_gold(gold, rules), rules) is not fits

@@ -1,7 +1,7 @@
 import pytest
 
 from tasks.grading.grader import GRADER, MAX_ANSWER
-from tasks.grading.judge import Case, judging, may_be_asked, prompt, read_verdict
+from tasks.grading.judge import Case, can_be_judged, judge_version, prompt, read_verdict
 
 CASE = Case("Name a prime.", "two or three", "3")
 
@@ -63,11 +63,11 @@ def test_only_a_whole_last_line_is_a_verdict(response, finish, verdict):
         ("correct", "3", None, False),
     ],
 )
-def test_a_judge_is_asked_of_what_is_open_and_can_be_read(verdict, extracted, reason, asked):
-    assert may_be_asked(verdict, extracted, reason) is asked
+def test_a_judge_gets_open_verdicts_that_it_can_read(verdict, extracted, reason, asked):
+    assert can_be_judged(verdict, extracted, reason) is asked
 
 
 def test_another_judge_is_another_grader():
-    versions = {judging("m_a", "{}"), judging("m_b", "{}"), judging("m_a", '{"seed": 1}')}
+    versions = {judge_version("m_a", "{}"), judge_version("m_b", "{}"), judge_version("m_a", '{"seed": 1}')}
     assert len(versions) == 3
     assert all(version.startswith(GRADER) and version > GRADER for version in versions)

@@ -1,7 +1,7 @@
 import pytest
 
 from tasks.grading.grader import Pair, grade_many
-from tasks.grading.options import lettered, options
+from tasks.grading.options import read_options, replace_by_letters
 from tasks.grading.symbolic import Limits
 from tasks.sources.rows import with_options
 
@@ -27,20 +27,20 @@ QUESTION = "What is it?\nA. 10\nB. 12\nC. \\frac{3}{2}\nD. none of these"
     ],
 )
 def test_the_options_of_a_question(question, found):
-    assert options(question) == found
+    assert read_options(question) == found
 
 
 def test_the_options_of_gpqa_are_found_as_they_are_written():
     shown = with_options("Which energy?", "3 eV", ["1 eV", "2 eV", "heat, and light"], seed=3)
-    assert sorted(options(shown.question).values()) == ["1 eV", "2 eV", "3 eV", "heat, and light"]
-    assert options(shown.question)[shown.answer] == "3 eV"
+    assert sorted(read_options(shown.question).values()) == ["1 eV", "2 eV", "3 eV", "heat, and light"]
+    assert read_options(shown.question)[shown.answer] == "3 eV"
 
 
 @pytest.mark.parametrize(
     "hostile", ["A. " * 40_000, "(A)(B)" * 20_000, "\\textbf{(A) " * 9_000, "A. x" + " \\" * 90_000]
 )
 def test_hostile_questions_end(hostile):
-    assert len(options(hostile)) < 3
+    assert len(read_options(hostile)) < 3
 
 
 @pytest.mark.parametrize(
@@ -65,5 +65,5 @@ def test_hostile_questions_end(hostile):
     ],
 )
 def test_an_answer_in_the_words_of_an_option_is_its_letter(pair, question, verdict):
-    (found,) = grade_many(lettered([pair], [question], Limits(workers=1)), Limits(workers=1))
+    (found,) = grade_many(replace_by_letters([pair], [question], Limits(workers=1)), Limits(workers=1))
     assert (found.verdict, found.extracted) == verdict

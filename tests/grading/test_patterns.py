@@ -14,7 +14,7 @@ ATOMS = [
     *("\\", "{", "}", "(1,2)", "[", "^", "=", "-", ".", "|", "\\text{a}", "\\frac", "\\circ", "\\,", "\\pm"),
 ]
 REPEATS = 24
-"""Where one sign matches in two ways, 2 to this power steps are taken, or more."""
+"""Where one character matches in two ways, matching takes 2 to this power steps, or more."""
 SECONDS = 20
 
 
@@ -33,7 +33,7 @@ def hang(*_):
 
 
 def takes_long(pattern):
-    """The repeated text on which it does not come to an end, or None."""
+    """The repeated text on which matching does not end, or None."""
     for one in ATOMS:
         for other in ATOMS:
             text = (one + other) * REPEATS + "\0"

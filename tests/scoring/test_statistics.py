@@ -48,7 +48,7 @@ def test_one_sample_gets_wilson_and_several_a_bootstrap_over_items():
     assert rate(column(1, 1, 0, 0), 1, **SETTINGS) == wilson(2, 4, 0.95)
     same_within_items = np.repeat(column(*[1] * 20, *[0] * 20), 16, axis=1)
     estimate = rate(same_within_items, 1, **SETTINGS)
-    # Sixteen copies of an item are no new knowledge: as wide as 40 items, not as 640.
+    # Sixteen repeats of an item are no new information: as wide as 40 items, not as 640.
     half = 1.96 * math.sqrt(0.25 / 40)
     assert estimate.value == 0.5
     assert estimate.high - estimate.low == pytest.approx(2 * half, rel=0.1)
