@@ -13,6 +13,7 @@ from tasks.core.shards import ShardsParams, run_shards
 from tasks.records.benchmark import ITEM, item_id
 from tasks.sources import readers
 from tests.core.test_shards import read, shards, work
+from tests.waiting import LIMIT_SECONDS
 
 pytestmark = pytest.mark.slow(minutes=2)
 
@@ -32,7 +33,7 @@ def test_a_stage_runs_on_ray_from_its_command_line(tmp_path):
     folders = ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]
 
     command = [sys.executable, "-m", "tasks.pull", "--params", str(tmp_path / "params.yaml"), *folders]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS)
 
     assert done.returncode == 0, done.stderr
     assert pl.read_parquet(tmp_path / "out/kept.parquet")["question"].to_list() == ["1+1?"]

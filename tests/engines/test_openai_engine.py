@@ -1,5 +1,6 @@
 """The client against small servers that speak the protocol: right answers, failures, refusals, slowness, deaths."""
 
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from tasks.engines.params import EngineParams, SamplingParams
 from tasks.engines.protocol import make_request
 from tasks.records.response import LOOP, TOO_LONG
 from tests.engines.scripted_server import CONTEXT, GARBLED, ScriptedServer
+from tests.waiting import LIMIT_SECONDS, wait_until
 
 
 @pytest.fixture
@@ -50,18 +52,14 @@ def ask(prompt="3 + 4?", index=0, **sampling):
 
 def finish(engine, *requests):
     engine.submit(requests)
-    found, until = {}, time.monotonic() + 20
-    while len(found) < len(requests):
-        assert time.monotonic() < until
-        found |= {response.response_id: response for response in engine.finished(5)}
+    found = {}
+
+    def all_found():
+        found.update({response.response_id: response for response in engine.finished(5)})
+        return len(found) >= len(requests)
+
+    wait_until(all_found)
     return [found[request.response_id] for request in requests]
-
-
-def wait_for(condition):
-    until = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 def test_the_prompt_is_sent_as_it_is_with_its_own_seed(start, connect):
@@ -85,7 +83,7 @@ def test_vllms_version_and_the_log_probabilities_are_recorded(start, connect):
     response = finish(engine, ask())[0]
     assert (response.engine, response.logprob_sum) == (f"vllm 0.32.0 {server.url}", -0.75)
     facts = engine.facts
-    assert facts.pop("seconds_to_connect") < 5
+    assert 0 < facts.pop("seconds_to_connect") < LIMIT_SECONDS
     assert facts == {
         "servers": [f"vllm 0.32.0 {server.url}"],
         "context": CONTEXT,
@@ -135,14 +133,14 @@ def test_another_server_takes_over_from_one_that_died_until_it_is_back(start, co
     assert [response.finish_reason for response in responses] == ["stop"] * 6
     assert len(alive.asked) == 6
     dying.start()
-    wait_for(lambda: engine.facts["servers_back"] == 1)
+    wait_until(lambda: engine.facts["servers_back"] == 1)
     dying.asked.clear()
     finish(engine, *(ask(f"q{n}") for n in range(4)))
     assert len(dying.asked) == 2
     lines = capfd.readouterr().err.splitlines()
-    assert [line.split(" (")[0] for line in lines] == [
+    assert [re.split(r" \(| after ", line)[0] for line in lines] == [
         f"limo: {dying.url}: taken out",
-        f"limo: {dying.url}: back after 0 s",
+        f"limo: {dying.url}: back",
     ]
 
 
@@ -153,13 +151,11 @@ def test_what_a_dead_server_was_working_on_is_retried_at_once(start, connect, mo
     stuck, alive = start(pause=600), start()
     engine = connect(stuck.url, alive.url, in_flight=8)
     engine.submit([ask(f"p{n}") for n in range(4)])
-    wait_for(lambda: stuck.now == 2)
+    wait_until(lambda: stuck.now == 2)
     stuck.stop(in_silence=True)
     engine.submit([ask(f"q{n}") for n in range(asked_later)])
-    responses, until = [], time.monotonic() + 10
-    while len(responses) < 4 + asked_later:
-        assert time.monotonic() < until
-        responses += engine.finished(5)
+    responses = []
+    wait_until(lambda: responses.extend(engine.finished(5)) or len(responses) == 4 + asked_later)
     assert engine.facts["servers_lost"] == 1
 
 
@@ -169,10 +165,10 @@ def test_a_server_that_is_healthy_in_words_alone_stays_out(start, connect, capfd
     ill.always = 500
     finish(engine, *(ask(f"p{n}") for n in range(20)))
     asked = len(ill.asked)
-    wait_for(lambda: len(ill.asked) > asked)
+    wait_until(lambda: len(ill.asked) > asked)
     assert engine.facts["servers_back"] == 0
     ill.always = None
-    wait_for(lambda: engine.facts["servers_back"] == 1)
+    wait_until(lambda: engine.facts["servers_back"] == 1)
     assert capfd.readouterr().err.count("taken out") == 1
 
 
@@ -182,7 +178,7 @@ def test_a_server_that_is_down_at_the_start_comes_in_later(start, connect, capfd
     engine = connect(late.url, there.url)
     assert f"{late.url}: left out until it answers" in capfd.readouterr().err
     late.start()
-    wait_for(lambda: engine.facts["servers_back"] == 1)
+    wait_until(lambda: engine.facts["servers_back"] == 1)
     finish(engine, *(ask(f"p{n}") for n in range(4)))
     assert len(there.asked) == 2
 
@@ -195,7 +191,7 @@ def test_no_server_for_too_long_is_one_line(start, connect):
     dying.stop()
     engine.submit([ask()])
     with pytest.raises(LimoError, match=rf"no server .* answered .*{dying.url}; start one and rerun"):
-        engine.finished(5)
+        engine.finished(LIMIT_SECONDS)
     dying.start()
 
 
@@ -264,23 +260,23 @@ def test_a_refused_request_is_one_line_and_what_had_finished_is_returned_first(s
     engine = connect(server.url, in_flight=1)
     good, bad = ask("good"), ask("bad")
     engine.submit([good])
-    wait_for(lambda: engine._done.qsize() == 1)
+    wait_until(lambda: engine._done.qsize() == 1)
     server.failures = [status]
     engine.submit([bad])
-    wait_for(lambda: engine._done.qsize() == 2)
-    assert [response.response_id for response in engine.finished(5)] == [good.response_id]
+    wait_until(lambda: engine._done.qsize() == 2)
+    assert [response.response_id for response in engine.finished(LIMIT_SECONDS)] == [good.response_id]
     with pytest.raises(LimoError, match=f"{server.url}: HTTP {status}: .*try later"):
-        engine.finished(5)
+        engine.finished(LIMIT_SECONDS)
 
 
 def test_what_finished_after_a_failure_is_returned_before_it_is_raised(start, connect):
     server = start([401])
     engine = connect(server.url, in_flight=1)
     engine.submit([ask("bad"), ask("good")])
-    wait_for(lambda: engine._done.qsize() == 2)
-    assert [response.prompt for response in engine.finished(5)] == ["good"]
+    wait_until(lambda: engine._done.qsize() == 2)
+    assert [response.prompt for response in engine.finished(LIMIT_SECONDS)] == ["good"]
     with pytest.raises(LimoError, match="HTTP 401"):
-        engine.finished(5)
+        engine.finished(LIMIT_SECONDS)
 
 
 def test_a_request_that_fails_at_every_try_is_one_line(start, connect):
@@ -288,7 +284,7 @@ def test_a_request_that_fails_at_every_try_is_one_line(start, connect):
     engine = connect(server.url)
     engine.submit([ask("bad")])
     with pytest.raises(LimoError, match=f"{server.url}: HTTP 500: .*; gave up after 8 tries; .* in the ledger"):
-        engine.finished(10)
+        engine.finished(LIMIT_SECONDS)
 
 
 def test_cancelled_requests_never_arrive(start, connect):
@@ -297,7 +293,7 @@ def test_cancelled_requests_never_arrive(start, connect):
     engine.submit([dropped])
     engine.submit([kept])
     engine.cancel([dropped.response_id])
-    assert [response.response_id for response in engine.finished(5)] == [kept.response_id]
+    assert [response.response_id for response in engine.finished(LIMIT_SECONDS)] == [kept.response_id]
     assert engine.finished(0.5) == []
 
 
@@ -305,10 +301,10 @@ def test_closing_is_quick_with_hundreds_in_flight(start):
     slow = start(pause=600)
     engine = OpenAIEngine("strong", EngineParams(kind="openai", base_urls=(slow.url,), in_flight=150))
     engine.submit([ask(index=n) for n in range(400)])
-    wait_for(lambda: slow.now == 150)
+    wait_until(lambda: slow.now == 150)
     began = time.monotonic()
     engine.close()
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < slow.pause / 10
 
 
 STAGE = """
@@ -337,10 +333,10 @@ def test_sigterm_ends_it_whether_servers_are_there_or_awaited(start, there):
     stage = subprocess.Popen([sys.executable, "-c", STAGE, server.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert stage.stdout.readline() == b"up\n"
     if there:
-        wait_for(lambda: server.now == 200)
+        wait_until(lambda: server.now == 200)
     else:
         assert b"left out until it answers" in stage.stderr.readline()
     began = time.monotonic()
     stage.terminate()
-    assert stage.wait(10) == 143
-    assert time.monotonic() - began < 5
+    assert stage.wait(LIMIT_SECONDS) == 143
+    assert time.monotonic() - began < 50, "it waited for a response, or for as long as a call of `finished` may take"

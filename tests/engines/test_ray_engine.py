@@ -12,6 +12,7 @@ from tasks.engines.protocol import Cancel, Close, Generate, Setup, make_request
 from tasks.engines.ray import Actor, Actors
 from tests.builders import SHIPPED, make_model
 from tests.engines import scripted
+from tests.waiting import LIMIT_SECONDS
 
 pytestmark = pytest.mark.slow(minutes=2)
 
@@ -38,7 +39,7 @@ def test_orders_that_overtake_each_other_are_put_in_order(tmp_path):
     for number in (1, 2, 0):
         actor.put(number, orders[number])
     found = []
-    while len(found) < 3 and (more := actor.get(5)):
+    while len(found) < 3 and (more := actor.get(LIMIT_SECONDS)):
         found += more
     assert found == orders
 

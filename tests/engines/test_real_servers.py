@@ -24,6 +24,7 @@ from tasks.families import problems
 from tasks.records.question import QUESTION
 from tasks.records.response import LOOP, TOO_LONG
 from tests.builders import SHIPPED, make_model, make_question, write_models
+from tests.waiting import LIMIT_SECONDS
 
 pytestmark = pytest.mark.slow(minutes=2)
 
@@ -158,5 +159,5 @@ def kill_while_working(server):
 
 
 def finished_requests(server):
-    lines = httpx.get(f"{server.url.removesuffix('/v1')}/metrics", timeout=10).text.splitlines()
+    lines = httpx.get(f"{server.url.removesuffix('/v1')}/metrics", timeout=LIMIT_SECONDS).text.splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:request_success_total{"))

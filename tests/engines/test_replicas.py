@@ -14,6 +14,7 @@ from tasks.engines.params import EngineParams, SamplingParams
 from tasks.engines.protocol import Setup, make_request
 from tests.builders import SHIPPED
 from tests.engines import scripted
+from tests.waiting import LIMIT_SECONDS, wait_until
 
 SAMPLING = SamplingParams(max_tokens=8)
 
@@ -29,9 +30,7 @@ def ask(prompt, index=0):
 
 def collect(engine, count):
     found = []
-    until = time.monotonic() + 30
-    while len(found) < count and time.monotonic() < until:
-        found += engine.finished(0.5)
+    wait_until(lambda: found.extend(engine.finished(0.5)) or len(found) >= count)
     assert engine.finished(0.2) == []
     return found
 
@@ -121,7 +120,7 @@ def test_a_prompt_that_crashes_every_replica_is_one_line_even_while_others_finis
         with pytest.raises(LimoError, match=r"crashed 3 times while it worked on the prompt 'crash in the end'.*log$"):
             for index in range(40):
                 engine.submit([ask("a", index)])
-                found += engine.finished(10)
+                found += engine.finished(LIMIT_SECONDS)
         assert len(found) >= 2
     finally:
         engine.close()
@@ -133,11 +132,11 @@ def test_what_has_finished_is_returned_before_the_failure_is_raised(tmp_path, mo
     engine = fleet(tmp_path, replicas)
     try:
         engine.submit([ask(good), ask(bad)])
-        assert all(slot.replica.pipe.poll(10) for slot in engine._slots)
+        assert all(slot.replica.pipe.poll(LIMIT_SECONDS) for slot in engine._slots)
         time.sleep(0.2)
-        assert [one.prompt for one in engine.finished(10)] == [good]
+        assert [one.prompt for one in engine.finished(LIMIT_SECONDS)] == [good]
         with pytest.raises(LimoError, match=r"crashed 1 times without a response in between"):
-            engine.finished(10)
+            engine.finished(LIMIT_SECONDS)
     finally:
         engine.close()
 

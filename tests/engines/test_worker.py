@@ -30,7 +30,7 @@ class Engine(vllm_worker._Vllm):
 
 def serve(monkeypatch, *prompts):
     monkeypatch.setattr(vllm_worker, "_Vllm", Engine)
-    monkeypatch.setattr(vllm_worker, "SEND_SECONDS", 3)
+    monkeypatch.setattr(vllm_worker, "SEND_SECONDS", 60)
     inbox, sent = queue.SimpleQueue(), []
 
     def send(report):
@@ -46,7 +46,7 @@ def serve(monkeypatch, *prompts):
 def test_the_last_results_are_sent_at_once_and_together(monkeypatch):
     began = time.monotonic()
     assert serve(monkeypatch, "a", "b") == ["started", ["a", "b"]]
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30
 
 
 def test_what_finished_is_sent_before_the_failure(monkeypatch):

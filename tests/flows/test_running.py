@@ -75,7 +75,7 @@ def test_a_run_is_shown_from_its_first_word_to_its_end(stage, tmp_path, monkeypa
 
 def test_other_stages_other_runs_and_earlier_ones_are_none_of_its_business(stage, tmp_path):
     since = time.time()
-    other = subprocess.Popen(["sleep", "60"])
+    other = subprocess.Popen(["sleep", "600"])
     try:
         mine, _ = stage("band"), stage("screen")
         assert [state.pid for state in of_stage("band", since, mine.pid, tmp_path)] == [mine.pid]
@@ -118,8 +118,13 @@ def test_descent_is_found_over_generations():
 
 
 def test_a_silent_process_is_waited_for_a_while_at_a_time():
-    script = "import time; print('one', flush=True); time.sleep(0.5); print('1%\\r2%\\nend', end='')"
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
-        said = list(dag._lines(process.stdout, 0.1))
+    script = "print('one', flush=True); input(); print('1%\\r2%\\nend', end='')"
+    said = []
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        for line in dag._lines(process.stdout, 0.1):
+            said.append(line)
+            if said.count(None) == 3 and line is None:
+                process.stdin.write(b"\n")
+                process.stdin.flush()
     assert [line for line in said if line] == ["one", "2%", "end"]
     assert said.count(None) >= 3

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from flows.serve import Local, command, environment, find_model, ready, start_se
 from tasks.core.errors import LimoError
 from tasks.engines.params import EngineParams
 from tests.builders import SHIPPED, make_model, write_models
+from tests.waiting import wait_until
 
 PARAMS = EngineParams(dtype="float32", max_model_len=512, max_num_seqs=8, kv_cache_gib=0.5, tensor_parallel=2)
 ALONE = EngineParams()
@@ -112,7 +112,7 @@ def test_stopping_leaves_no_process_behind(dies, monkeypatch, tmp_path):
     worker = int(process.stdout.readline())
     stop([Local("http://127.0.0.1:9/v1", process, tmp_path / "log")])
     assert process.returncode is not None
-    wait_gone(worker)
+    wait_until(lambda: not running(worker))
 
 
 STARTS = """
@@ -130,14 +130,7 @@ def test_a_server_ends_with_the_command_that_started_it_even_when_that_is_killed
     assert Path(f"/proc/{server}").exists()
     starter.send_signal(signal.SIGKILL)
     starter.wait()
-    wait_gone(server)
-
-
-def wait_gone(pid):
-    until = time.monotonic() + 10
-    while running(pid):
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_until(lambda: not running(server))
 
 
 def running(pid):

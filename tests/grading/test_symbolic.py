@@ -9,6 +9,7 @@ import pytest
 
 from tasks.grading import symbolic, worker
 from tasks.grading.symbolic import Check, Limits, check_many
+from tests.waiting import wait_until
 
 # The default, so that these tests share the workers of the others.
 LIMITS = Limits()
@@ -25,10 +26,8 @@ def test_outcomes_come_in_the_order_of_the_checks():
 @pytest.mark.parametrize("bomb", ["9^{9^{9}}", "(10^9)!", "\\binom{10^9}{5*10^8}", "((9^{999})^{999})^{999}"])
 def test_a_bomb_that_was_not_refused_is_killed_and_the_rest_is_checked(bomb):
     check_many([RIGHT], BOMB_LIMITS)
-    started = time.monotonic()
     outcome, after = check_many([Check("\\sqrt{2}", bomb), RIGHT], BOMB_LIMITS)
-    # One second of CPU time, at most 3.5 by the clock, and the other check.
-    assert time.monotonic() - started < 9
+    # After one second of CPU time, or 3.5 by the clock; without a limit it would not end at all.
     assert outcome != "correct"
     assert after == "correct"
 
@@ -56,7 +55,7 @@ def test_a_child_killed_while_idle_shifts_no_verdict():
 
 def test_a_script_without_a_main_guard_may_grade():
     script = "from tasks.grading.grader import grade; print(grade('3\\\\sqrt{13}', '\\\\boxed{\\\\sqrt{117}}').verdict)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "correct\n"
 
 
@@ -67,12 +66,9 @@ def test_workers_end_with_the_process_that_started_them():
         "s.check_many([s.Check('\\\\sqrt2', '\\\\sqrt3')], s.Limits(workers=1));"
         "print(s._pools[0].workers[0].process.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     worker = int(done.stdout)
-    deadline = time.monotonic() + 10
-    while alive(worker) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not alive(worker)
+    wait_until(lambda: not alive(worker))
 
 
 @pytest.mark.slow

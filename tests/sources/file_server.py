@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
+from tests.waiting import LIMIT_SECONDS
+
 REVISION = "0" * 40
 
 
@@ -66,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.files |= self.server.replaces
         if self.server.stalls:
             self.server.stalled.set()
-            self.server.released.wait(30)
+            self.server.released.wait(LIMIT_SECONDS)
         self.close_connection = True
 
     def log_message(self, *_):

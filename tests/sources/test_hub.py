@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.sources.file_server import REVISION, serving
+from tests.waiting import LIMIT_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -72,7 +73,7 @@ def start(hub, folder, file="data/train-*.jsonl", **environment):
 
 def fetch(hub, folder, file="data/train-*.jsonl", **environment):
     process = start(hub, folder, file, **environment)
-    shown = process.communicate(timeout=120)[0].splitlines()
+    shown = process.communicate(timeout=LIMIT_SECONDS)[0].splitlines()
     assert process.returncode == 0
     return shown
 
@@ -97,7 +98,7 @@ def test_files_come_verified_and_then_serve_offline(hub, tmp_path):
 def test_a_killed_download_goes_on_from_the_byte_it_reached(hub, tmp_path):
     hub.cuts, hub.stalls = [2_000_000], True
     process = start(hub, tmp_path)
-    assert hub.stalled.wait(60)
+    assert hub.stalled.wait(LIMIT_SECONDS)
     parts = []
     while not (parts and parts[0].stat().st_size == 2_000_000):
         parts = list(tmp_path.rglob("*.part"))

@@ -15,6 +15,7 @@ from tasks.sources.download import record_path
 from tasks.sources.fetch import fetch_url, file_name
 from tasks.sources.source import UrlFile
 from tests.sources.file_server import serving
+from tests.waiting import LIMIT_SECONDS
 
 CONTENT = random.Random(0).randbytes(3_000_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -70,7 +71,7 @@ def test_a_file_is_downloaded_once_and_serves_offline(server, tmp_path):
 def test_a_killed_download_goes_on_from_the_byte_it_reached(server, tmp_path):
     server.cuts, server.stalls = [2_000_000], True
     process = start(server, tmp_path)
-    assert server.stalled.wait(60)
+    assert server.stalled.wait(LIMIT_SECONDS)
     parts = []
     while not (parts and parts[0].stat().st_size == 2_000_000):
         parts = list(tmp_path.rglob("*.part"))

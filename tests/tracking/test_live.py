@@ -2,13 +2,13 @@
 
 import json
 import sqlite3
-import time
 from contextlib import closing
 
 import pytest
 
 from tasks.tracking.live import EXPERIMENT, live_run_id, shown_live
 from tasks.tracking.store import connected
+from tests.waiting import LIMIT_SECONDS, wait_until
 
 
 def row(step):
@@ -32,17 +32,13 @@ def history(artifacts, metric="loss"):
 
 
 def until(artifacts, steps):
-    for _ in range(1200):
-        status, points = history(artifacts)
-        if len(points) == steps:
-            return status
-        time.sleep(0.1)
-    raise AssertionError(f"{points} instead of {steps} steps")
+    """The status once so many steps are there."""
+    return wait_until(lambda: (found := history(artifacts)) and len(found[1]) == steps and found[0])
 
 
 @pytest.fixture
 def lines(tmp_path, monkeypatch):
-    monkeypatch.setattr("tasks.tracking.live.LAST_SECONDS", 120.0)
+    monkeypatch.setattr("tasks.tracking.live.LAST_SECONDS", LIMIT_SECONDS)
     return tmp_path / "live.jsonl"
 
 

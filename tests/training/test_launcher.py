@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
@@ -14,6 +13,7 @@ from torch.distributed import run
 from tasks.training import launcher
 from tasks.training.fsdp import accelerate_config
 from tasks.training.recipe import Recipe
+from tests.waiting import LIMIT_SECONDS, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -55,12 +55,10 @@ def test_ranks_end_with_their_launcher_also_one_that_is_done(tmp_path):
     launch = [sys.executable, "-c", RANKS, *options]
     started = subprocess.Popen(launch, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        end = time.monotonic() + 120
-        while not all((tmp_path / rank).exists() and (tmp_path / rank).read_text() for rank in "01"):
-            assert started.poll() is None
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        pids = [tmp_path / rank for rank in "01"]
+        wait_until(lambda: started.poll() is not None or all(pid.exists() and pid.read_text() for pid in pids))
+        assert started.poll() is None
         ranks = [psutil.Process(int((tmp_path / rank).read_text())) for rank in "01"]
     finally:
         started.kill()
-    assert psutil.wait_procs(ranks, timeout=60)[1] == []
+    assert psutil.wait_procs(ranks, timeout=LIMIT_SECONDS)[1] == []

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
@@ -16,6 +15,7 @@ from tasks.training.checkpoint import checkpoints, step_of
 from tasks.training.launch import hosts, launch
 from tasks.training.recipe import Job, Recipe
 from tests.training.tiny import make_folder, make_samples
+from tests.waiting import LIMIT_SECONDS, wait_until
 
 pytestmark = pytest.mark.slow(minutes=1)
 
@@ -95,15 +95,14 @@ def start(job):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for_nodes(process, seconds=60):
+def wait_for_nodes(process):
     """All processes of a launch, as soon as both nodes have started their launcher."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+
+    def started():
         everyone = psutil.Process(process.pid).children(recursive=True)
-        if sum("tasks.training.launcher" in p.cmdline() for p in everyone) == 2:
-            return everyone
-        time.sleep(0.05)
-    raise TimeoutError
+        return everyone if sum("tasks.training.launcher" in p.cmdline() for p in everyone) == 2 else None
+
+    return wait_until(started)
 
 
 def test_two_nodes_give_the_weights_of_one_also_told_to_end_and_killed(cluster):
@@ -113,7 +112,7 @@ def test_two_nodes_give_the_weights_of_one_also_told_to_end_and_killed(cluster):
     process = start(two)
     assert process.stdout.readline().startswith("train: epoch 1/6")
     process.terminate()
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=LIMIT_SECONDS)
     told = re.search(r"limo: train: told to end after step (\d+) of 18, which is saved; rerun to go on", error)
     assert told, error
     assert step_of(checkpoints(two.work)[0]) == int(told[1])
@@ -122,9 +121,9 @@ def test_two_nodes_give_the_weights_of_one_also_told_to_end_and_killed(cluster):
     everyone = wait_for_nodes(process)
     node = next(p for p in everyone if p.environ().get("SLURM_PROCID") == "1")
     os.killpg(node.pid, signal.SIGKILL)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=LIMIT_SECONDS)
     assert "limo: train: Slurm says: node1: task 1: Killed; rerun to go on from the last checkpoint; see" in error
-    _, alive = psutil.wait_procs(everyone, timeout=10)
+    _, alive = psutil.wait_procs(everyone, timeout=LIMIT_SECONDS)
     assert alive == []
 
     outcome = launch(two)
