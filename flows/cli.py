@@ -2,10 +2,8 @@
 
 import os
 import sys
-import time
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,130 +11,16 @@ from flows.dag import ARTIFACTS
 from flows.ledger import commands
 from tasks.core.errors import LimoError
 from tasks.core.stage import one_line_errors
-from tasks.grading.rules import KINDS, Rules, plain_kind
+from tasks.grading.rules import KINDS
 from tasks.grading.symbolic import Limits
-
-if TYPE_CHECKING:
-    from flows.grade_file import Summary
-
-
-# `limo compare`: the questions that flipped between two runs, with both responses.
-
-END = 400
-RUN = (
-    "a run: artifacts folder, git revision, MLflow run id or name, or models:/NAME@ALIAS; and after a colon the arm: "
-    "artifacts:base"
-)
-
-
-def compare(
-    run_a: Annotated[str, typer.Argument(help=RUN)],
-    run_b: Annotated[str, typer.Argument(help="the run to compare it with; the arm is `trained` where none is given")],
-    benchmark: Annotated[str | None, typer.Option(help="only this benchmark")] = None,
-    limit: Annotated[int, typer.Option(min=0, help="questions shown, the largest changes first")] = 20,
-    full: Annotated[bool, typer.Option(help="responses in full, not their end")] = False,
-    out: Annotated[Path | None, typer.Option(help="write every flipped question to this .jsonl or .parquet")] = None,
-) -> None:
-    """List the questions that flipped between two runs, with both responses, and the paired test per benchmark."""
-    from flows.explain.runs import flips, side
-
-    if out is not None and out.suffix not in (".jsonl", ".parquet"):
-        raise LimoError(f"{out}: the name must end in .jsonl or .parquet")
-    if out is not None and not out.parent.is_dir():
-        raise LimoError(f"{out}: there is no folder {out.parent}; make it, or name another")
-    left, right = side(run_a), side(run_b)
-    found = flips(left, right)
-    tests = {name: test for name, test in found.tests.items() if benchmark in (None, name)}
-    if not tests:
-        raise LimoError(f"limo compare: no benchmark `{benchmark}`; there are {', '.join(found.tests)}")
-    rows = [row for row in found.table.iter_rows(named=True) if row["benchmark"] in tests]
-    if found.only_left or found.only_right:
-        print(f"not compared: {found.only_left} items of {left} alone, {found.only_right} of {right} alone")
-    if found.other_golds:
-        print(f"{found.other_golds} items have another gold in each run; the golds shown are those of {left}")
-    if len(found.graders) > 1:
-        print(f"graded by different graders, so verdicts may differ by that alone: {', '.join(found.graders)}")
-    for row in rows[:limit]:
-        print("\n".join(_lines(row, full)))
-    print(f"{len(rows)} questions flipped ({min(limit, len(rows))} shown): {left} against {right}")
-    for name, test in tests.items():
-        print(
-            f"{name}: {100 * test.base:.1f} -> {100 * test.trained:.1f} of {test.items} items,"
-            f" difference {100 * test.difference:+.1f} [{100 * test.low:+.1f}, {100 * test.high:+.1f}],"
-            f" {test.gained} gained, {test.lost} lost, p {test.p_value:.2g} ({test.test})"
-        )
-    if out is not None:
-        kept = found.table.filter([row["benchmark"] in tests for row in found.table.iter_rows(named=True)])
-        kept.write_parquet(out) if out.suffix == ".parquet" else kept.write_ndjson(out)
-        print(f"{out}: {kept.height} questions")
-
-
-def _lines(row: dict[str, Any], full: bool) -> list[str]:
-    lines = [
-        f"--- {row['benchmark']} {row['item_id']}: {row['left']:.2f} -> {row['right']:.2f} right",
-        row["question"],
-        f"gold: {row['gold']}",
-    ]
-    for name in ("left", "right"):
-        reason = row[f"{name}_verdict_reason"]
-        text = row[f"{name}_text"]
-        shown = text if full or len(text) <= END else f"[...] {text[-END:]}"
-        verdict = f"{row[f'{name}_verdict']}{f' ({reason})' if reason else ''}"
-        lines += [f"{name}: {verdict}, answer {row[f'{name}_extracted']}, {row[f'{name}_response_id']}", shown]
-    return [*lines, ""]
-
-
-# `limo grade`: the grader on a file of your own.
-
-
-def grade(
-    source: Annotated[Path, typer.Option("--in", help="JSONL or Parquet with `gold`, and `response` or `answer`")],
-    out: Annotated[Path, typer.Option("--out", help="where to write the rows with their verdicts; .jsonl or .parquet")],
-    kind: Annotated[str, typer.Option(help=f"the kind of golds where no column says: {', '.join(KINDS)}")] = "auto",
-    tolerance: Annotated[float | None, typer.Option(min=1e-9, max=0.99, help="relative, of two numbers")] = None,
-    replace: Annotated[bool, typer.Option(help="replace columns that bear the names of ours")] = False,
-    seconds: Annotated[float, typer.Option(min=0.1, help="CPU seconds of one symbolic check")] = Limits().seconds,
-    workers: Annotated[int, typer.Option(min=0, help="processes for symbolic checks; 0: one a core")] = 0,
-) -> None:
-    """Grade a file: adds `verdict`, `extracted`, `rule`, `reason` and `grader` to each row."""
-    from flows.grade_file import grade_file
-    from tasks.grading.grader import GRADER
-
-    if plain_kind(kind) not in KINDS:
-        raise LimoError(f"limo grade: --kind {kind}: none of {', '.join(KINDS)}")
-    rules = Rules.model_validate({"kind": plain_kind(kind), "tolerance": tolerance})
-    started = time.perf_counter()
-    done = grade_file(source, out, rules=rules, limits=Limits(seconds=seconds, workers=workers), replace=replace)
-    for word, rows in done.unknown_kinds.items():
-        print(
-            f"limo: {source}: kind `{word}` ({rows} rows) is none of {', '.join(KINDS)}; graded as auto",
-            file=sys.stderr,
-        )
-    print(grade_summary(done, time.perf_counter() - started))
-    print(f"{out}: written by {GRADER}")
-
-
-def grade_summary(done: "Summary", seconds: float) -> str:
-    """What became of the rows, in a few lines."""
-    rows = done.verdicts.total()
-    return "\n".join(
-        [
-            f"{rows:,} rows in {seconds:.1f} s ({rows / seconds:,.0f} a second): {_counts(done.verdicts)}",
-            f"decided by: {_counts(done.rules)}",
-            f"reasons: {_counts(done.reasons) or 'none'}",
-        ]
-    )
-
-
-def _counts(counted: Counter[str]) -> str:
-    return ", ".join(f"{count:,} {name}" for name, count in counted.most_common())
-
 
 # Each command imports what it needs once it is run: all of them together take seconds.
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(commands.app, name="ledger")
-app.command()(grade)
-app.command()(compare)
+RUN = (
+    "a run: artifacts folder, git revision, MLflow run id or name, or models:/NAME@ALIAS; and after a colon the arm: "
+    "artifacts:base"
+)
 PARAMS = Path("params.yaml")
 MFU, MBU = 0.4, 0.5
 """Assumed by `limo plan`: shares of the peaks of arithmetic and of memory bandwidth."""
@@ -149,6 +33,38 @@ PREFECT = {
     "DO_NOT_TRACK": "1",
 }
 """As the Makefile sets them, for a flow that is run by hand: Prefect reads them when it is first imported."""
+
+
+@app.command()
+def grade(
+    source: Annotated[Path, typer.Option("--in", help="JSONL or Parquet with `gold`, and `response` or `answer`")],
+    out: Annotated[Path, typer.Option("--out", help="where to write the rows with their verdicts; .jsonl or .parquet")],
+    kind: Annotated[str, typer.Option(help=f"the kind of golds where no column says: {', '.join(KINDS)}")] = "auto",
+    tolerance: Annotated[float | None, typer.Option(min=1e-9, max=0.99, help="relative, of two numbers")] = None,
+    replace: Annotated[bool, typer.Option(help="replace columns that bear the names of ours")] = False,
+    seconds: Annotated[float, typer.Option(min=0.1, help="CPU seconds of one symbolic check")] = Limits().seconds,
+    workers: Annotated[int, typer.Option(min=0, help="processes for symbolic checks; 0: one a core")] = 0,
+) -> None:
+    """Grade a file: adds `verdict`, `extracted`, `rule`, `reason` and `grader` to each row."""
+    from flows import grade_file
+
+    limits = Limits(seconds=seconds, workers=workers)
+    grade_file.main(source, out, kind=kind, tolerance=tolerance, replace=replace, limits=limits)
+
+
+@app.command()
+def compare(
+    run_a: Annotated[str, typer.Argument(help=RUN)],
+    run_b: Annotated[str, typer.Argument(help="the run to compare it with; the arm is `trained` where none is given")],
+    benchmark: Annotated[str | None, typer.Option(help="only this benchmark")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="questions shown, the largest changes first")] = 20,
+    full: Annotated[bool, typer.Option(help="responses in full, not their end")] = False,
+    out: Annotated[Path | None, typer.Option(help="write every flipped question to this .jsonl or .parquet")] = None,
+) -> None:
+    """List the questions that flipped between two runs, with both responses, and the paired test per benchmark."""
+    from flows.explain import runs
+
+    runs.print_comparison(run_a, run_b, benchmark=benchmark, limit=limit, full=full, out=out)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Grade a file of any size: a table of golds and responses in, the same table with verdicts out.
+"""`limo grade` on a file of any size: a table of golds and responses in, the same table with verdicts out.
 
 Read and written in batches, so that memory does not grow with the file. Rows and columns keep their order and their
 types.
@@ -6,6 +6,8 @@ types.
 
 import json
 import os
+import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,27 +21,25 @@ import pyarrow.parquet as pq
 from tasks.core.cells import as_text
 from tasks.core.errors import LimoError
 from tasks.core.files import full_disk, one_line
-from tasks.grading.grader import Pair, Verdict, grade_many
+from tasks.grading.grader import GRADER, Pair, Verdict, grade_many
 from tasks.grading.options import replace_by_letters
 from tasks.grading.rules import KINDS, Rules, plain_kind, read_rules
 from tasks.grading.symbolic import Limits
 
-# The columns of a table that is graded: which it must have, which are added, and what their cells mean.
-
-ADDED = ("verdict", "extracted", "rule", "reason", "grader")
-READ = ("gold", "response", "answer", "kind", "question")
-FIELDS = tuple(pa.field(name, pa.string()) for name in ADDED)
-TYPES: dict[type, str] = {dict: "an object", bytes: "bytes"}
+VERDICT_COLUMNS = ("verdict", "extracted", "rule", "reason", "grader")
+INPUT_COLUMNS = ("gold", "response", "answer", "kind", "question")
+VERDICT_FIELDS = tuple(pa.field(name, pa.string()) for name in VERDICT_COLUMNS)
+TYPE_NAMES: dict[type, str] = {dict: "an object", bytes: "bytes"}
 """Names for the types of cells that hold no answer."""
 
 
 def check_columns(names: Sequence[str], where: str, replace: bool) -> None:
-    """Raise a LimoError, one line that begins with `where`, for a column that lacks or would be lost."""
+    """Raise a LimoError, one line that begins with `where`, for a column that is missing or would be overwritten."""
     if "gold" not in names:
         raise LimoError(f"{where}: no column `gold`; it has {', '.join(names) or 'none'}")
     if "response" not in names and "answer" not in names:
         raise LimoError(f"{where}: no column `response` (a whole response) or `answer` (a bare final answer)")
-    taken = [name for name in ADDED if name in names]
+    taken = [name for name in VERDICT_COLUMNS if name in names]
     if taken and not replace:
         raise LimoError(f"{where}: has {', '.join(taken)} already; rename, or replace by --replace")
 
@@ -48,25 +48,23 @@ def cell(value: Any, where: str, column: str) -> str:
     """A cell as a benchmark's golds are read: 27.0 is the integer 27, a list its elements, an object its numbers.
 
     Raises:
-        LimoError: it holds something that is no answer, such as an object.
+        LimoError: it holds something that is no answer, such as bytes.
     """
     text = as_text(value)
     if text is None and not isinstance(value, str | bool | int | float | Decimal | list | None):
-        found = TYPES.get(type(value), type(value).__name__)
+        found = TYPE_NAMES.get(type(value), type(value).__name__)
         raise LimoError(f"{where}: column `{column}` holds {found}; it must be text, a number or a list")
     return text or ""
 
-
-# Rows as JSON lines: read with the place of each, typed for Parquet, and written.
 
 Row = dict[str, Any]
 
 
 class Line(NamedTuple):
-    """A row and where it stands."""
+    """A row and its place."""
 
     where: str
-    """File and line, for what is said of it."""
+    """File and line, for errors."""
     row: Row
     size: int
     """Characters of the line."""
@@ -76,7 +74,7 @@ def read_lines(source: Path, replace: bool) -> Iterator[Line]:
     """The rows of a file, one at a time.
 
     Raises:
-        LimoError: a line that is none, a column that lacks or would be lost, no rows at all.
+        LimoError: an invalid line, a column that is missing or would be overwritten, no rows.
     """
     seen = False
     with source.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
@@ -102,17 +100,17 @@ def schema_of(source: Path, replace: bool) -> pa.Schema:
     types: dict[str, pa.DataType | None] = {}
     for line in read_lines(source, replace):
         for name, value in line.row.items():
-            if name in ADDED or value is None:
+            if name in VERDICT_COLUMNS or value is None:
                 types.setdefault(name, None)
                 continue
             found, known = _type(value), types.get(name)
-            types[name] = found if known in (None, found) else _wider(known, found)
-    fields = [pa.field(name, kind or pa.string()) for name, kind in types.items() if name not in ADDED]
-    return pa.schema([*fields, *FIELDS])
+            types[name] = found if known in (None, found) else _wider_type(known, found)
+    fields = [pa.field(name, kind or pa.string()) for name, kind in types.items() if name not in VERDICT_COLUMNS]
+    return pa.schema([*fields, *VERDICT_FIELDS])
 
 
 def _type(value: Any) -> pa.DataType:
-    """The Parquet type of a value; integers past 64 bits, lists and objects are kept as JSON text."""
+    """The Parquet type of a value; integers past 64 bits, lists and objects become JSON text."""
     if isinstance(value, bool):
         return pa.bool_()
     if isinstance(value, int) and abs(value) < 2**63:
@@ -120,13 +118,13 @@ def _type(value: Any) -> pa.DataType:
     return pa.float64() if isinstance(value, float) else pa.string()
 
 
-def _wider(known: pa.DataType | None, found: pa.DataType) -> pa.DataType:
+def _wider_type(known: pa.DataType | None, found: pa.DataType) -> pa.DataType:
     numbers = (pa.int64(), pa.float64())
     return pa.float64() if known in numbers and found in numbers else pa.string()
 
 
-def typed(row: Row, schema: pa.Schema) -> Row:
-    """The row as `schema` has it."""
+def cast_row(row: Row, schema: pa.Schema) -> Row:
+    """The row with the types of `schema`."""
     return {
         name: _utf8(value) if value is not None and schema.field(name).type == pa.string() else value
         for name, value in row.items()
@@ -151,32 +149,59 @@ BATCH_BYTES = 32 << 20
 """A batch ends at this many rows, or with the row that brings it to this many bytes."""
 SLICE = 100
 """Rows of a Parquet file that are decoded at a time."""
-FORMS = (".jsonl", ".parquet")
+SUFFIXES = (".jsonl", ".parquet")
 READ_BYTES = 1 << 20
 
 
 class Summary(NamedTuple):
-    """What became of the rows of a file."""
+    """Counts over the rows of a file."""
 
     verdicts: Counter[str]
     rules: Counter[str]
     reasons: Counter[str]
     unknown_kinds: Counter[str]
-    """Words in the column `kind` that are none of the kinds, whose rows were graded as `auto`."""
+    """Unknown words in the column `kind`, whose rows were graded as `auto`."""
+
+
+def main(source: Path, out: Path, *, kind: str, tolerance: float | None, replace: bool, limits: Limits) -> None:
+    """The command `limo grade`: grade a file and print a summary.
+
+    Raises:
+        LimoError: an unknown kind, or any error of `grade_file`.
+    """
+    if plain_kind(kind) not in KINDS:
+        raise LimoError(f"limo grade: --kind {kind}: none of {', '.join(KINDS)}")
+    rules = Rules.model_validate({"kind": plain_kind(kind), "tolerance": tolerance})
+    started = time.perf_counter()
+    summary = grade_file(source, out, rules=rules, limits=limits, replace=replace)
+    for word, rows in summary.unknown_kinds.items():
+        print(
+            f"limo: {source}: kind `{word}` ({rows} rows) is none of {', '.join(KINDS)}; graded as auto",
+            file=sys.stderr,
+        )
+    seconds, rows = time.perf_counter() - started, summary.verdicts.total()
+    print(f"{rows:,} rows in {seconds:.1f} s ({rows / seconds:,.0f} a second): {_counts(summary.verdicts)}")
+    print(f"decided by: {_counts(summary.rules)}")
+    print(f"reasons: {_counts(summary.reasons) or 'none'}")
+    print(f"{out}: written by {GRADER}")
+
+
+def _counts(counted: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counted.most_common())
 
 
 def grade_file(source: Path, out: Path, *, rules: Rules, limits: Limits, replace: bool = False) -> Summary:
     """Grade every row of `source` and write it, with its verdict, to `out`.
 
     Args:
-        rules: for all rows; the column `kind` states the kind of a row's gold, or rules in JSON, which go before these.
-        replace: replace columns that bear the names of ours.
+        rules: for all rows; the column `kind` has the kind of a row's gold, or rules in JSON, which override these.
+        replace: overwrite columns of the names that are added.
 
     Raises:
-        LimoError: a file that cannot be read or written, a row that is none, a column that lacks or would be lost.
+        LimoError: a file that cannot be read or written, an invalid row, a missing column, or one to be overwritten.
     """
     for path in (source, out):
-        if path.suffix not in FORMS:
+        if path.suffix not in SUFFIXES:
             raise LimoError(f"{path}: the name must end in .jsonl or .parquet")
     if not source.is_file():
         raise LimoError(f"{source}: {'is a folder' if source.is_dir() else 'no such file'}")
@@ -190,7 +215,7 @@ def grade_file(source: Path, out: Path, *, rules: Rules, limits: Limits, replace
     job = _Job(source, out.suffix, out.with_name(f".{out.name}.{os.getpid()}"), rules, limits, replace, summary)
     try:
         with full_disk(out):
-            (_parquet if source.suffix == ".parquet" else _lines)(job)
+            (_grade_parquet if source.suffix == ".parquet" else _grade_lines)(job)
             job.part.replace(out)
     except OSError as error:
         raise LimoError(f"{out}: cannot be written ({error.strerror})") from None
@@ -203,14 +228,14 @@ class _Job(NamedTuple):
     source: Path
     form: str
     part: Path
-    """Where the output is written until it is whole."""
+    """Where the output is written until it is complete."""
     rules: Rules
     limits: Limits
     replace: bool
     summary: Summary
 
 
-def _parquet(job: _Job) -> None:
+def _grade_parquet(job: _Job) -> None:
     with _readable(job.source):
         # Read through a buffer: a row group may hold the whole file.
         file = pq.ParquetFile(job.source, buffer_size=READ_BYTES)
@@ -218,17 +243,17 @@ def _parquet(job: _Job) -> None:
     check_columns(names, str(job.source), job.replace)
     if not file.metadata.num_rows:
         raise LimoError(f"{job.source}: holds no rows")
-    kept = [name for name in names if name not in ADDED]
+    kept = [name for name in names if name not in VERDICT_COLUMNS]
     if len(set(kept)) != len(kept):
         raise LimoError(f"{job.source}: two columns of one name; rename one")
-    schema = pa.schema([*(file.schema_arrow.field(name) for name in kept), *FIELDS])
-    with _sink(job, schema) as write:
+    schema = pa.schema([*(file.schema_arrow.field(name) for name in kept), *VERDICT_FIELDS])
+    with _writer(job, schema) as write:
         start = 0
         for batch in _batches(job.source, file):
-            rows = batch.select([name for name in READ if name in kept]).to_pylist()
-            verdicts = _graded(rows, [f"{job.source}: row {start + place}" for place in range(1, len(rows) + 1)], job)
+            rows = batch.select([name for name in INPUT_COLUMNS if name in kept]).to_pylist()
+            verdicts = _grade(rows, [f"{job.source}: row {start + place}" for place in range(1, len(rows) + 1)], job)
             arrays = [batch.column(names.index(name)) for name in kept]
-            arrays += [pa.array([getattr(one, name) for one in verdicts], pa.string()) for name in ADDED]
+            arrays += [pa.array([getattr(one, name) for one in verdicts], pa.string()) for name in VERDICT_COLUMNS]
             write(pa.Table.from_arrays(arrays, schema=schema))
             start += len(rows)
 
@@ -242,7 +267,7 @@ def _readable(source: Path) -> Iterator[None]:
 
 
 def _batches(source: Path, file: pq.ParquetFile) -> Iterator[pa.Table]:
-    """The file in batches; it may turn out to be torn at any of them."""
+    """The file in batches; any of them may turn out to be corrupt."""
     slices = _slices(file)
     held: list[pa.RecordBatch] = []
     rows = size = 0
@@ -261,9 +286,9 @@ def _batches(source: Path, file: pq.ParquetFile) -> Iterator[pa.Table]:
 
 
 def _slices(file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
-    """A few rows at a time, fewer where the metadata tells of large ones; repeated values may hide their size.
+    """A few rows at a time, fewer where the metadata shows large ones; repeated values may hide their size.
 
-    One row group after the other: an iterator over several keeps what it has read of each.
+    One row group after the other: an iterator over several holds what it has read of each in memory.
     """
     for at in range(file.metadata.num_row_groups):
         group = file.metadata.row_group(at)
@@ -272,14 +297,14 @@ def _slices(file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
             yield from file.iter_batches(max(1, min(SLICE, fitting)), row_groups=[at])
 
 
-def _lines(job: _Job) -> None:
+def _grade_lines(job: _Job) -> None:
     schema = schema_of(job.source, job.replace) if job.form == ".parquet" else None
-    with _sink(job, schema) as write:
+    with _writer(job, schema) as write:
         for batch in _batches_of_lines(read_lines(job.source, job.replace)):
             rows = [line.row for line in batch]
-            verdicts = _graded(rows, [line.where for line in batch], job)
+            verdicts = _grade(rows, [line.where for line in batch], job)
             done = [_with_verdict(row, verdict) for row, verdict in zip(rows, verdicts, strict=True)]
-            write(done if schema is None else pa.Table.from_pylist([typed(row, schema) for row in done], schema))
+            write(done if schema is None else pa.Table.from_pylist([cast_row(row, schema) for row in done], schema))
 
 
 def _batches_of_lines(lines: Iterator[Line]) -> Iterator[list[Line]]:
@@ -296,13 +321,13 @@ def _batches_of_lines(lines: Iterator[Line]) -> Iterator[list[Line]]:
 
 
 def _with_verdict(row: Row, verdict: Verdict) -> Row:
-    others = {name: value for name, value in row.items() if name not in ADDED}
-    return others | {name: getattr(verdict, name) for name in ADDED}
+    others = {name: value for name, value in row.items() if name not in VERDICT_COLUMNS}
+    return others | {name: getattr(verdict, name) for name in VERDICT_COLUMNS}
 
 
 @contextmanager
-def _sink(job: _Job, schema: pa.Schema | None) -> Iterator[Callable[[Any], None]]:
-    """What writes a batch, a table or a list of rows, in the form of the output."""
+def _writer(job: _Job, schema: pa.Schema | None) -> Iterator[Callable[[Any], None]]:
+    """A function that writes a batch, a table or a list of rows, in the format of the output."""
     if job.form == ".parquet":
         with pq.ParquetWriter(job.part, schema, compression="zstd") as writer:
             yield writer.write_table
@@ -311,7 +336,7 @@ def _sink(job: _Job, schema: pa.Schema | None) -> Iterator[Callable[[Any], None]
             yield lambda rows: lines.writelines(map(as_json, rows if isinstance(rows, list) else rows.to_pylist()))
 
 
-def _graded(rows: list[Row], places: list[str], job: _Job) -> list[Verdict]:
+def _grade(rows: list[Row], places: list[str], job: _Job) -> list[Verdict]:
     summary = job.summary
     pairs = [_pair(row, where, job.rules, summary) for row, where in zip(rows, places, strict=True)]
     verdicts = grade_many(replace_by_letters(pairs, [row.get("question") for row in rows], job.limits), job.limits)
@@ -325,18 +350,18 @@ def _graded(rows: list[Row], places: list[str], job: _Job) -> list[Verdict]:
 
 def _pair(row: Row, where: str, rules: Rules, summary: Summary) -> Pair:
     """A row as a pair: its bare answer where it has one, else its response."""
-    stated = _stated(row.get("kind"), where, rules, summary)
+    stated = _rules_of_row(row.get("kind"), where, rules, summary)
     bare = row.get("answer") is not None or "response" not in row
     given = row.get("answer") if bare else row["response"]
     answer = given if isinstance(given, str) else cell(given, where, "answer" if bare else "response")
     return Pair(cell(row["gold"], where, "gold"), answer, stated, bare)
 
 
-def _stated(word: Any, where: str, rules: Rules, summary: Summary) -> str:
-    """The rules of a row: its column `kind` holds a kind, or the JSON of rules, which go before those of the file."""
+def _rules_of_row(word: Any, where: str, rules: Rules, summary: Summary) -> str:
+    """The rules of a row: its column `kind` holds a kind, or the JSON of rules, which override those of the file."""
     text = word if isinstance(word, str) else json.dumps(word, default=str)
     if word and text.lstrip().startswith("{"):
-        return rules.model_copy(update=_given(word, text, where)).text()
+        return rules.model_copy(update=_row_rules(word, text, where)).text()
     kind = plain_kind(text if word else rules.kind)
     if kind not in KINDS:
         summary.unknown_kinds[str(kind)] += 1
@@ -344,8 +369,8 @@ def _stated(word: Any, where: str, rules: Rules, summary: Summary) -> str:
     return rules.model_copy(update={"kind": kind}).text() if kind != "auto" else rules.text()
 
 
-def _given(word: Any, text: str, where: str) -> dict[str, Any]:
-    # A struct of Parquet has null where a row says nothing.
+def _row_rules(word: Any, text: str, where: str) -> dict[str, Any]:
+    # A struct of Parquet has null for each field that a row leaves out.
     said = {name: value for name, value in word.items() if value is not None} if isinstance(word, dict) else None
     try:
         given = read_rules(text.strip() if said is None else json.dumps(said, default=str))
