@@ -10,7 +10,7 @@ fractions, decimals, lists, intervals and expressions; with --golds, those in th
 Each gold of files is also graded against itself, in the four typesettings of TYPESETTINGS; all should be correct.
 
 Accuracy: on the cases of tests/grading/cases.json, and on the labelled pairs of each --suite: a row has `gold`,
-`answer` or `response`, `correct` (true or false) and maybe `kind`. An ungraded pair is counted apart, and is not right.
+`answer` or `response`, `correct` (true or false) and maybe `kind`. An ungraded pair has a count of its own.
 
 All of it goes to benchmarks/results/grading.json.
 """
@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 from math_verify import parse, verify
 
-from benchmarks.grading_suites import Measured, measured, table
+from benchmarks.grading_suites import SuiteCounts, count_suite, table
 from tasks.core.cells import as_text
 from tasks.grading.grader import GRADER, Pair, clear_cache, grade_many
 from tasks.grading.symbolic import Check, Limits, check_many, close
@@ -202,15 +202,15 @@ def main() -> None:
         speeds[f"{name}, repeated"] = speed(f"{name}, each answer {REPEATS} times", repeated(work, generator))
     golds_right = itself(given.golds) if given.golds else None
     with tempfile.TemporaryDirectory() as folder:
-        suites = [measured(path, show=given.misses) for path in (own_cases(Path(folder)), *given.suite)]
+        suites = [count_suite(path, show=given.misses) for path in (own_cases(Path(folder)), *given.suite)]
     print(table(suites))
-    accuracy = {suite.name: told(suite) for suite in suites}
+    accuracy = {suite.name: suite_result(suite) for suite in suites}
     found: dict[str, Any] = {"grader": GRADER, "machine": platform.processor(), "speed": speeds}
     found |= {"golds_against_themselves": golds_right, "accuracy": accuracy}
     RESULT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
-def told(suite: Measured) -> dict[str, Any]:
+def suite_result(suite: SuiteCounts) -> dict[str, Any]:
     return {"pairs": suite.pairs, "this_grader": suite.ours._asdict(), "math_verify": suite.theirs._asdict()}
 
 

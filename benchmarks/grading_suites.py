@@ -22,16 +22,16 @@ class Row(TypedDict, total=False):
 
 
 class Counts(NamedTuple):
-    """What a grader made of a suite."""
+    """The outcomes of a grader on a suite."""
 
     right: int
     false_positives: int
-    """Wrong by the label, and correct says the grader."""
+    """Wrong by the label, correct by the grader."""
     false_negatives: int
     ungraded: int
 
 
-class Measured(NamedTuple):
+class SuiteCounts(NamedTuple):
     """Both graders on one suite."""
 
     name: str
@@ -40,7 +40,7 @@ class Measured(NamedTuple):
     theirs: Counts
 
 
-def measured(path: Path, *, show: bool = False) -> Measured:
+def count_suite(path: Path, *, show: bool = False) -> SuiteCounts:
     """Grade the pairs of a file.
 
     Args:
@@ -53,12 +53,12 @@ def measured(path: Path, *, show: bool = False) -> Measured:
     # Math-Verify warns of each answer that it cannot read.
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)
     ours = _counts(rows, (verdict.verdict for verdict in verdicts))
-    return Measured(path.stem, len(rows), ours, _counts(rows, map(_theirs, rows)))
+    return SuiteCounts(path.stem, len(rows), ours, _counts(rows, map(_theirs, rows)))
 
 
-def table(suites: list[Measured]) -> str:
+def table(suites: list[SuiteCounts]) -> str:
     """One line a suite and one for all of them: right, false positives, false negatives, ungraded."""
-    total = Measured(
+    total = SuiteCounts(
         "all",
         sum(suite.pairs for suite in suites),
         _added(suite.ours for suite in suites),
@@ -68,7 +68,7 @@ def table(suites: list[Measured]) -> str:
     return "\n".join([head, *map(_line, [*suites, total])])
 
 
-def _line(suite: Measured) -> str:
+def _line(suite: SuiteCounts) -> str:
     parts = [f"{suite.name:<20} {suite.pairs:>5}"]
     for counts in (suite.ours, suite.theirs):
         right, false_positives, false_negatives, ungraded = counts

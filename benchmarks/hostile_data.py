@@ -1,4 +1,4 @@
-"""The hostile inputs of tests/grading/hostile.json, written out: long ones are kept there as what to repeat."""
+"""The hostile inputs of tests/grading/hostile.json, written out: long ones are stored there as a text to repeat."""
 
 import json
 from pathlib import Path

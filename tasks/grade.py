@@ -2,14 +2,14 @@
 
 Reads the benchmark items and the answers of both arms. Writes
 
-- verdicts.parquet: one row an answer: correct, incorrect or ungraded, what was extracted, the rule that decided;
-- judgements.parquet: what a judge wrote of the answers that the rules left open; empty where `grade.judge` is null;
+- verdicts.parquet: one row an answer: correct, incorrect or ungraded, the extracted answer, the rule that decided;
+- judgements.parquet: the responses of a judge to answers that the rules left open; empty where `grade.judge` is null;
 - scores.parquet: pass@1 (pass@k and maj@k too) per benchmark and arm, and the macro average, each with its interval;
 - comparisons.json: base against trained on the same items, with a paired test;
 - metrics.json: the scores again, for `dvc metrics`;
 - a manifest.
 
-An ungraded or truncated answer counts as not correct, and is counted beside the score, never hidden in it.
+An ungraded or truncated answer counts as not correct, and is counted next to the score, never hidden in it.
 """
 
 from collections import Counter
@@ -65,8 +65,8 @@ def verdicts_of(items: pl.DataFrame, answers: pl.DataFrame, params: GradeParams,
     Raises:
         LimoError: an answer belongs to no item.
     """
-    asked = items.select("item_id", "gold", "kind", "question")
-    joined = answers.join(asked, on="item_id", how="left", maintain_order="left")
+    columns = items.select("item_id", "gold", "kind", "question")
+    joined = answers.join(columns, on="item_id", how="left", maintain_order="left")
     orphans = joined.filter(pl.col("gold").is_null())
     if orphans.height:
         first = orphans["item_id"][0]
@@ -82,13 +82,17 @@ def verdicts_of(items: pl.DataFrame, answers: pl.DataFrame, params: GradeParams,
         unsent if finish == TOO_LONG else verdict
         for finish, verdict in zip(joined["finish_reason"], grade_many(pairs, limits, cache), strict=True)
     ]
+    keys = [
+        None if verdict.extracted is None else answer_key(verdict.extracted, kind)
+        for verdict, kind in zip(verdicts, joined["kind"], strict=True)
+    ]
     graded = joined.with_columns(
         pl.Series("verdict", [v.verdict for v in verdicts], pl.String),
         pl.Series("extracted", [v.extracted for v in verdicts], pl.String),
         pl.Series("rule", [v.rule for v in verdicts], pl.String),
         pl.Series("verdict_reason", [v.reason for v in verdicts], pl.String),
         pl.lit(GRADER).alias("grader"),
-        pl.Series("answer_key", _keys(verdicts, joined["kind"]), pl.String),
+        pl.Series("answer_key", keys, pl.String),
         pl.lit(None, pl.String).alias("judge_response_id"),
         pl.lit("").alias("verdict_id"),
     )
@@ -97,19 +101,12 @@ def verdicts_of(items: pl.DataFrame, answers: pl.DataFrame, params: GradeParams,
 
 def with_ids(verdicts: pl.DataFrame) -> pl.DataFrame:
     """The verdicts with the ids that follow from response, item and grader."""
-    named = verdicts.select("response_id", "item_id", "grader").iter_rows()
-    return verdicts.with_columns(verdict_id=pl.Series([verdict_id(*row) for row in named], dtype=pl.String))
-
-
-def _keys(verdicts: list[Verdict], rules: pl.Series) -> list[str | None]:
-    return [
-        None if verdict.extracted is None else answer_key(verdict.extracted, kind)
-        for verdict, kind in zip(verdicts, rules, strict=True)
-    ]
+    ids = [verdict_id(*row) for row in verdicts.select("response_id", "item_id", "grader").iter_rows()]
+    return verdicts.with_columns(verdict_id=pl.Series(ids, dtype=pl.String))
 
 
 def facts(verdicts: pl.DataFrame, judged: Judgements) -> dict[str, Any]:
-    """What the report tells of the grading: which rules decided, what stayed ungraded, what was cut off."""
+    """Counts for the report: which rules decided, what stayed ungraded, what was truncated."""
     ungraded = verdicts.filter(pl.col("verdict") == "ungraded")
     no_answer = verdicts.filter((pl.col("verdict") == "incorrect") & pl.col("extracted").is_null())
     return {
@@ -140,28 +137,28 @@ def run(
     out: Path,
 ) -> None:
     """Write verdicts, scores and comparisons of the answers at `answers`."""
-    asked, table = read_table(items, ITEM), read_table(answers, ANSWER)
-    if table.is_empty():
+    item_table, answer_table = read_table(items, ITEM), read_table(answers, ANSWER)
+    if answer_table.is_empty():
         raise LimoError(f"{answers}: holds no answers; rerun `dvc repro answer`")
-    verdicts = verdicts_of(asked, table, grade, verdict_cache(ledger))
+    verdicts = verdicts_of(item_table, answer_table, grade, verdict_cache(ledger))
     judged = Judgements(pl.DataFrame(schema=JUDGEMENT), {})
     if grade.judge:
         # The judge has an instruction of its own: the system message for solving would have it solve.
         own = chat.model_copy(update={"system": None})
         name, sampling = grade.judge.model, grade.judge.sampling
         judge = Sampler.of(models, name, "grade.judge.model", engine, own, ledger, stage="grade (judge)")
-        judged = judge_open(verdicts, asked, judge, sampling)
+        judged = judge_open(verdicts, item_table, judge, sampling)
         version = judge_version(judge.model.model_id, sampling.model_dump_json())
         verdicts = with_ids(settle(verdicts, judged.table, version))
-    graded = score(verdicts, Resampling(grade.confidence, grade.resamples, grade.seed))
+    tables = score(verdicts, Resampling(grade.confidence, grade.resamples, grade.seed))
     with publish(out) as part:
         verdicts.write_parquet(part / "verdicts.parquet")
         judged.table.write_parquet(part / "judgements.parquet")
-        graded.scores.write_parquet(part / "scores.parquet")
-        write_json(part / "comparisons.json", graded.comparisons)
-        write_json(part / "metrics.json", metrics(graded.scores))
-        told = facts(verdicts, judged)
-        write_manifest(part, STAGE, takes=answers, taken=table.height, kept=verdicts.height, facts=told)
+        tables.scores.write_parquet(part / "scores.parquet")
+        write_json(part / "comparisons.json", tables.comparisons)
+        write_json(part / "metrics.json", metrics(tables.scores))
+        counts = facts(verdicts, judged)
+        write_manifest(part, STAGE, takes=answers, taken=answer_table.height, kept=verdicts.height, facts=counts)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Score the quality of every reasoning chain.
 
 Reads the right chains of `reason` (CHAIN); writes `chains.parquet` (SCORED): four dimensions and their weighted sum.
-The paper picks its training samples by this sum, so it decides what the model is taught. Nothing is rejected here.
+The paper picks its training samples by this sum, so it decides what the model is trained on. Nothing is rejected here.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ STAGE = Stage("score", "chains")
 
 
 class Weights(Params):
-    """What each dimension counts for in the quality; they sum to 1."""
+    """Weight of each dimension in the quality; they sum to 1."""
 
     elaboration: float = Field(0.30, ge=0, le=1)
     """Length of the chain. Paper: 30%."""
@@ -88,15 +88,10 @@ def run(score: ScoreParams, *, chains: Path, out: Path) -> None:
     if taken["text"].has_nulls() or taken["n_tokens"].has_nulls():
         raise LimoError(f"{chains}: a chain without text or n_tokens; run `dvc repro -f -s reason`")
     scored = score_chains(taken, score)
-    facts = {"mean": _means(scored)}
+    means = scored.select(pl.col(*DIMENSIONS, "quality").mean().round(4)).row(0, named=True)
     with publish(out) as part:
         scored.write_parquet(part / "chains.parquet")
-        write_manifest(part, STAGE, takes=chains, taken=taken.height, kept=scored.height, facts=facts)
-
-
-def _means(scored: pl.DataFrame) -> dict[str, float]:
-    means = scored.select(pl.col(*DIMENSIONS, "quality").mean().round(4))
-    return means.row(0, named=True)
+        write_manifest(part, STAGE, takes=chains, taken=taken.height, kept=scored.height, facts={"mean": means})
 
 
 if __name__ == "__main__":

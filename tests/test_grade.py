@@ -161,7 +161,7 @@ def test_a_prompt_that_was_never_sent_is_ungraded(tmp_path):
         ([ROWS[0], ROWS[1], answer("sums", "1+1", "base", "2", 1)], "unequal numbers of answers"),
     ],
 )
-def test_mistakes_are_told_in_one_line_and_nothing_is_written(tmp_path, rows, message):
+def test_an_error_is_one_line_and_nothing_is_written(tmp_path, rows, message):
     with pytest.raises(LimoError, match=message):
         grade_all(tmp_path, PARAMS, write_items(tmp_path), write_answers(tmp_path, *rows))
     assert not (tmp_path / "out" / "scores.parquet").exists()

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from tasks.ablation.params import AblationParams, QuestionParams
 from tasks.ablation.results import Arm, benchmarks, elsewhere
 from tasks.records.response import CUT_OFF
-from tasks.scoring.statistics import Estimate, wilson
+from tasks.scoring.statistics import Estimate, percentile_interval, wilson
 
 # What the verdicts of arms say: a rate, a difference, a rank correlation, each with its interval, and the outcome.
 #
@@ -43,7 +43,7 @@ def estimate(matrix: NDArray[np.integer], *, confidence: float, resamples: int) 
         # Values that are all alike resample to an interval of no width: an item as one trial is the cautious choice.
         items = matrix.shape[1]
         return wilson(items * int(matrix.flat[0]), items, confidence)
-    return Estimate(float(matrix.mean()), *_interval(two_way_means(matrix, resamples), confidence))
+    return Estimate(float(matrix.mean()), *percentile_interval(two_way_means(matrix, resamples), confidence))
 
 
 def contrast(better: NDArray[np.integer], worse: NDArray[np.integer], *, confidence: float, resamples: int) -> Estimate:
@@ -56,7 +56,7 @@ def contrast(better: NDArray[np.integer], worse: NDArray[np.integer], *, confide
     differences = better.astype(np.int64) - worse.astype(np.int64)
     if differences.min() == differences.max():
         return _newcombe(better, worse, confidence)
-    return Estimate(float(differences.mean()), *_interval(two_way_means(differences, resamples), confidence))
+    return Estimate(float(differences.mean()), *percentile_interval(two_way_means(differences, resamples), confidence))
 
 
 def two_way_means(matrix: NDArray[np.integer], resamples: int) -> Values:
@@ -94,7 +94,7 @@ def spearman(
     taken = (np.concatenate([members[arm] for arm in draw]) for draw in draws)
     drawn = np.array([rank_correlation(xs[points], ys[points]) for points in taken])
     # A resample in which all points are alike has no correlation.
-    return Correlation(value, *_interval(drawn[~np.isnan(drawn)], confidence), len(xs), len(members))
+    return Correlation(value, *percentile_interval(drawn[~np.isnan(drawn)], confidence), len(xs), len(members))
 
 
 def rank_correlation(x: Values, y: Values) -> float:
@@ -130,12 +130,6 @@ def _newcombe(better: NDArray[np.integer], worse: NDArray[np.integer], confidenc
     low = difference - math.hypot(a.value - a.low, b.high - b.value)
     high = difference + math.hypot(a.high - a.value, b.value - b.low)
     return Estimate(difference, max(-1.0, low), min(1.0, high))
-
-
-def _interval(means: Values, confidence: float) -> tuple[float, float]:
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)
 
 
 PREDICTORS = ("quality", "elaboration", "verification", "exploration", "granularity", "n_tokens", "equations")

@@ -1,15 +1,15 @@
-"""How many of the equations that a text writes out are right."""
+"""The quality of a reasoning chain: the paper's four dimensions, and how many of its equations are right.
+
+The dimensions are length and the density of three kinds of keywords. A keyword dimension is min(1, density /
+full_density), where density is whole-word, case-insensitive matches per 100 words. A text under 100 words counts as
+100, so that one "therefore" in a five-word answer does not fill the dimension. Every chain is scored by itself: adding
+a chain to a run changes no other chain's score.
+"""
 
 import re
 from collections.abc import Sequence
 
 import polars as pl
-
-# The paper's four dimensions of a reasoning chain: length and the density of three kinds of keywords.
-#
-# A keyword dimension is min(1, density / full_density), where density is whole-word, case-insensitive matches per 100
-# words. A text under 100 words counts as 100, so that one "therefore" in a five-word answer does not fill the
-# dimension. Every chain is scored by itself: adding a chain to a run changes no other chain's score.
 
 PER_WORDS = 100
 # Each Chinese character counts as a word, since Chinese writes no spaces.

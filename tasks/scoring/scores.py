@@ -14,23 +14,21 @@ from tasks.records.benchmark import SCORE, score_id
 from tasks.records.response import CUT_OFF
 from tasks.scoring.statistics import Comparison, Estimate, Matrix, compare, macro, mean, rate
 
-# maj@k: how often the most frequent answer of k samples is right.
-#
-# Wang et al., "Self-Consistency Improves Chain of Thought Reasoning in Language Models" (arXiv 2203.11171), whose
-# vote is unweighted. All correct answers are one answer, wrong ones are told apart by their key, and a response
-# without an answer has no vote. Answers that tie share the vote, as drawing one at random would on average.
-
 MOST_SUBSETS = 5_000
-"""Up to so many subsets of k samples all are counted; above, so many are drawn."""
+"""Subsets of k samples that are all counted; where there are more, this many are drawn."""
 
 
 def majority_at_k(correct: Sequence[bool], keys: Sequence[str | None], k: int, seed: Sequence[int]) -> float:
-    """The chance that the vote of `k` of an item's samples is right, over all ways to take k of them.
+    """maj@k: the chance that the most frequent answer of `k` of an item's samples is right, over all subsets of k.
+
+    Wang et al., "Self-Consistency Improves Chain of Thought Reasoning in Language Models" (arXiv 2203.11171), whose
+    vote is unweighted. All correct answers are one answer, wrong ones are distinguished by their key, and a response
+    without an answer has no vote. Answers that tie share the vote, as drawing one at random would on average.
 
     Args:
         correct: whether each sample is right.
         keys: the answer of each, equal for equal answers; None where there is none.
-        seed: of the subsets drawn where there are too many to count; each item wants its own.
+        seed: of the subsets drawn where there are too many to count; each item needs its own.
     """
     samples = len(correct)
     assert len(keys) == samples, "a key for every sample"
@@ -85,14 +83,14 @@ class Outcomes(NamedTuple):
     """The answers of each item, equal for equal ones."""
 
 
-class Graded(NamedTuple):
-    """What `score` makes of the verdicts."""
+class ScoreTables(NamedTuple):
+    """All scores of some verdicts, and the comparisons of the arms."""
 
     scores: pl.DataFrame
     comparisons: dict[str, dict[str, Any]]
 
 
-def score(verdicts: pl.DataFrame, how: Resampling) -> Graded:
+def score(verdicts: pl.DataFrame, how: Resampling) -> ScoreTables:
     """Scores per benchmark and arm, the macro average of each arm, and the paired comparisons."""
     groups = {
         (str(key[0]), str(key[1])): group for key, group in verdicts.group_by(["benchmark", "arm"], maintain_order=True)
@@ -108,7 +106,7 @@ def score(verdicts: pl.DataFrame, how: Resampling) -> Graded:
         for benchmark in dict.fromkeys(benchmark for benchmark, _ in groups)
         if all((benchmark, arm) in outcomes for arm in ARMS)
     }
-    return Graded(pl.DataFrame(rows, schema=SCORE), comparisons)
+    return ScoreTables(pl.DataFrame(rows, schema=SCORE), comparisons)
 
 
 def outcomes_of(group: pl.DataFrame) -> Outcomes:
@@ -155,7 +153,7 @@ def ks(samples: int) -> Iterator[int]:
 def score_row(benchmark: str, arm: str, metric: str, estimate: Estimate, group: pl.DataFrame) -> dict[str, Any]:
     """One row of scores.parquet; `group` holds the verdicts that went into it."""
     model_id, items = group["model_id"][0], group["item_id"].n_unique()
-    # Where a judge had a say, its version is the grader's with the judge's added, which sorts after it.
+    # Where a judge decided some, its version is the grader's with the judge's added, which sorts after it.
     grader = str(group["grader"].max())
     return {
         "score_id": score_id(benchmark, model_id, metric, grader, group["verdict_id"].to_list()),

@@ -1,7 +1,7 @@
-"""What verdicts add up to: rates with their intervals, and whether two arms differ.
+"""Statistics of verdicts: rates with their intervals, and whether two arms differ.
 
-Rows are items, columns are samples of an item: a matrix of 0 and 1. Items are what was drawn from the world, so several
-samples of one item count as one cluster, never as independent responses.
+Rows are items, columns are samples of an item: a matrix of 0 and 1. Items are the sampling unit, so several samples of
+one item count as one cluster, never as independent responses.
 """
 
 import math
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Matrix = NDArray[np.int64]
 EXACT_ITEMS = 16
-"""Up to so many differing items, the permutation test goes through every sign; above, it draws them."""
+"""Differing items up to which the permutation test enumerates all signs; above, it draws them."""
 
 
 class Estimate(NamedTuple):
@@ -90,7 +90,7 @@ def macro(matrices: Sequence[Matrix], *, confidence: float, resamples: int, seed
 def _estimate(benchmarks: Sequence[NDArray[np.float64]], confidence: float, resamples: int, seed: int) -> Estimate:
     value = float(np.mean([values.mean() for values in benchmarks]))
     draws = [_mean_draws(values, 0.0, resamples, seed + number) for number, values in enumerate(benchmarks)]
-    low, high = _percentiles(np.mean(draws, axis=0), confidence)
+    low, high = percentile_interval(np.mean(draws, axis=0), confidence)
     return Estimate(value, min(low, value), max(high, value))
 
 
@@ -106,7 +106,7 @@ def compare(base: Matrix, trained: Matrix, *, confidence: float, resamples: int,
     left, right = item_values(base, 1), item_values(trained, 1)
     differences = right - left
     gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
-    low, high = _percentiles(_mean_draws(differences, -1.0, resamples, seed), confidence)
+    low, high = percentile_interval(_mean_draws(differences, -1.0, resamples, seed), confidence)
     single = base.shape[1] == trained.shape[1] == 1
     return Comparison(
         base=float(left.mean()),
@@ -149,8 +149,8 @@ def sign_permutation(differences: NDArray[np.float64], resamples: int, seed: int
 
 
 def _mean_draws(values: NDArray[np.float64], least: float, resamples: int, seed: int) -> NDArray[np.float64]:
-    """Draws of the mean: each item weighs at random (D. B. Rubin, "The Bayesian Bootstrap", Annals of Statistics 9,
-    1981), beside half an item at either end, `least` and 1. Of zeros and ones that is the posterior under Jeffreys'
+    """Draws of the mean, items weighted at random (D. B. Rubin, "The Bayesian Bootstrap", Annals of Statistics 9,
+    1981), with half an item at either end, `least` and 1. Of zeros and ones that is the posterior under Jeffreys'
     prior, so items that are all alike keep a width, as they do in Wilson's interval.
     """
     ends = np.concatenate([values, [least, 1.0]])
@@ -159,7 +159,8 @@ def _mean_draws(values: NDArray[np.float64], least: float, resamples: int, seed:
     return np.asarray(weights @ ends / weights.sum(axis=1), dtype=np.float64)
 
 
-def _percentiles(means: NDArray[np.float64], confidence: float) -> tuple[float, float]:
+def percentile_interval(means: NDArray[np.float64], confidence: float) -> tuple[float, float]:
+    """The central interval of resampled means."""
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)

@@ -1,6 +1,6 @@
 import json
 
-from benchmarks.grading_suites import Counts, measured, table
+from benchmarks.grading_suites import Counts, count_suite, table
 
 ROWS = [
     {"gold": "7", "answer": "7", "correct": True},
@@ -14,7 +14,7 @@ ROWS = [
 def test_a_suite_is_counted_by_its_labels(tmp_path, capsys):
     path = tmp_path / "made.jsonl"
     path.write_text("\n".join(map(json.dumps, ROWS)) + "\n", encoding="utf-8")
-    found = measured(path, show=True)
+    found = count_suite(path, show=True)
     assert (found.name, found.pairs) == ("made", 5)
     assert found.ours == Counts(right=2, false_positives=1, false_negatives=1, ungraded=1)
     assert found.theirs == Counts(right=3, false_positives=1, false_negatives=1, ungraded=0)
