@@ -1,4 +1,4 @@
-"""`limo ablate`: the stages of profiles/ablations/dvc.yaml as a Prefect flow, the arms side by side, one core each.
+"""`limo ablate`: the stages of ablations/dvc.yaml as a Prefect flow, the arms side by side, one core each.
 
 DVC is the cache, as everywhere: what is up to date does not run, and a run that was killed goes on where it was.
 """
@@ -23,9 +23,9 @@ from tasks.core.errors import LimoError
 from tasks.core.params import Params, read_tree, section_errors
 from tasks.training.recipe import Recipe
 
-FOLDER = Path("profiles/ablations")
+FOLDER = Path("ablations")
 PARAMS = FOLDER / "params.yaml"
-OUT = Path("artifacts/ablations/compare")
+OUT = FOLDER / "artifacts/compare"
 ARMS, LAST = "arm", "compare"
 GIB_PER_ARM = 4
 """Memory of an arm: an engine with its cache, or a trainer."""
@@ -99,7 +99,7 @@ def stage(name: str, free: SimpleQueue[int] | None = None) -> None:
     """Bring one stage up to date, on one of the `free` cores where they are given."""
     core = free.get() if free is not None else None
     try:
-        repro_stage(f"{FOLDER}/dvc.yaml:{name}", get_run_logger().info, [] if core is None else [core])
+        repro_stage(name, get_run_logger().info, [] if core is None else [core], project=FOLDER)
     finally:
         if free is not None and core is not None:
             free.put(core)
@@ -107,7 +107,7 @@ def stage(name: str, free: SimpleQueue[int] | None = None) -> None:
 
 @flow(
     name="limo-ablate",
-    description="The paper's five questions: profiles/ablations/dvc.yaml.",
+    description="The paper's five questions: ablations/dvc.yaml.",
     task_runner=RUNNER,  # type: ignore[arg-type]  # its futures are PrefectFutures, which its stubs do not say
 )
 def ablate() -> None:

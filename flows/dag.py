@@ -73,18 +73,20 @@ def repro_stage(
     say: Callable[[str], None],
     cores: Collection[int] = (),
     watch: Callable[[int], None] | None = None,
+    project: Path = Path(),
 ) -> None:
     """Bring one stage up to date by `dvc repro -s`, passing each line it prints to `say`.
 
     Args:
         cores: the cores that the stage may use; none: all that we may.
         watch: called with DVC's process id at least once a second while it runs.
+        project: the folder of the DVC project.
 
     Raises:
         LimoError: the stage failed; carries the last lines it printed.
     """
     # Without the global --wait-for-lock, stages in parallel fail after their command ran, unrecorded.
-    command = [sys.executable, "-c", MORTAL_DVC, "--wait-for-lock", "repro", "-s", name]
+    command = [sys.executable, "-c", MORTAL_DVC, "--cd", str(project), "--wait-for-lock", "repro", "-s", name]
     lines = []
     with subprocess.Popen(
         _on_cores(command, cores), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment()

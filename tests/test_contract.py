@@ -10,7 +10,7 @@ from flows.dag import upstream
 from tests.closure import closure, code_deps, stage_module, wrong_deps
 
 STAGES = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-ABLATION = yaml.safe_load(Path("profiles/ablations/dvc.yaml").read_text(encoding="utf-8"))["stages"]
+ABLATION = yaml.safe_load(Path("ablations/dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
 
 STAGE_MODULES = {name: stage_module(stage["cmd"]) for name, stage in STAGES.items()}

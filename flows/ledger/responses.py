@@ -412,17 +412,22 @@ def _day(seconds: float) -> str:
 
 def models(artifacts: Path) -> dict[str, Model]:
     """The models in use that have a folder, by their ids."""
-    listed = [artifacts / "ablations/base/models.json", artifacts / "train/model.json", artifacts / "base/models.json"]
+    listed = [_ablation(artifacts) / "base/models.json", artifacts / "train/model.json", artifacts / "base/models.json"]
     return {model.model_id: model for path in listed if path.exists() for model in load_models(path).values()}
 
 
 def names(artifacts: Path) -> dict[str, str]:
     """What the models in use are called, by their ids: the run's, the trained one, and the ablation's arms."""
     found: dict[str, str] = {}
-    for path in sorted(artifacts.glob("ablations/arms/*/verdicts.parquet")):
+    for path in sorted(_ablation(artifacts).glob("arms/*/verdicts.parquet")):
         ids = _read_ids(path).unique()
         found |= dict.fromkeys(ids.to_list(), f"{ARM} {path.parent.name}")
     return found | {key: model.name for key, model in models(artifacts).items()}
+
+
+def _ablation(artifacts: Path) -> Path:
+    """Where `limo ablate` writes: in the same checkout as a run's artifacts."""
+    return artifacts.absolute().parent / "ablations/artifacts"
 
 
 def _read_ids(path: Path) -> pl.Series:

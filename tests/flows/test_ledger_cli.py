@@ -15,10 +15,11 @@ from tests.ledger.responses import found, respond, segments, write
 
 @pytest.fixture
 def artifacts(tmp_path):
-    write_models(tmp_path / "base" / "models.json", make_model("weak", model_id="m_a"))
-    write_models(tmp_path / "train" / "model.json", make_model("trained", model_id="m_t"))
-    write(tmp_path / "ledger", [respond(0, "So it is 七."), respond(1, reason="length")], flush_responses=1)
-    return tmp_path
+    folder = tmp_path / "artifacts"
+    write_models(folder / "base" / "models.json", make_model("weak", model_id="m_a"))
+    write_models(folder / "train" / "model.json", make_model("trained", model_id="m_t"))
+    write(folder / "ledger", [respond(0, "So it is 七."), respond(1, reason="length")], flush_responses=1)
+    return folder
 
 
 def limo(artifacts, *arguments):
@@ -89,7 +90,7 @@ def test_what_was_pruned_is_told_where_another_model_cannot_be(artifacts):
 
 
 def test_an_arms_verdicts_that_cannot_be_read_are_named_in_one_line(artifacts):
-    path = artifacts / "ablations" / "arms" / "random" / "verdicts.parquet"
+    path = artifacts.parent / "ablations" / "artifacts" / "arms" / "random" / "verdicts.parquet"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"PAR1 half")
     done = limo(artifacts, "--artifacts", artifacts)
