@@ -1,4 +1,4 @@
-"""Taking responses out of the ledger for good: those of a model, of an engine, from before a day; and torn files."""
+"""What `limo ledger` does: count a ledger, show or regenerate one response, verify every byte, prune, and print it."""
 
 import json
 from collections import Counter
@@ -18,7 +18,7 @@ from tasks.core.files import one_line, read_table
 from tasks.core.params import load_section
 from tasks.engines.params import EngineParams, SamplingParams
 from tasks.engines.protocol import Engine, Request, make_request, response_id
-from tasks.ledger.compaction import LOCK, TornInRunError, only_one, replace
+from tasks.ledger.compaction import LOCK, TornInRunError, exclusive, replace
 from tasks.ledger.journal import drop_abandoned, journals, read_journal, recover
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.segments import (
@@ -27,35 +27,33 @@ from tasks.ledger.segments import (
     Segment,
     TornError,
     entries,
-    lock,
     set_aside,
     size_of,
     stamp_of,
+    try_lock,
     writing,
 )
 from tasks.records.model import Model, describe, load_models
 from tasks.records.response import Response
 
-# Draw one response of the ledger again, alone: its prompt, sampling parameters and seed are all there.
-
 POLL_SECONDS = 1.0
 
 
 def request_of(response: Response) -> Request:
-    """The request that a response answers.
+    """The request that a response answers: its prompt, sampling parameters and seed are all in the ledger.
 
     Raises:
-        LimoError: the ledger's row does not make its own id.
+        LimoError: the ledger's row does not hash to its own id.
     """
     sampling = SamplingParams(**json.loads(response.sampling), seed=response.seed)
     request = make_request(response.model_id, response.prompt, sampling, response.sample_index)
     if request.response_id != response.response_id:
-        raise LimoError(f"{response.response_id}: its prompt and parameters make another id, {request.response_id}")
+        raise LimoError(f"{response.response_id}: its prompt and parameters hash to another id, {request.response_id}")
     return request
 
 
 def redraw(response: Response, engine: Engine) -> Response:
-    """The response that `engine` gives to the same request now, with nothing else in its batch."""
+    """The response of `engine` to the same request now, with nothing else in its batch."""
     engine.submit([request_of(response)])
     found: list[Response] = []
     while not found:
@@ -64,26 +62,21 @@ def redraw(response: Response, engine: Engine) -> Response:
 
 
 def difference(before: Response, after: Response) -> str:
-    """Where two responses to the same request part; empty when they are the same."""
+    """Where two responses to the same request differ; empty when they are the same."""
     if before.text == after.text:
-        return (
-            ""
-            if before.finish_reason == after.finish_reason
-            else f"{before.finish_reason} then, {after.finish_reason} now"
-        )
+        same_end = before.finish_reason == after.finish_reason
+        return "" if same_end else f"{before.finish_reason} then, {after.finish_reason} now"
     pairs = zip(before.text, after.text, strict=False)
     same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     then, now = before.text[same : same + 40], after.text[same : same + 40]
     return f"the same for {same:,} of {len(before.text):,} characters, then {then!r} became {now!r}"
 
 
-# What is in a ledger: counted, one response found, and every byte verified.
-
 COUNTED = ("response_id", "finish_reason", "n_prompt_tokens", "n_tokens", "engine", "finished_at")
 ADDRESS = ("response_id", "model_id", "prompt", "sampling", "seed", "sample_index")
 
 KINDS = ("*.parquet", "*.journal", "*.torn")
-"""The files that hold responses, or what is left of them."""
+"""The files with responses, or what is left of them."""
 
 
 class Summary(NamedTuple):
@@ -93,7 +86,7 @@ class Summary(NamedTuple):
     responses: int
     """Each once."""
     repeated: int
-    """Rows beside those: written twice, dropped by compaction."""
+    """Duplicate rows, which compaction drops."""
     finished: dict[str, int]
     """Responses by finish reason."""
     tokens: int
@@ -107,20 +100,20 @@ class Summary(NamedTuple):
     torn: int
     """Files set aside."""
     engines: dict[str, int]
-    """Responses by what generated them."""
+    """Responses by engine."""
     first: float
     """When the first and the last finished, Unix seconds; 0: not recorded."""
     last: float
 
 
-class Verified(NamedTuple):
-    """What was verified of one model."""
+class Verification(NamedTuple):
+    """The result of verifying one model."""
 
     model_id: str
     responses: int
     """Sound rows."""
     torn: list[str]
-    """Files set aside, with what was wrong."""
+    """Files set aside, with the error."""
 
 
 def folders(ledger: Path) -> list[Path]:
@@ -130,12 +123,12 @@ def folders(ledger: Path) -> list[Path]:
         LimoError: there is no ledger.
     """
     if not ledger.is_dir():
-        raise LimoError(f"{ledger}: no ledger there; it is made when a stage samples, or give --ledger")
+        raise LimoError(f"{ledger}: no ledger there; a stage that samples creates it, or give --ledger")
     return [path for path in sorted(ledger.iterdir()) if path.is_dir() and any(map(any, map(path.glob, KINDS)))]
 
 
 def tables(folder: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """These columns of all that a model has, one segment or journal at a time; torn segments are set aside."""
+    """These columns of all responses of a model, one segment or journal at a time; torn segments are set aside."""
     waiting = [read_journal(path).rows.select(columns) for path in journals(folder)]
     seen: set[str] = set()
     while left := [entry.path for entry in entries(folder) if entry.path.name not in seen]:
@@ -182,8 +175,8 @@ def _time(value: object) -> float:
     return value if isinstance(value, float) else 0.0
 
 
-def verify(folder: Path) -> Verified:
-    """Read every byte of a model's segments and compare ids with what they stand for; what fails is set aside."""
+def verify(folder: Path) -> Verification:
+    """Read every byte of a model's segments and compare ids with what they hash; what fails is set aside."""
     recover(folder)
     torn: list[str] = []
     rows = 0
@@ -196,7 +189,7 @@ def verify(folder: Path) -> Verified:
             torn.append(f"{entry.path}: {error}")
             new = set_aside(entry.path, str(error), right_rows)
             rows += _verify(new) if new else 0
-    return Verified(folder.name, rows, torn)
+    return Verification(folder.name, rows, torn)
 
 
 def _verify(path: Path) -> int:
@@ -205,19 +198,19 @@ def _verify(path: Path) -> int:
             table = segment.read(SCHEMA.names, [group])
             wrong = table.num_rows - right_rows(table).num_rows
             if wrong:
-                raise TornError(f"{wrong} responses are not what their id says")
+                raise TornError(f"{wrong} responses do not hash to their id")
         return segment.rows
 
 
 def right_rows(table: pa.Table) -> pa.Table:
     """The rows whose id is the hash of model, prompt, sampling parameters, seed and sample index."""
     key, *parts = (table.column(name).to_pylist() for name in ADDRESS)
-    right = [response_id(*row) == given for given, row in zip(key, zip(*parts, strict=True), strict=True)]
+    right = [response_id(*row) == recorded for recorded, row in zip(key, zip(*parts, strict=True), strict=True)]
     return table if all(right) else table.filter(pa.array(right, pa.bool_()))
 
 
 def find(ledger: Path, beginning: str) -> Response:
-    """The response with this id, or the one whose id begins so.
+    """The response with this id, or the only one whose id begins so.
 
     Raises:
         LimoError: there is none, or several.
@@ -235,59 +228,59 @@ def find(ledger: Path, beginning: str) -> Response:
 
 
 LOGS = ("vllm.log", "vllm.logging.json")
-"""What an engine leaves in the folder of its model."""
+"""What an engine writes into the folder of its model."""
 
 
-class Which(NamedTuple):
-    """What goes: torn files, or the responses to which all of this applies."""
+class Selection(NamedTuple):
+    """What to prune: torn files, or the responses to which all of this applies."""
 
     torn: bool = False
     engine: str | None = None
-    """A text in the name of what generated it."""
+    """A text in the engine's name."""
     before: float | None = None
-    """Finished earlier, Unix seconds; where that was not recorded yet, written earlier."""
+    """Finished earlier, Unix seconds; where that was not recorded, written earlier."""
 
 
-class Pruned(NamedTuple):
-    """What goes, or has gone, of one model."""
+class Pruning(NamedTuple):
+    """What is to be removed, or was, of one model."""
 
     model_id: str
     responses: int
     tokens: int
     size: int
-    """Bytes on disk: of torn files, and of segments by the share of rows that go."""
+    """Bytes on disk: of torn files, and of segments by the share of rows removed."""
     files: int
     """Torn files."""
 
 
-def doomed(folder: Path, which: Which) -> Pruned:
+def to_prune(folder: Path, which: Selection) -> Pruning:
     """What `prune` would remove."""
     masks = {} if which.torn else _masks(folder, which)
     aside = _torn(folder) if which.torn else []
-    sizes = [entry.size * float(chosen.go.mean()) for entry, chosen in masks.items()]
-    return Pruned(
+    sizes = [entry.size * float(rows.selected.mean()) for entry, rows in masks.items()]
+    return Pruning(
         folder.name,
-        sum(int(chosen.go.sum()) for chosen in masks.values()),
-        sum(chosen.tokens for chosen in masks.values()),
+        sum(int(rows.selected.sum()) for rows in masks.values()),
+        sum(rows.tokens for rows in masks.values()),
         round(sum(sizes)) + sum(map(size_of, aside)),
         len(aside),
     )
 
 
-def prune(folder: Path, which: Which) -> Pruned:
-    """Remove it; each segment is replaced by one without those rows.
+def prune(folder: Path, which: Selection) -> Pruning:
+    """Remove what is selected; each segment is replaced by one without those rows.
 
     Raises:
         LimoError: a run is writing to this model, its segments are being merged, or its folder cannot be written.
     """
-    with only_one(folder) as mine:
+    with exclusive(folder) as mine:
         if not mine or _written_to(folder):
-            raise LimoError(f"{folder}: a run is writing to it; prune when it has ended")
+            raise LimoError(f"{folder}: a run is writing to it; prune once it has ended")
         drop_abandoned(folder)
         recover(folder)
-        pruned = doomed(folder, which)
+        pruned = to_prune(folder, which)
         if which.torn:
-            with writing(folder, "the files that are left stay as they are"):
+            with writing(folder, "the remaining files stay as they are"):
                 for path in _torn(folder):
                     path.unlink(missing_ok=True)
         else:
@@ -296,24 +289,25 @@ def prune(folder: Path, which: Which) -> Pruned:
     return pruned
 
 
-def _remove(masks: "dict[Entry, _Chosen]") -> None:
-    gone = 0
-    for entry, chosen in masks.items():
+def _remove(masks: "dict[Entry, _Rows]") -> None:
+    removed = 0
+    for entry, rows in masks.items():
         try:
-            replace([entry], [~chosen.go])
+            replace([entry], [~rows.selected])
         except (LimoError, TornInRunError) as error:
-            said = f"{entry.path}: torn ({error}); run `limo ledger verify` first"
-            told = said if isinstance(error, TornInRunError) else str(error)
-            raise LimoError(told + (f"; {gone:,} responses of this model went before" if gone else "")) from None
-        gone += int(chosen.go.sum())
+            torn = f"{entry.path}: torn ({error}); run `limo ledger verify` first"
+            problem = torn if isinstance(error, TornInRunError) else str(error)
+            before = f"; {removed:,} responses of this model were removed before" if removed else ""
+            raise LimoError(problem + before) from None
+        removed += int(rows.selected.sum())
 
 
-class _Chosen(NamedTuple):
-    go: np.ndarray
+class _Rows(NamedTuple):
+    selected: np.ndarray
     tokens: int
 
 
-def _masks(folder: Path, which: Which) -> dict[Entry, _Chosen]:
+def _masks(folder: Path, which: Selection) -> dict[Entry, _Rows]:
     """The segments that have rows to remove, with those rows."""
     found = {}
     for entry in entries(folder):
@@ -324,13 +318,13 @@ def _masks(folder: Path, which: Which) -> dict[Entry, _Chosen]:
             continue
         except TornError as error:
             raise LimoError(f"{entry.path}: torn ({error}); run `limo ledger verify` first") from None
-        go = rows.select(_applies(which, entry.path)).to_series()
-        if go.any():
-            found[entry] = _Chosen(go.to_numpy(), int(rows.filter(go)["n_tokens"].sum()))
+        selected = rows.select(_applies(which, entry.path)).to_series()
+        if selected.any():
+            found[entry] = _Rows(selected.to_numpy(), int(rows.filter(selected)["n_tokens"].sum()))
     return found
 
 
-def _applies(which: Which, path: Path) -> pl.Expr:
+def _applies(which: Selection, path: Path) -> pl.Expr:
     applies = pl.repeat(True, pl.len())
     if which.engine is not None:
         applies &= pl.col("engine").str.contains(which.engine, literal=True)
@@ -338,7 +332,7 @@ def _applies(which: Which, path: Path) -> pl.Expr:
         stamp = stamp_of(path)
         written = int(stamp) / 1e9 if stamp.isdigit() else 0.0
         applies &= pl.when(pl.col("finished_at") > 0).then("finished_at").otherwise(written) < which.before
-    return applies.alias("go")
+    return applies.alias("selected")
 
 
 def _torn(folder: Path) -> Sequence[Path]:
@@ -346,11 +340,11 @@ def _torn(folder: Path) -> Sequence[Path]:
 
 
 def _written_to(folder: Path) -> bool:
-    """Whether a living writer holds a journal."""
+    """Whether a living writer has a journal."""
     for path in journals(folder):
         try:
             with path.open("rb") as file:
-                if not lock(file.fileno()):
+                if not try_lock(file.fileno()):
                     return True
         except FileNotFoundError:
             continue
@@ -368,14 +362,12 @@ def _remove_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-# What `limo ledger` tells: the models' names, the table of the ledger, one response in full, what is pruned.
-
 PARAMS = Path("params.yaml")
 ARM = "ablation arm"
 
 
 def overview(ledger: Path, artifacts: Path) -> str:
-    """What each model has in the ledger, as a table."""
+    """The ledger as a table, one row a model."""
     known = names(artifacts)
     found = [summarise(folder) for folder in folders(ledger)]
     if not found:
@@ -417,7 +409,7 @@ def models(artifacts: Path) -> dict[str, Model]:
 
 
 def names(artifacts: Path) -> dict[str, str]:
-    """What the models in use are called, by their ids: the run's, the trained one, and the ablation's arms."""
+    """The names of the models in use by their ids: the run's, the trained one, and the ablation's arms."""
     found: dict[str, str] = {}
     for path in sorted(_ablation(artifacts).glob("arms/*/verdicts.parquet")):
         ids = _read_ids(path).unique()
@@ -437,16 +429,15 @@ def _read_ids(path: Path) -> pl.Series:
         raise LimoError(f"{path}: cannot be read ({one_line(error)}); delete it and rerun `limo ablate`") from None
 
 
-def redrawn(one: Response, ledger: Path, artifacts: Path) -> str:
-    """How the response differs when it is drawn again; empty where it does not."""
-    from flows.ledger.responses import difference, redraw
+def compare_redrawn(one: Response, ledger: Path, artifacts: Path) -> str:
+    """How the response differs when it is generated again, alone; empty where it does not."""
     from tasks.engines.launch import open_engine
 
     model = models(artifacts).get(one.model_id)
     if model is None:
         raise LimoError(f"{one.response_id}: its model {one.model_id} is not in {artifacts}/base or train")
     if describe(Path(model.path), model.name, model.origin).model_id != model.model_id:
-        raise LimoError(f"{model.path}: has changed since {one.model_id} was made of it; run `dvc repro base`")
+        raise LimoError(f"{model.path}: has changed since {one.model_id} was resolved; run `dvc repro base`")
     params = load_section(PARAMS, "engine", EngineParams)
     engine = open_engine(params, model, ledger / one.model_id / "vllm.log")
     try:
@@ -456,7 +447,7 @@ def redrawn(one: Response, ledger: Path, artifacts: Path) -> str:
 
 
 def in_full(one: Response) -> str:
-    """All that is known of one response."""
+    """One response with all its fields."""
     sampling = SamplingParams(**json.loads(one.sampling) | {"seed": one.seed})
     seed = make_request(one.model_id, one.prompt, sampling, one.sample_index).own_seed
     facts = one.model_dump(exclude={"prompt", "text", "finished_at"}) | {
@@ -469,17 +460,17 @@ def in_full(one: Response) -> str:
 
 
 def require_complete(artifacts: Path) -> None:
-    """Refuse where a model in use may not be listed: DVC removes a stage's outputs before it runs it again."""
+    """Raise a LimoError where a model in use may not be listed: DVC removes a stage's outputs before it reruns it."""
     for name, stage in (("base/models.json", "base"), ("train/model.json", "train")):
         if not (artifacts / name).exists():
             raise LimoError(
-                f"--unused: no {artifacts / name}, which tells what models are used; run `dvc repro {stage}` first"
+                f"--unused: no {artifacts / name}, which lists the models in use; run `dvc repro {stage}` first"
             )
 
 
-def pruned_line(pruned: Pruned, known: dict[str, str], gone: bool) -> str:
-    """What was removed of a model, or would be."""
+def pruned_line(pruned: Pruning, known: dict[str, str], removed: bool) -> str:
+    """What was removed of a model, or would be, in a line."""
     name = known.get(pruned.model_id, "not in use")
     files = f", {pruned.files} torn files" if pruned.files else ""
-    told = f"{pruned.responses:,} responses, {pruned.tokens:,} tokens{files}, {_mb(pruned.size)}"
-    return f"{pruned.model_id} ({name}): {told} {'removed' if gone else 'would go'}"
+    counts = f"{pruned.responses:,} responses, {pruned.tokens:,} tokens{files}, {_mb(pruned.size)}"
+    return f"{pruned.model_id} ({name}): {counts} {'removed' if removed else 'would be removed'}"

@@ -1,12 +1,12 @@
-"""Compaction: many small segments into few big ones, without what was written twice.
+"""Compaction: merges many small segments into few big ones, without duplicate rows.
 
-The new segment is read back and compared before it gets its name, and the old ones go only then. Killed in between, it
-leaves repeated rows or a temporary file, never a gap. Readers who find a segment gone look again.
+The new segment is read back and compared before it gets its name, and the old ones are removed only then. Killed in
+between, it leaves duplicates or a temporary file, never a gap. Readers that miss a segment list the folder again.
 """
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -35,30 +35,29 @@ SEGMENT_BYTES = 256 * 2**20
 """A merged segment's size on disk, about, and at most."""
 LOCK = "compaction.lock"
 SAME = ("response_id", "finish_reason", "n_tokens")
-"""Rows equal in these are one response that was written twice."""
-Keep = Callable[[pl.DataFrame], pl.Series]
+"""Rows equal in these are duplicates of one response."""
 
 
-class Compacted(NamedTuple):
-    """What compaction came to."""
+class Compaction(NamedTuple):
+    """The result of a compaction."""
 
     before: int
     """Segments."""
     after: int
     dropped: int
-    """Rows that were written twice."""
+    """Duplicate rows."""
     ran: bool = True
-    """False: another process is at it."""
+    """False: another process is compacting."""
 
 
 @contextmanager
-def only_one(folder: Path) -> Iterator[bool]:
-    """Hold the lock of those who remove segments; False when another process has it.
+def exclusive(folder: Path) -> Iterator[bool]:
+    """Hold the lock for removing segments; False when another process has it.
 
     Raises:
         LimoError: the folder cannot be written.
     """
-    with writing(folder, "all in it stays as it is"):
+    with writing(folder, "everything in it stays as it is"):
         folder.mkdir(parents=True, exist_ok=True)
         file = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o666)
     try:
@@ -77,16 +76,16 @@ def mergeable(folder: Path) -> int:
     return sum(len(run) - 1 for run in _runs(entries(folder), SEGMENT_BYTES))
 
 
-def compact(folder: Path, segment_bytes: int = SEGMENT_BYTES) -> Compacted:
+def compact(folder: Path, segment_bytes: int = SEGMENT_BYTES) -> Compaction:
     """Merge the segments of a model.
 
     Raises:
-        LimoError: the disk is full, or a segment cannot be read; all is as it was.
+        LimoError: the disk is full, or a segment cannot be read; nothing has changed.
     """
-    with only_one(folder) as mine:
+    with exclusive(folder) as mine:
         before = entries(folder)
         if not mine:
-            return Compacted(len(before), len(before), 0, ran=False)
+            return Compaction(len(before), len(before), 0, ran=False)
         while True:
             try:
                 return _compact(folder, segment_bytes)._replace(before=len(before))
@@ -96,21 +95,21 @@ def compact(folder: Path, segment_bytes: int = SEGMENT_BYTES) -> Compacted:
                 continue  # set aside by a reader meanwhile
 
 
-def _compact(folder: Path, segment_bytes: int) -> Compacted:
+def _compact(folder: Path, segment_bytes: int) -> Compaction:
     found = entries(folder)
     first = _first_written(found)
     dropped = 0
-    for run in _runs([entry for entry in found if not _has_further(entry)], segment_bytes):
+    for run in _runs([entry for entry in found if not _has_more_columns(entry)], segment_bytes):
         masks = [first[entry.path] for entry in run]
         dropped += sum(int((~mask).sum()) for mask in masks)
         replace(run, masks)
-    return Compacted(len(found), len(entries(folder)), dropped)
+    return Compaction(len(found), len(entries(folder)), dropped)
 
 
-def _has_further(entry: Entry) -> bool:
-    """Whether it has columns of a later version, which a segment of this one would lose."""
+def _has_more_columns(entry: Entry) -> bool:
+    """Whether it has columns of a later version, which a segment of this version would lose."""
     with _sound(entry.path) as segment:
-        return segment.further
+        return segment.has_more_columns
 
 
 def _runs(found: Sequence[Entry], segment_bytes: int) -> list[list[Entry]]:
@@ -127,10 +126,10 @@ def _runs(found: Sequence[Entry], segment_bytes: int) -> list[list[Entry]]:
 
 
 def _first_written(found: Sequence[Entry]) -> dict[Path, np.ndarray]:
-    """For each segment which of its rows were not written before, in it or an older one.
+    """For each segment which of its rows are the first of their kind, in it and all older ones.
 
-    Rows are told apart by a 64-bit hash: at ten million, two different ones are taken for one with probability 3e-6,
-    and then one is generated again.
+    Rows are compared by a 64-bit hash: at ten million, two different ones collide with probability 3e-6, and then one
+    is generated again.
     """
     hashes = []
     for entry in found:
@@ -148,14 +147,14 @@ def replace(run: Sequence[Entry], masks: Sequence[np.ndarray]) -> None:
     """Put the rows of `masks` of some segments into one new segment, then remove those.
 
     Raises:
-        LimoError: the disk is full, or what was written is not what is read back; all is as it was.
-        TornInRunError: so is all where one of them is torn.
+        LimoError: the disk is full, or what was written is not what is read back; nothing has changed.
+        TornInRunError: one of them is torn; nothing has changed.
     """
     folder = run[0].path.parent
     written: list[pl.Series] = []
     if any(mask.any() for mask in masks):
         with writing(folder, "its segments stay as they are"):
-            scratch = write_scratch(folder, _kept(run, masks, written), stamp_of(run[0].path))
+            scratch = write_scratch(folder, _kept_rows(run, masks, written), stamp_of(run[0].path))
         _require_same(scratch, written)
         publish_scratch(scratch)
     for entry in run:
@@ -163,7 +162,7 @@ def replace(run: Sequence[Entry], masks: Sequence[np.ndarray]) -> None:
     sync_folder(folder)
 
 
-def _kept(run: Sequence[Entry], masks: Sequence[np.ndarray], written: list[pl.Series]) -> Iterator[pa.Table]:
+def _kept_rows(run: Sequence[Entry], masks: Sequence[np.ndarray], written: list[pl.Series]) -> Iterator[pa.Table]:
     """The rows of `masks` in tables of about GROUP_BYTES; their hashes go to `written`."""
     waiting: list[pa.Table] = []
     size = 0
@@ -207,7 +206,7 @@ def _require_same(scratch: Path, written: list[pl.Series]) -> None:
 
 
 class TornInRunError(Exception):
-    """A segment that turned out to be torn."""
+    """A segment that proved to be torn."""
 
     def __init__(self, path: Path, problem: str) -> None:
         """Of the segment at `path`."""

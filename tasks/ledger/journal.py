@@ -1,8 +1,8 @@
-"""The ledger's journals: finished responses at once on their way to the disk, so that a killed process loses none.
+"""The ledger's journals: finished responses are written at once, so that a killed process loses none.
 
-A journal is an Arrow IPC stream in a file of its writer, who holds a lock on it for as long as it lives. Room is taken
-ahead of need: the zeros there end the stream, and what finishes while the disk is full has its place. Each row has
-a checksum, since a process or machine that dies may leave half a write.
+A journal is an Arrow IPC stream in a file of its writer, which holds a lock on it for as long as it lives. Disk space
+is reserved ahead of need: the zeros there end the stream, and what finishes while the disk is full has room. Each row
+has a checksum, since a process or machine that dies may leave half a write.
 """
 
 import errno
@@ -22,25 +22,25 @@ from tasks.core.errors import LimoError
 from tasks.core.files import make_folder
 from tasks.ledger.segments import (
     SCHEMA,
+    disk_full,
     is_full,
-    lock,
     lock_own,
     new_name,
-    no_room,
     sync_folder,
+    try_lock,
     write_segment,
     writing,
 )
 from tasks.records.response import Response
 
 ROOM = 4 * 2**20
-"""Bytes kept free in the journal for what finishes next; after a larger write, twice as many as it took."""
+"""Bytes reserved in the journal for what finishes next; after a larger write, twice as many as it took."""
 CHECK = "crc32"
 JOURNAL = SCHEMA.append(pa.field(CHECK, pa.int64()))
 OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
 VALUES = attrgetter(*SCHEMA.names)
-NO_PLACES = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
-"""What a file system answers that cannot take room ahead."""
+NO_FALLOCATE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+"""errno of a file system that cannot reserve space."""
 
 
 def to_batch(responses: Sequence[Response]) -> pa.RecordBatch:
@@ -49,12 +49,12 @@ def to_batch(responses: Sequence[Response]) -> pa.RecordBatch:
     try:
         return _batch(rows)
     except UnicodeEncodeError:
-        # Half a surrogate pair, out of a server's JSON, is no text.
+        # Half a surrogate pair, from a server's JSON, is not valid text.
         return _batch([tuple(_text(value) if isinstance(value, str) else value for value in row) for row in rows])
 
 
 def _batch(rows: list[tuple[Any, ...]]) -> pa.RecordBatch:
-    columns = [*zip(*rows, strict=True), [_check(row) for row in rows]]
+    columns = [*zip(*rows, strict=True), [_checksum(row) for row in rows]]
     arrays = [pa.array(column, type=field.type) for column, field in zip(columns, JOURNAL, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=JOURNAL)
 
@@ -63,7 +63,7 @@ def _text(value: str) -> str:
     return value.encode("utf-8", "replace").decode("utf-8")
 
 
-def _check(row: Iterable[Any]) -> int:
+def _checksum(row: Iterable[Any]) -> int:
     return zlib.crc32("\x1f".join(map(str, row)).encode())
 
 
@@ -85,7 +85,7 @@ class Journal:
     """One writer's journal, open and locked."""
 
     def __init__(self, folder: Path) -> None:
-        """Make it, with room in it.
+        """Create it, with space reserved.
 
         Raises:
             LimoError: the disk has no room for it.
@@ -95,10 +95,10 @@ class Journal:
         scratch = folder / f"{new_name()}.tmp"
         self.path = scratch.with_suffix(".journal")
         self._reserve = ROOM
-        with writing(folder, "what had finished before is safe"):
+        with writing(folder, "finished responses are safe"):
             self._file = os.open(scratch, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
             try:
-                # Renamed once it is locked, so that nobody takes it for a dead writer's.
+                # Renamed once it is locked, so that no other process takes it for a dead writer's.
                 lock_own(self._file)
                 self._begin()
                 scratch.rename(self.path)
@@ -113,17 +113,17 @@ class Journal:
         self._stream = pa.ipc.new_stream(self._sink, JOURNAL, options=OPTIONS)
         os.ftruncate(self._file, 0)
         self._end = self._at = 0
-        self._take_room(self._reserve)
+        self._reserve_room(self._reserve)
 
-    def _take_room(self, size: int) -> None:
-        """Have `size` bytes of the disk from here on."""
+    def _reserve_room(self, size: int) -> None:
+        """Reserve `size` bytes of the disk from here on."""
         if self._end - self._at >= size:
             return
         try:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(self._file, self._at, 2 * size)
         except OSError as error:
-            if error.errno not in NO_PLACES:
+            if error.errno not in NO_FALLOCATE:
                 raise
         self._end = self._at + 2 * size
 
@@ -132,11 +132,11 @@ class Journal:
 
         Args:
             batch: of JOURNAL.
-            safe: rows in it before, to be told.
+            safe: rows in it before, for the error message.
 
         Raises:
-            LimoError: the disk is full; the rows were written into the room kept for them all the same, or, where there
-                were more than would ever fit, as the message says.
+            LimoError: the disk is full; the rows were written into the reserved space all the same, or, where there
+                were more than would fit, as the message says.
         """
         self._stream.write_batch(batch)
         raw = self._sink.getvalue()
@@ -146,14 +146,14 @@ class Journal:
             self._append(raw)
             self._reserve = max(self._reserve, 2 * len(raw))
             safe += batch.num_rows
-            self._take_room(self._reserve)
+            self._reserve_room(self._reserve)
         except OSError as error:
             if not is_full(error):
                 raise LimoError(f"{self.path}: cannot be written ({error.strerror})") from None
-            raise no_room(self._folder, f"the last {safe:,} responses are safe in the journal") from None
+            raise disk_full(self._folder, f"the last {safe:,} responses are safe in the journal") from None
 
     def _append(self, raw: bytes) -> None:
-        """Write at the end of the stream; a write that fails half way is written over by the next."""
+        """Write at the end of the stream; the next write overwrites one that failed half way."""
         view, at = memoryview(raw), self._at
         while view:
             written = os.pwrite(self._file, view, at)
@@ -161,76 +161,74 @@ class Journal:
         self._at = at
 
     @property
-    def gone(self) -> bool:
-        """Whether somebody has removed it: what is written into it dies with this process."""
+    def removed(self) -> bool:
+        """Whether its file was removed: what is written into it is lost with this process."""
         return os.fstat(self._file).st_nlink == 0
 
-    def empty(self) -> None:
-        """Begin anew: its rows stand in a segment."""
+    def reset(self) -> None:
+        """Start over: its rows are in a segment."""
         with writing(self._folder, "all finished responses are safe in the ledger"):
             self._begin()
 
     def close(self) -> None:
-        """Remove it: its rows stand in a segment."""
+        """Remove it: its rows are in a segment."""
         self.path.unlink(missing_ok=True)
-        self.leave()
+        self.release()
 
-    def leave(self) -> None:
-        """Leave it to whoever enters the ledger next."""
+    def release(self) -> None:
+        """Unlock it and leave it to the next process that opens the ledger."""
         _OPEN.discard(self._file)
         os.close(self._file)
 
 
-class Read(NamedTuple):
+class JournalRows(NamedTuple):
     """The rows of a journal."""
 
     rows: pa.Table
     """Of SCHEMA."""
-    whole: bool
-    """Whether the stream ends where it should; not so where its writer died in the middle of a write."""
+    complete: bool
+    """False where its writer died in the middle of a write."""
 
 
-def read_journal(path: Path) -> Read:
-    """The whole batches of a journal, a living writer's too; none where it has gone.
+def read_journal(path: Path) -> JournalRows:
+    """The complete batches of a journal, a living writer's too; none where it no longer exists.
 
     Raises:
-        LimoError: it may not be read.
+        LimoError: it cannot be read.
     """
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        return Read(SCHEMA.empty_table(), True)
+        return JournalRows(SCHEMA.empty_table(), True)
     except OSError as error:
         raise LimoError(f"{path}: cannot be read ({error.strerror})") from None
     batches: list[pa.RecordBatch] = []
     try:
         stream = pa.ipc.open_stream(pa.py_buffer(raw))
         for batch in stream:
-            _require_sound(batch)
+            _check_batch(batch)
             batches.append(batch.drop_columns([CHECK]))
-        whole = True
+        complete = True
     except (pa.ArrowException, OSError, UnicodeDecodeError):
-        # The end of what its writer got onto the disk, which `recover` tells; nothing but room taken ahead is no tear.
-        whole = not raw.strip(b"\0")
-    return Read(pa.Table.from_batches(batches, SCHEMA), whole)
+        # The end of what its writer got onto the disk, which `recover` reports; nothing but reserved space is no tear.
+        complete = not raw.strip(b"\0")
+    return JournalRows(pa.Table.from_batches(batches, SCHEMA), complete)
 
 
-def _require_sound(batch: pa.RecordBatch) -> None:
+def _check_batch(batch: pa.RecordBatch) -> None:
     batch.validate(full=True)
     if batch.schema != JOURNAL:
         raise pa.ArrowInvalid("not the columns of a journal")
     columns = [column.to_pylist() for column in batch.columns]
     checks = columns.pop()
-    if [_check(row) for row in zip(*columns, strict=True)] != checks:
+    if [_checksum(row) for row in zip(*columns, strict=True)] != checks:
         raise pa.ArrowInvalid("checksum")
 
 
 def journals(folder: Path) -> list[Path]:
-    """The journals of a model, by the time their writers began."""
+    """The journals of a model, by the time their writers started."""
     return sorted(folder.glob("*.journal"))
 
-
-# What dead writers left: their journals are made into segments, their temporary files removed.
 
 ABANDONED_SECONDS = 60
 
@@ -239,18 +237,18 @@ def drop_abandoned(folder: Path) -> None:
     """Remove the temporary files of processes that died while they wrote."""
     for path in folder.glob("*.tmp"):
         try:
-            # The age first: the lock on a young one is its maker's to take.
+            # The age first: the lock on a young one is for its creator to take.
             if time.time() - path.stat().st_mtime <= ABANDONED_SECONDS:
                 continue
             with path.open("rb") as file:
-                if lock(file.fileno()):
+                if try_lock(file.fileno()):
                     path.unlink()
         except OSError:
-            continue  # gone, or not ours to remove
+            continue  # removed meanwhile, or not ours to remove
 
 
 def recover(folder: Path) -> None:
-    """Make segments of dead writers' journals, and remove those.
+    """Turn dead writers' journals into segments, and remove them.
 
     Raises:
         LimoError: the disk has no room for it, or one cannot be opened or removed; the journals stay.
@@ -262,25 +260,24 @@ def recover(folder: Path) -> None:
         except FileNotFoundError:
             continue
         try:
-            # Without a name any more, it was recovered by another process between the two lines.
-            if lock(file) and os.fstat(file).st_nlink:
+            # Without a link, it was recovered by another process between the two lines.
+            if try_lock(file) and os.fstat(file).st_nlink:
                 _recover(path)
         finally:
             os.close(file)
 
 
 def _recover(path: Path) -> None:
-    rows, whole = read_journal(path)
+    rows, complete = read_journal(path)
     if rows.num_rows:
-        said = f"{rows.num_rows:,} responses of an earlier run are safe in {path.name}"
-        with writing(path.parent, said):
+        with writing(path.parent, f"{rows.num_rows:,} responses of an earlier run are safe in {path.name}"):
             write_segment(path.parent, [rows])
     with writing(path.parent, f"{path.name} stays as it is"):
-        _put_away(path, rows.num_rows, whole)
+        _discard(path, rows.num_rows, complete)
 
 
-def _put_away(path: Path, rows: int, whole: bool) -> None:
-    if whole:
+def _discard(path: Path, rows: int, complete: bool) -> None:
+    if complete:
         path.unlink(missing_ok=True)
     else:
         aside = path.with_name(path.name + ".torn")

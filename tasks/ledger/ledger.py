@@ -1,8 +1,8 @@
 """The response ledger: every response once, on disk as it finishes, never lost and never generated again.
 
 One folder per model. A finished response goes at once into its writer's journal, and with others into a Parquet
-segment, which is never changed. Two writers never touch the same file. Many small segments are merged; what a broken
-disk or copy has torn is set aside as `*.torn`, and only what is unsound of it is generated again.
+segment, which is never changed. Two writers never touch the same file. Many small segments are merged; a segment torn
+by a broken disk is set aside as `*.torn`, and only what is unsound in it is generated again.
 """
 
 import sys
@@ -21,11 +21,9 @@ from tasks.ledger.journal import CHECK, Journal, drop_abandoned, journals, read_
 from tasks.ledger.segments import SCHEMA, Segment, TornError, entries, set_aside, write_segment, writing
 from tasks.records.response import RESPONSE, Response
 
-# Which rows of the ledger are wanted: millions of ids matched as sorted 64-bit integers.
-
 FRAME_ROWS = 16_384
 FRAME_BYTES = 64 * 2**20
-"""What a frame holds at most, about."""
+"""The largest frame, about."""
 
 
 class Hits(NamedTuple):
@@ -35,8 +33,8 @@ class Hits(NamedTuple):
     places: np.ndarray
 
 
-class Wanted:
-    """The rows somebody asks for, by `response_id`; an id may stand in several."""
+class WantedIds:
+    """Ids to look up, as sorted 64-bit hashes, so that millions are fast; one `response_id` may be in several rows."""
 
     def __init__(self, frame: pl.DataFrame) -> None:
         """Sort them by the hash of their id."""
@@ -46,16 +44,16 @@ class Wanted:
         self._hashes = hashes[self._order]
 
     def find(self, ids: pl.Series) -> Hits:
-        """Which rows of a column of ids are wanted, and by which rows."""
+        """The rows of a column of ids that are wanted, and by which rows."""
         hashes = ids.hash().to_numpy()
-        # Sorted needles go through the wanted ones from front to back, which is several times faster.
+        # Sorted keys walk through the wanted ones from front to back, which is several times faster.
         order = np.argsort(hashes)
         first = np.searchsorted(self._hashes, hashes[order])
         last = np.searchsorted(self._hashes, hashes[order], side="right")
         hit = np.flatnonzero(last > first)
         hit = hit[np.argsort(order[hit])]
-        there, first, count = order[hit], first[hit], (last - first)[hit]
-        rows = np.repeat(there, count)
+        found, first, count = order[hit], first[hit], (last - first)[hit]
+        rows = np.repeat(found, count)
         # 0, 1, ... within each row's run of equal hashes.
         step = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
         places = self._order[np.repeat(first, count) + step]
@@ -69,7 +67,7 @@ class Wanted:
     def join(self, table: pa.Table, hits: Hits) -> pl.DataFrame:
         """The wanted rows of `hits` with the columns of the ledger's; `rows` count within `table`."""
         if not np.array_equal(hits.rows, np.arange(table.num_rows)):
-            # Arrow copies what it takes; a polars frame would keep all texts of the table alive.
+            # Arrow copies the rows it takes; a polars frame would keep all texts of the table alive.
             table = table.take(pa.array(hits.rows))
         own = pl.DataFrame(pl.from_arrow(table))
         return self.rows(hits).hstack(own.drop("response_id", strict=False))
@@ -80,8 +78,8 @@ class Wanted:
         return self.join(table.select(columns), hits)
 
 
-def gather(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """The same rows in frames of up to FRAME_ROWS rows or FRAME_BYTES, or one of those given."""
+def rebatch(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The same rows in frames of up to FRAME_ROWS rows or FRAME_BYTES, or a single input frame."""
     waiting: list[pl.DataFrame] = []
     rows, size = 0, 0.0
     for frame in frames:
@@ -97,18 +95,18 @@ def gather(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 
 
 MANY_SEGMENTS = 256
-"""So many that could be merged are merged when the ledger is entered: each costs two milliseconds to look into."""
+"""Merge once so many segments could be merged: each costs two milliseconds to open."""
 
 
 class Ledger:
-    """The responses of one model. Use it as a context manager, so that what a killed run left is taken over.
+    """The responses of one model. Use it as a context manager, so that what a killed run left is recovered.
 
     Raises:
-        LimoError: of every method: the disk is full (what had been added is safe), or a file cannot be read or written.
+        LimoError: of every method: the disk is full (added responses are safe), or a file cannot be read or written.
     """
 
     def __init__(self, folder: Path, model_id: str, flush_responses: int = 512, flush_seconds: float = 30) -> None:
-        """Open the model's folder under `folder`; it is made when the first response is written."""
+        """Open the model's folder under `folder`; it is created when the first response is written."""
         self._folder = folder / model_id
         self._flush_responses = flush_responses
         self._flush_seconds = flush_seconds
@@ -117,7 +115,7 @@ class Ledger:
         self._flushed = time.monotonic()
 
     def __enter__(self) -> "Ledger":
-        """The ledger itself, with what dead writers left made into segments, and many segments merged."""
+        """Recover what dead writers left, and merge segments where there are many."""
         drop_abandoned(self._folder)
         recover(self._folder)
         if compaction.mergeable(self._folder) >= MANY_SEGMENTS:
@@ -128,31 +126,30 @@ class Ledger:
         try:
             compaction.compact(self._folder)
         except LimoError as error:
-            # Merging saves time and is no reason to stop.
+            # Merging only saves time.
             print(f"limo: segments not merged: {error}", file=sys.stderr)
 
     def __exit__(self, *_: object) -> None:
-        """Write what waits, whatever ended the block."""
         self.close()
 
     def reserve(self) -> None:
-        """Take room on the disk for what finishes next, so that a full disk is known before anything is generated."""
-        if self._journal and self._journal.gone:
-            print(f"limo: {self._journal.path}: has been removed; a new one is begun", file=sys.stderr)
-            gone, self._journal = self._journal, None
-            gone.leave()
+        """Reserve disk space for what finishes next, so that a full disk is known before anything is generated."""
+        if self._journal and self._journal.removed:
+            print(f"limo: {self._journal.path}: has been removed; starting a new one", file=sys.stderr)
+            removed, self._journal = self._journal, None
+            removed.release()
         if self._journal is None:
             self._journal = Journal(self._folder)
             self._write_waiting(self._journal)
 
     def _write_waiting(self, journal: Journal) -> None:
-        """What stood only in a journal that has gone."""
+        """Write what was only in a journal that has been removed."""
         rows = pa.Table.from_batches(self._waiting, SCHEMA).to_pylist()
         if rows:
             journal.write(to_batch([Response(**row) for row in rows]), 0)
 
     def add(self, responses: Sequence[Response]) -> None:
-        """Take finished responses: from here on they outlive the process, and after the next flush a power cut."""
+        """Record finished responses: from here on they outlive the process, and after the next flush a power cut."""
         if responses:
             self.reserve()
             assert self._journal
@@ -167,13 +164,13 @@ class Ledger:
         return sum(batch.num_rows for batch in self._waiting)
 
     def flush_if_due(self) -> None:
-        """Write what waits once there is enough of it, or it has waited long enough."""
+        """Flush once enough responses wait, or have waited long enough."""
         overdue = time.monotonic() - self._flushed >= self._flush_seconds
         if self._rows >= self._flush_responses or overdue:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits as one new segment, and begin the journal anew."""
+        """Write waiting responses as one new segment, and reset the journal."""
         self._flushed = time.monotonic()
         if not self._waiting:
             return
@@ -182,15 +179,15 @@ class Ledger:
         with writing(self._folder, f"the last {self._rows:,} responses are safe in the journal"):
             write_segment(self._folder, [pa.Table.from_batches(self._waiting, SCHEMA)])
         self._waiting.clear()
-        self._journal.empty()
+        self._journal.reset()
 
     def close(self) -> None:
-        """Write what waits and remove the journal; where that fails it stays, and the next run takes it over."""
+        """Flush and remove the journal; where that fails it stays, and the next run recovers it."""
         try:
             self.flush()
         except BaseException:
             if self._journal:
-                self._journal.leave()
+                self._journal.release()
             raise
         finally:
             journal, self._journal = self._journal, None
@@ -198,7 +195,7 @@ class Ledger:
             journal.close()
 
     def lookup(self, response_ids: Iterable[str]) -> dict[str, Response]:
-        """The responses that are there, by id; where one was written twice, the older. For few: all are in memory."""
+        """The responses that are there, by id; of duplicates the older. For few: all are in memory."""
         wanted = pl.DataFrame({"response_id": list(response_ids)}, schema={"response_id": pl.String})
         found: dict[str, Response] = {}
         for frame in self.scan(wanted, RESPONSE.names()):
@@ -211,18 +208,18 @@ class Ledger:
 
         Args:
             wanted: `response_id`, and further columns.
-            columns: of RESPONSE; what else is in a segment is not read.
+            columns: of RESPONSE; no others are read.
 
         Yields:
-            `wanted`'s columns, then `columns`, for each row that is found. An id may come twice: the first counts.
+            `wanted`'s columns, then `columns`, for each row that is found. Of duplicate ids the first counts.
         """
-        asked = [name for name in columns if name != "response_id"]
-        assert not {*asked} & {*wanted.columns}, "columns of `wanted` with the names of a response's"
+        read = [name for name in columns if name != "response_id"]
+        assert not {*read} & {*wanted.columns}, "columns of `wanted` with the names of a response's"
         if not wanted.is_empty():
-            yield from gather(self._found(Wanted(wanted), asked))
+            yield from rebatch(self._found(WantedIds(wanted), read))
 
-    def _found(self, wanted: Wanted, columns: list[str]) -> Iterator[pl.DataFrame]:
-        # The journals first: what is moved out of them meanwhile is then in a segment that is not listed yet.
+    def _found(self, wanted: WantedIds, columns: list[str]) -> Iterator[pl.DataFrame]:
+        # The journals first: rows that leave them meanwhile are then in a segment that is not listed yet.
         own = self._journal and self._journal.path
         tables = [read_journal(path).rows for path in journals(self._folder) if path != own]
         tables.append(pa.Table.from_batches(self._waiting, SCHEMA))
@@ -230,19 +227,19 @@ class Ledger:
         yield from self._in_segments(wanted, columns)
         yield from newest
 
-    def _in_segments(self, wanted: Wanted, columns: list[str]) -> Iterator[pl.DataFrame]:
+    def _in_segments(self, wanted: WantedIds, columns: list[str]) -> Iterator[pl.DataFrame]:
         seen: set[str] = set()
         left = [entry.path for entry in entries(self._folder)]
         while left:
             path = left.pop(0)
             seen.add(path.name)
             if not (yield from _in_segment(path, wanted, columns)):
-                # Merged with others by another process, or set aside: what was in it is in a segment that is new.
+                # Merged with others by another process, or set aside: its rows are in a new segment.
                 left = [entry.path for entry in entries(self._folder) if entry.path.name not in seen]
 
 
-def _in_segment(path: Path, wanted: Wanted, columns: list[str]) -> Generator[pl.DataFrame, None, bool]:
-    """The wanted rows of a segment; returns whether it was there and sound."""
+def _in_segment(path: Path, wanted: WantedIds, columns: list[str]) -> Generator[pl.DataFrame, None, bool]:
+    """The wanted rows of a segment; returns whether it exists and is sound."""
     try:
         with Segment(path) as segment:
             hits = wanted.find(segment.column("response_id"))

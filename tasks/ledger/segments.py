@@ -1,7 +1,7 @@
-"""The ledger's segments: Parquet files that are written once, whole, and never changed.
+"""The ledger's segments: Parquet files that are written once and never changed.
 
-A segment is written under a temporary name, synced and renamed, so that readers never see half of one. Each page
-carries a checksum: a flipped byte is an error and not a response. Names sort by the time of writing.
+A segment is written under a temporary name, synced and renamed, so that readers never see half of one. Each page has a
+checksum: a flipped byte is an error and not a response. Names sort by the time of writing.
 """
 
 import errno
@@ -26,29 +26,27 @@ from tasks.core.errors import LimoError
 from tasks.core.files import FULL, one_line
 from tasks.records.response import RESPONSE, Response
 
-# When the disk is full or cannot be written: one line that says so, and that what has finished is safe.
-
 
 def is_full(error: Exception) -> bool:
-    """Whether the disk, or the user's quota on it, is used up; libraries tell it by number or in words."""
+    """Whether the disk, or the user's quota on it, is used up; libraries report it by number or in words."""
     return getattr(error, "errno", None) in FULL or "No space left" in str(error) or "quota exceeded" in str(error)
 
 
-def no_room(folder: Path, said: str) -> LimoError:
-    """The error of a full disk; `said` is what became of the responses."""
+def disk_full(folder: Path, outcome: str) -> LimoError:
+    """The error of a full disk; `outcome` is what became of the responses."""
     free = shutil.disk_usage(next(path for path in (folder, *folder.absolute().parents) if path.exists())).free
     return LimoError(
-        f"{folder}: no space left on the device ({free / 2**20:.1f} MiB free); {said}; "
+        f"{folder}: no space left on the device ({free / 2**20:.1f} MiB free); {outcome}; "
         "free some space and run again: only what is missing is generated"
     )
 
 
 @contextmanager
-def writing(folder: Path, said: str) -> Iterator[None]:
-    """Turn an error of writing into one line; `said` is what became of the responses.
+def writing(folder: Path, outcome: str) -> Iterator[None]:
+    """Turn a write error into one line; `outcome` is what became of the responses.
 
     Raises:
-        FileNotFoundError: as it is: another process has taken a file away.
+        FileNotFoundError: as it is: another process has removed a file.
         LimoError: the disk is full, or the folder cannot be written.
     """
     try:
@@ -57,24 +55,21 @@ def writing(folder: Path, said: str) -> Iterator[None]:
         raise
     except OSError as error:
         if is_full(error):
-            raise no_room(folder, said) from None
-        raise LimoError(f"{folder}: cannot be written ({one_line(error)}); {said}") from None
+            raise disk_full(folder, outcome) from None
+        raise LimoError(f"{folder}: cannot be written ({one_line(error)}); {outcome}") from None
 
 
-# Locks on files of the ledger: whoever holds one lives, and a file without one was left by a process that died.
+# Locks on the ledger's files: the holder of one is alive, and a file without one was left by a process that died.
 
-TAKEN = (errno.EWOULDBLOCK, errno.EACCES)
-"""What the system answers when another holds the lock; anything else: this file system has no locks."""
+HELD = (errno.EWOULDBLOCK, errno.EACCES)
+"""errno when another process holds the lock; any other errno means locking is unsupported."""
 WAIT_SECONDS = 10
-"""How long a file's maker waits for others, who hold its lock only to see whether it was abandoned."""
+"""How long a file's creator waits for others, which hold its lock only to see whether it was abandoned."""
 POLL_SECONDS = 0.01
 
 
-def lock(file: int) -> bool:
-    """Whether the lock could be had: not where another has it, nor on a file system without locks.
-
-    There every writer counts as living.
-    """
+def try_lock(file: int) -> bool:
+    """Take the lock; False where another process holds it, or the file system has none: there all writers are alive."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -83,17 +78,17 @@ def lock(file: int) -> bool:
 
 
 def lock_own(file: int) -> None:
-    """Lock a file that this process has just made; goes on without on a file system that has no locks.
+    """Lock a file that this process has just created; does nothing on a file system without locks.
 
     Raises:
-        OSError: another process has kept the lock for WAIT_SECONDS.
+        OSError: another process has held the lock for WAIT_SECONDS.
     """
     end = time.monotonic() + WAIT_SECONDS
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno not in TAKEN:
+            if error.errno not in HELD:
                 return
             if time.monotonic() > end:
                 raise
@@ -105,19 +100,19 @@ def lock_own(file: int) -> None:
 KINDS = {pl.String: pa.string(), pl.Int64: pa.int64(), pl.Float64: pa.float64()}
 SCHEMA = pa.schema([(name, KINDS[type(kind)]) for name, kind in RESPONSE.items()])
 LATER = {name: field.default for name, field in Response.model_fields.items() if not field.is_required()}
-"""Columns that segments of earlier versions lack, with what stands for them."""
+"""Columns that segments of earlier versions lack, with their defaults."""
 REPEATED = ["model_id", "prompt", "sampling", "finish_reason", "engine"]
-"""Columns whose values come again and again: stored once a row group."""
+"""Columns with few different values: each is stored once a row group."""
 GROUP_BYTES = 32 * 2**20
 """Text in a row group, about: what is read at once, and what a torn page costs."""
 
 
 class TornError(Exception):
-    """A segment that is not as it was written; the text says how it shows."""
+    """A segment that is not as it was written; the text is the error found."""
 
 
 class Entry(NamedTuple):
-    """A segment as it lies in the folder."""
+    """A segment's file."""
 
     path: Path
     size: int
@@ -130,12 +125,12 @@ def entries(folder: Path) -> list[Entry]:
         try:
             found.append(Entry(path, path.stat().st_size))
         except FileNotFoundError:
-            continue  # merged by another process since the folder was read
+            continue  # merged by another process since the folder was listed
     return found
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file; none where it has gone."""
+    """Bytes of a file; 0 where it no longer exists."""
     try:
         return path.stat().st_size
     except FileNotFoundError:
@@ -148,7 +143,7 @@ def stamp_of(path: Path) -> str:
 
 
 def new_name(stamp: str | None = None) -> str:
-    """A name that no other process takes."""
+    """A name that no other process uses."""
     return f"{stamp or f'{time.time_ns():020d}'}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
@@ -159,19 +154,19 @@ def write_segment(folder: Path, tables: Iterable[pa.Table], stamp: str | None = 
         stamp: of the segment whose place in the order of writing it takes; None: now.
 
     Raises:
-        OSError: it cannot be written; nothing of it stays.
+        OSError: it cannot be written; nothing of it is left.
     """
     scratch = write_scratch(folder, tables, stamp)
     return publish_scratch(scratch)
 
 
 def write_scratch(folder: Path, tables: Iterable[pa.Table], stamp: str | None = None) -> Path:
-    """As `write_segment`, but under its temporary name still."""
+    """As `write_segment`, but still under its temporary name."""
     folder.mkdir(parents=True, exist_ok=True)
     scratch = folder / f"{new_name(stamp)}.tmp"
     try:
         with scratch.open("wb") as file:
-            # While it is held, nobody takes the file for abandoned.
+            # While it is locked, no process takes the file for abandoned.
             lock_own(file.fileno())
             with _writer(file) as writer:
                 for table in tables:
@@ -186,7 +181,7 @@ def write_scratch(folder: Path, tables: Iterable[pa.Table], stamp: str | None = 
 
 
 def publish_scratch(scratch: Path) -> Path:
-    """Give a whole file its name."""
+    """Rename a complete scratch file to a segment."""
     path = scratch.with_suffix(".parquet")
     scratch.rename(path)
     sync_folder(path.parent)
@@ -200,7 +195,7 @@ def _writer(file: Any) -> pq.ParquetWriter:
         compression="zstd",
         use_dictionary=REPEATED,
         write_page_checksum=True,
-        # Statistics of texts would be copies of them in the footer.
+        # Statistics of texts would duplicate them in the footer.
         write_statistics=["n_tokens", "n_prompt_tokens", "seconds", "finished_at"],
     )
 
@@ -217,8 +212,8 @@ class Segment:
 
     Raises:
         FileNotFoundError: another process has merged it with others meanwhile; list the folder again.
-        LimoError: it cannot be read (rights, too many open files, memory), which says nothing against it; or it is
-            sound but lacks columns, so that another version wrote it.
+        LimoError: it cannot be read (permissions, too many open files, memory), though it may be sound; or it is sound
+            but lacks columns, so that another version wrote it.
         TornError: it is not as it was written.
     """
 
@@ -231,16 +226,14 @@ class Segment:
         except BaseException:
             self.close()
             raise
-        self.further = len(self._file.schema_arrow.names) + len(self._lacks) > len(SCHEMA.names)
+        self.has_more_columns = len(self._file.schema_arrow.names) + len(self._lacks) > len(SCHEMA.names)
         meta = self._file.metadata
         self.group_rows = [meta.row_group(group).num_rows for group in range(meta.num_row_groups)]
 
     def __enter__(self) -> "Segment":
-        """The segment itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the file."""
         self.close()
 
     def close(self) -> None:
@@ -249,7 +242,7 @@ class Segment:
 
     @property
     def rows(self) -> int:
-        """Responses in it, repeated ones included."""
+        """Responses in it, duplicates included."""
         return sum(self.group_rows)
 
     def column(self, name: str) -> pl.Series:
@@ -258,15 +251,15 @@ class Segment:
 
     def read(self, columns: Sequence[str], groups: Sequence[int] | None = None) -> pa.Table:
         """These columns of these row groups (None: all), as in SCHEMA."""
-        there = [name for name in columns if name not in self._lacks]
-        whole = range(len(self.group_rows)) if groups is None else groups
-        return self._checked(lambda: self._read(columns, there, whole))
+        present = [name for name in columns if name not in self._lacks]
+        chosen = range(len(self.group_rows)) if groups is None else groups
+        return self._checked(lambda: self._read(columns, present, chosen))
 
-    def _read(self, columns: Sequence[str], there: list[str], groups: Iterable[int]) -> pa.Table:
-        table = self._file.read_row_groups(list(groups), columns=there or ["response_id"])
+    def _read(self, columns: Sequence[str], present: list[str], groups: Iterable[int]) -> pa.Table:
+        table = self._file.read_row_groups(list(groups), columns=present or ["response_id"])
         wanted = pa.schema([SCHEMA.field(name) for name in columns])
         arrays = [
-            table.column(name).cast(wanted.field(name).type) if name in there else self._instead(name, table.num_rows)
+            table.column(name).cast(wanted.field(name).type) if name in present else self._default(name, table.num_rows)
             for name in columns
         ]
         read = pa.Table.from_arrays(arrays, schema=wanted)
@@ -274,7 +267,7 @@ class Segment:
         return read
 
     @staticmethod
-    def _instead(name: str, rows: int) -> pa.Array:
+    def _default(name: str, rows: int) -> pa.Array:
         return pa.repeat(pa.scalar(LATER[name], SCHEMA.field(name).type), rows)
 
     def _checked(self, read: Any) -> Any:
@@ -286,7 +279,7 @@ class Segment:
             raise LimoError(f"{self.path}: takes more memory to read than there is") from None
         except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
             if getattr(error, "errno", None) not in (None, EIO):
-                # Too many open files, no right to read: the segment itself may be sound.
+                # Too many open files, no permission: the segment itself may be sound.
                 raise LimoError(f"{self.path}: cannot be read ({one_line(error)})") from None
             raise TornError(one_line(error)) from None
 
@@ -296,7 +289,7 @@ def _lacks(file: pq.ParquetFile, path: Path) -> list[str]:
     names = file.schema_arrow.names
     lacks = [name for name in SCHEMA.names if name not in names]
     if lacks not in ([], list(LATER)):
-        if names != _names_again(file):
+        if names != _names_in_metadata(file):
             raise TornError("not the columns of a response")
         missing = [name for name in lacks if name not in LATER]
         if missing:
@@ -307,8 +300,8 @@ def _lacks(file: pq.ParquetFile, path: Path) -> list[str]:
     return lacks
 
 
-def _names_again(file: pq.ParquetFile) -> list[str]:
-    """The names of the columns in the second place where a footer has them; where there is none, the first."""
+def _names_in_metadata(file: pq.ParquetFile) -> list[str]:
+    """The names of the columns in Arrow's own metadata in the footer; where it has none, Parquet's."""
     stored = (file.metadata.metadata or {}).get(b"ARROW:schema")
     if stored is None:
         return list(file.schema_arrow.names)
@@ -319,15 +312,12 @@ def _names_again(file: pq.ParquetFile) -> list[str]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename or removal itself survive a power cut."""
+    """Make a rename or removal survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-# Torn segments: what is sound in one goes on, the file is set aside.
 
 
 def _all(table: pa.Table) -> pa.Table:
@@ -338,14 +328,14 @@ def set_aside(path: Path, problem: str, right: Callable[[pa.Table], pa.Table] = 
     """Write the sound row groups of a torn segment as a new one, then rename it to `*.torn`, with one line of warning.
 
     Args:
-        right: the rows of a sound row group that are kept.
+        right: selects the rows of a sound row group that are kept.
 
     Returns:
         The new segment; None where nothing is sound.
     """
     sound = _Sound(path, right)
     try:
-        with writing(path.parent, f"{path.name} is torn, and its sound part cannot be written anew"):
+        with writing(path.parent, f"{path.name} is torn, and its sound part cannot be rewritten"):
             scratch = write_scratch(path.parent, sound, stamp_of(path))
     except FileNotFoundError:
         return None
@@ -366,14 +356,14 @@ def set_aside(path: Path, problem: str, right: Callable[[pa.Table], pa.Table] = 
 
 
 class _Sound:
-    """The sound row groups of a segment, as a table each, counted as they are read."""
+    """The sound row groups of a segment, a table each, counted as they are read."""
 
     def __init__(self, path: Path, right: Callable[[pa.Table], pa.Table]) -> None:
         self._path, self._right = path, right
         self.rows = self.saved = 0
 
     def __iter__(self) -> Iterator[pa.Table]:
-        # What cannot even be opened has none.
+        # A file that cannot be opened has none.
         with suppress(TornError), Segment(self._path) as segment:
             self.rows = segment.rows
             for group in range(len(segment.group_rows)):

@@ -27,9 +27,9 @@ def limo(artifacts, *arguments):
 
 
 def test_shows_each_model_with_its_name_and_one_response_in_full(artifacts):
-    told = limo(artifacts, "--artifacts", artifacts).stdout
+    output = limo(artifacts, "--artifacts", artifacts).stdout
     for part in ("weak", "m_a", "1 length", "vllm 0.32.0 cpu bfloat16: 2", "1 model, 2 responses, 4 tokens"):
-        assert part in told
+        assert part in output
     shown = limo(artifacts, "show", respond(0).response_id[:12]).stdout
     seed = make_request("m_a", "3 + 4?", SamplingParams(**json.loads(respond(0).sampling)), 0).own_seed
     assert f"(of this sample alone: {seed})" in shown
@@ -47,12 +47,12 @@ def test_verify_fails_with_exit_code_1_and_compact_merges(artifacts):
     assert limo(artifacts, "compact").stdout == "m_a: 2 -> 1 segments, 0 repeated responses dropped\n"
 
 
-def test_prune_tells_first_and_removes_with_yes(artifacts):
+def test_prune_lists_first_and_removes_with_yes(artifacts):
     write(artifacts / "ledger", [respond(2, engine="old 0.1")])
     asked = ["prune", "--model", "weak", "--engine", "old", "--artifacts", artifacts]
-    told = limo(artifacts, *asked).stdout
-    assert "m_a (weak): 1 responses, 2 tokens" in told
-    assert "Nothing has been removed" in told
+    output = limo(artifacts, *asked).stdout
+    assert "m_a (weak): 1 responses, 2 tokens" in output
+    assert "Nothing has been removed" in output
     assert found(artifacts / "ledger", 3) == [0, 1, 2]
     assert "removed" in limo(artifacts, *asked, "--yes").stdout
     assert found(artifacts / "ledger", 3) == [0, 1]
@@ -74,10 +74,10 @@ def test_while_the_model_is_trained_again_none_counts_as_unused(artifacts):
     shutil.copytree(artifacts / "ledger" / "m_a", artifacts / "ledger" / "m_t")
     done = limo(artifacts, "prune", "--unused", "--yes", "--artifacts", artifacts)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "train/model.json, which tells what models are used" in done.stderr
+    assert "train/model.json, which lists the models in use" in done.stderr
 
 
-def test_what_was_pruned_is_told_where_another_model_cannot_be(artifacts):
+def test_what_was_pruned_is_reported_where_another_model_cannot_be(artifacts):
     for name in ("m_0", "m_z"):
         shutil.copytree(artifacts / "ledger" / "m_a", artifacts / "ledger" / name)
     with Ledger(artifacts / "ledger", "m_a") as running:
@@ -102,9 +102,9 @@ def test_an_arms_verdicts_that_cannot_be_read_are_named_in_one_line(artifacts):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["prune"], "say what goes"),
+        (["prune"], "say what to remove"),
         (["prune", "--model", "none"], "no model `none`"),
-        (["prune", "--unused", "--artifacts", "no/such/folder"], "base/models.json, which tells what models are used"),
+        (["prune", "--unused", "--artifacts", "no/such/folder"], "base/models.json, which lists the models in use"),
         (["prune", "--torn", "--before", "2026-01-01", "--yes"], "leave --engine and --before out"),
         (["prune", "--torn", "--engine", "vllm", "--yes"], "leave --engine and --before out"),
         (["show", "r_x"], "no `r_x`"),

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from tasks.ledger import compaction
-from tasks.ledger.compaction import compact, only_one
+from tasks.ledger.compaction import compact, exclusive
 from tasks.ledger.ledger import Ledger
 from tests.ledger.responses import found, python, respond, segments, write
 
@@ -40,7 +40,7 @@ def test_small_segments_become_one_in_the_order_of_writing(tmp_path):
     assert compact(tmp_path / "m_a") == (1, 1, 0, True)
 
 
-def test_what_was_written_twice_goes_and_the_first_stays(tmp_path):
+def test_duplicates_are_dropped_and_the_first_stays(tmp_path):
     write(tmp_path, [respond(0, "first")])
     write(tmp_path, [respond(1)])
     write(tmp_path, [respond(0, "again"), respond(0, "cut", reason="length")])
@@ -97,7 +97,7 @@ def test_a_segment_that_cannot_be_read_back_never_replaces_the_old_ones(tmp_path
 
 def test_two_at_once_the_second_leaves_it_to_the_first(tmp_path):
     write(tmp_path, [respond(index) for index in range(2)], flush_responses=1)
-    with only_one(tmp_path / "m_a"):
+    with exclusive(tmp_path / "m_a"):
         assert compact(tmp_path / "m_a") == (2, 2, 0, False)
     assert compact(tmp_path / "m_a").after == 1
 

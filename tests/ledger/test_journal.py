@@ -88,7 +88,7 @@ def test_a_forked_worker_that_outlives_its_parent_does_not_keep_the_journal(tmp_
         os.read(ended, 1)
         os._exit(0)
     os.read(ready, 1)
-    ledger._journal.leave()  # as the system does for a process that dies
+    ledger._journal.release()  # as the system does for a process that dies
     write(tmp_path, [])
     assert len(segments(tmp_path)) == 1
     os.close(end)
@@ -158,7 +158,7 @@ def test_an_empty_or_new_journal_is_no_damage(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_journal_that_cannot_be_opened_is_told_and_stays(tmp_path):
+def test_a_journal_that_cannot_be_opened_is_reported_and_stays(tmp_path):
     path = tmp_path / "m_a" / "1-1-x.journal"
     path.mkdir(parents=True)
     for enter in (lambda: write(tmp_path, []), lambda: verify(tmp_path / "m_a"), lambda: found(tmp_path, 1)):
@@ -167,11 +167,11 @@ def test_a_journal_that_cannot_be_opened_is_told_and_stays(tmp_path):
     assert path.exists()
 
 
-def test_a_journal_without_room_is_told_before_anything_is_generated(tmp_path):
+def test_a_journal_without_room_is_reported_before_anything_is_generated(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
     try:
-        with pytest.raises(LimoError, match="cannot be written .*what had finished before is safe"):
+        with pytest.raises(LimoError, match="cannot be written .*finished responses are safe"):
             Ledger(tmp_path, "m_a").reserve()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -196,13 +196,13 @@ def on_small_disk(folder, flush):
 # After every 16 responses a segment; and never, so that the journal itself fills the disk.
 @pytest.mark.slow
 @pytest.mark.parametrize("flush", [16, 100_000])
-def test_on_a_full_disk_nothing_is_lost_and_the_next_run_goes_on(tmp_path, flush):
+def test_on_a_full_disk_nothing_is_lost_and_the_next_run_resumes(tmp_path, flush):
     done = on_small_disk(tmp_path, flush)
     assert done.returncode == 0, done.stderr
-    told, left, lost, lost_later, left_later = done.stdout.splitlines()
-    assert "no space left on the device" in told
-    assert "responses are safe in the journal" in told or "responses are safe in the ledger" in told
-    assert "free some space and run again" in told
+    output, left, lost, lost_later, left_later = done.stdout.splitlines()
+    assert "no space left on the device" in output
+    assert "responses are safe in the journal" in output or "responses are safe in the ledger" in output
+    assert "free some space and run again" in output
     assert ".tmp" not in left
     assert (lost, lost_later) == ("0", "0")
     assert left_later == ".parquet"

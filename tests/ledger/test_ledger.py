@@ -86,14 +86,14 @@ def scan(folder, wanted, columns):
     )
 
 
-def test_a_scan_gives_what_was_asked_for_beside_what_was_wanted_for(tmp_path):
+def test_a_scan_joins_the_columns_of_the_wanted_rows(tmp_path):
     write(tmp_path, [respond(index, f"text {index}") for index in range(5)])
     ids = [respond(index).response_id for index in (3, 1, 3, 9)]
     wanted = pl.DataFrame({"response_id": ids, "place": [0, 1, 2, 3]})
     rows = scan(tmp_path, wanted, ["text", "n_tokens"])
     assert rows.columns == ["response_id", "place", "text", "n_tokens"]
-    told = sorted(rows.select("place", "text").iter_rows())
-    assert told == [(0, "text 3"), (1, "text 1"), (2, "text 3")]
+    output = sorted(rows.select("place", "text").iter_rows())
+    assert output == [(0, "text 3"), (1, "text 1"), (2, "text 3")]
     assert scan(tmp_path, wanted, [])["place"].sort().to_list() == [0, 1, 2]
 
 
@@ -119,7 +119,7 @@ def test_frames_are_bounded_and_hold_only_their_own_texts(tmp_path, monkeypatch)
     assert sum(frame["text"].str.starts_with("1 ").sum() for frame in frames) == 0
 
 
-def test_segments_of_earlier_versions_are_read_with_what_stands_for_their_columns(tmp_path):
+def test_segments_of_earlier_versions_are_read_with_defaults_for_their_columns(tmp_path):
     (tmp_path / "m_a").mkdir()
     old = pl.DataFrame([respond(0).model_dump()], schema=RESPONSE).drop("logprob_sum", "engine", "finished_at")
     old.write_parquet(tmp_path / "m_a" / "0001-1-x.parquet")
@@ -141,7 +141,7 @@ def test_many_segments_are_merged_when_the_ledger_is_entered(tmp_path, monkeypat
     assert found(tmp_path, 9) == list(range(8))
 
 
-def test_segments_that_cannot_be_merged_are_told_and_used_as_they_are(tmp_path, monkeypatch, capsys):
+def test_segments_that_cannot_be_merged_are_reported_and_used_as_they_are(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("tasks.ledger.ledger.MANY_SEGMENTS", 1)
     write(tmp_path, [respond(index) for index in range(3)], flush_responses=1)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -25,7 +25,7 @@ def looked_at(path, seconds=0.2):
 
 def is_locked(path):
     with path.open("rb") as file:
-        return not segments.lock(file.fileno())
+        return not segments.try_lock(file.fileno())
 
 
 def test_a_journal_that_another_run_looks_at_is_locked_all_the_same(tmp_path, monkeypatch):
@@ -65,7 +65,7 @@ def test_a_lock_that_another_keeps_is_an_error_and_a_file_system_without_locks_i
 
         monkeypatch.setattr(segments.fcntl, "flock", none)
         segments.lock_own(other.fileno())
-        assert not segments.lock(other.fileno())
+        assert not segments.try_lock(other.fileno())
 
 
 def test_the_lock_of_a_young_file_is_not_even_tried(tmp_path, monkeypatch):
@@ -80,13 +80,13 @@ def test_the_lock_of_a_young_file_is_not_even_tried(tmp_path, monkeypatch):
     assert (len(tried), path.exists()) == (1, False)
 
 
-def test_a_writer_whose_journal_was_removed_begins_a_new_one_with_what_waits(tmp_path, capsys):
+def test_a_writer_whose_journal_was_removed_starts_a_new_one_with_what_waits(tmp_path, capsys):
     ledger = Ledger(tmp_path, "m_a")
     ledger.add([respond(0), respond(1)])
     ledger._journal.path.unlink()
     ledger.add([respond(2)])
-    ledger._journal.leave()  # as the system does for a process that dies
-    assert "has been removed; a new one is begun" in capsys.readouterr().err
+    ledger._journal.release()  # as the system does for a process that dies
+    assert "has been removed; starting a new one" in capsys.readouterr().err
     write(tmp_path, [])
     assert found(tmp_path, 4) == [0, 1, 2]
 

@@ -41,10 +41,10 @@ def test_of_a_segment_torn_in_the_middle_the_sound_row_groups_are_kept(tmp_path,
         assert len(segment.group_rows) > 2
     damage(torn, 5000, b"xx")
     assert found(tmp_path, 10) == list(range(first, 10))
-    told = capsys.readouterr().err
-    assert "torn segment set aside" in told
-    assert f"{10 - first} of its 10 responses are sound and kept" in told
-    assert told.count("\n") == 1
+    output = capsys.readouterr().err
+    assert "torn segment set aside" in output
+    assert f"{10 - first} of its 10 responses are sound and kept" in output
+    assert output.count("\n") == 1
 
 
 def test_a_flipped_bit_anywhere_is_an_error_or_changes_nothing(tmp_path):
@@ -76,7 +76,7 @@ def test_a_segment_of_a_later_version_is_read_without_its_further_columns(tmp_pa
     assert capsys.readouterr().err == ""
 
 
-def test_a_sound_segment_without_our_columns_is_told_and_never_set_aside(tmp_path):
+def test_a_sound_segment_without_our_columns_is_reported_and_never_set_aside(tmp_path):
     write(tmp_path, [respond(0)])
     [path] = segments(tmp_path)
     pl.read_parquet(path).drop("prompt").write_parquet(path)
