@@ -19,7 +19,7 @@ from benchmarks.near_yardsticks import SHINGLE, THRESHOLD, Linked, Method, datas
 from benchmarks.pool_data import DATA, mean_chars, real_questions, variants
 from benchmarks.yardsticks import MissingPackageError
 from tasks.clean import CleanParams
-from tasks.text.duplicates import Keys, PartParams, find_duplicates, forms, without_heading
+from tasks.text.duplicates import Keys, NearParams, duplicate_keys, find_duplicates, without_heading
 
 METHODS: dict[str, Method] = {"datasketch": datasketch, "rensa": rensa, "text-dedup": text_dedup}
 
@@ -28,15 +28,15 @@ def ours(questions: pl.DataFrame) -> Linked:
     """What `clean` does to find repetitions, in this process and in memory: which question repeats which."""
     params = CleanParams(near_threshold=THRESHOLD, shingle=SHINGLE)
     started = time.perf_counter()
-    own = forms(without_heading(questions["question"]))
-    answers = forms(questions["answer"])["form"]
+    own = duplicate_keys(without_heading(questions["question"]))
+    answers = duplicate_keys(questions["answer"])["text_hash"]
     usable = np.ones(questions.height, np.bool_)
-    keys = Keys(usable, own["form"].to_numpy(), own["numbers"].to_numpy(), answers.to_numpy())
-    near = PartParams(params.shingle, params.near_threshold)
+    keys = Keys(usable, own["text_hash"].to_numpy(), own["numbers_hash"].to_numpy(), answers.to_numpy())
+    near = NearParams(params.shingle, params.near_threshold)
     found = find_duplicates(keys, [questions["question"]], near, None)
     seconds = time.perf_counter() - started
-    gone = np.flatnonzero((found.of >= 0) & (found.exact | found.agrees))
-    return Linked({place: {int(found.of[place])} for place in gone.tolist()}, seconds)
+    dropped = np.flatnonzero((found.earlier >= 0) & (found.exact | found.agrees))
+    return Linked({place: {int(found.earlier[place])} for place in dropped.tolist()}, seconds)
 
 
 def table(results: dict[str, Linked], planted: Planted) -> None:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import polars as pl
 
 from tasks.decontaminate import DecontaminateParams
-from tasks.text.ngrams import OverlapRule, build, find
+from tasks.text.ngrams import OverlapRule, build_index, find_overlaps
 
 
 class Found(NamedTuple):
@@ -33,9 +33,9 @@ def search(questions: pl.DataFrame, items: pl.DataFrame, threads: int, published
     """All hits of the rules that `decontaminate` has by default; of the `published` rule, any common 8-gram, alone."""
     rules = (OverlapRule(name="ngram"),) if published else DecontaminateParams().rules
     # Numba compiles, or loads what it compiled, at the first use of each function.
-    find(questions.head(threads), build(items.head(1), rules), threads)
+    find_overlaps(questions.head(threads), build_index(items.head(1), rules), threads)
     started = time.perf_counter()
-    hits = find(questions, build(items, rules), threads)
+    hits = find_overlaps(questions, build_index(items, rules), threads)
     return Found(hits, time.perf_counter() - started)
 
 

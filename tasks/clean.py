@@ -16,11 +16,11 @@ from pydantic import Field, PositiveInt
 from tasks.core.files import publish
 from tasks.core.filter import FilterWriter, Rule, reject
 from tasks.core.params import Params
-from tasks.core.shards import ShardsParams, Work, alone, identity, run_shards
+from tasks.core.shards import Job, ShardsParams, exclusive, run_shards, shards_digest
 from tasks.core.stage import Stage, stage_main
 from tasks.core.tables import Group, TableWriter, read_group, row_groups
 from tasks.records.question import CLEANED, CLUSTER, QUESTION, cluster_id
-from tasks.text.duplicates import Duplicates, Keys, PartParams, Place, find_duplicates, forms, without_heading
+from tasks.text.duplicates import Duplicates, Keys, NearParams, Spill, duplicate_keys, find_duplicates, without_heading
 from tasks.text.language import languages
 
 NO_ANSWER = (
@@ -36,11 +36,11 @@ CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u{fffd}]"
 bytes that were no text. Nothing of the question can be trusted then."""
 JUDGED = pl.Schema(
     {**CLEANED, "reason": pl.String(), "evidence": pl.String()}
-    | {"form": pl.UInt64(), "numbers": pl.UInt64(), "answer_form": pl.UInt64()}
+    | {"text_hash": pl.UInt64(), "numbers_hash": pl.UInt64(), "answer_hash": pl.UInt64()}
 )
 
 
-KEYS = ("form", "numbers", "answer_form")
+KEYS = ("text_hash", "numbers_hash", "answer_hash")
 
 
 STAGE = Stage(
@@ -123,11 +123,10 @@ def _visible(text: str) -> str:
 
 
 def look(questions: pl.DataFrame, params: CleanParams) -> pl.DataFrame:
-    """Questions (QUESTION) judged one by one, with what tells whether two are the same (JUDGED)."""
-    told = questions.with_columns(languages(questions["question"]))
-    judged = reject(told, rules(params))
-    own = forms(without_heading(judged["question"]))
-    answers = forms(judged["answer"])["form"].alias("answer_form")
+    """Questions (QUESTION) judged one by one, with the hashes that duplicates are found by (JUDGED)."""
+    judged = reject(questions.with_columns(languages(questions["question"])), rules(params))
+    own = duplicate_keys(without_heading(judged["question"]))
+    answers = duplicate_keys(judged["answer"])["text_hash"].alias("answer_hash")
     return judged.hstack([*own, answers]).select(JUDGED.names())
 
 
@@ -140,7 +139,7 @@ def decide(questions: pl.DataFrame, params: CleanParams) -> pl.DataFrame:
     """All questions, with their language, and `reason` and `evidence` where one is rejected; held in memory."""
     judged = look(questions, params)
     keys = _keys(judged)
-    found = find_duplicates(keys, [judged["question"]], PartParams(params.shingle, params.near_threshold), None)
+    found = find_duplicates(keys, [judged["question"]], NearParams(params.shingle, params.near_threshold), None)
     return settle(judged, found, 0, judged.select(_number()).to_series().to_numpy(), params)
 
 
@@ -163,9 +162,9 @@ def settle(judged: pl.DataFrame, found: Duplicates, start: int, ids: np.ndarray,
         ids: of the whole pool, as numbers.
     """
     rows = slice(start, start + judged.height)
-    of, disputed = found.of[rows], found.disputed[rows] & params.drop_disagreeing
-    gone = (of >= 0) & (found.exact[rows] | found.agrees[rows])
-    kept_id = pl.Series([_id(ids[at]) if at >= 0 else None for at in of.tolist()], dtype=pl.String)
+    earlier, disputed = found.earlier[rows], found.disputed[rows] & params.drop_disagreeing
+    dropped = (earlier >= 0) & (found.exact[rows] | found.agrees[rows])
+    kept_id = pl.Series([_id(ids[at]) if at >= 0 else None for at in earlier.tolist()], dtype=pl.String)
     root = [cluster_id(_id(ids[at])) for at in found.root[rows].tolist()]
     like = pl.struct(
         question_id=kept_id, similarity=pl.Series(found.similarity[rows].round(3)), cluster_id=pl.Series(root)
@@ -174,27 +173,27 @@ def settle(judged: pl.DataFrame, found: Duplicates, start: int, ids: np.ndarray,
     shown = pl.when(kept_id.is_not_null()).then(like).otherwise(alone)
     kind = pl.when(pl.Series(found.exact[rows])).then(pl.lit("exact_duplicate")).otherwise(pl.lit("near_duplicate"))
     return judged.with_columns(
-        reason=pl.when(pl.Series(gone))
+        reason=pl.when(pl.Series(dropped))
         .then(kind)
         .when(pl.Series(disputed))
         .then(pl.lit("answers_disagree"))
         .otherwise("reason"),
-        evidence=pl.when(pl.Series(gone | disputed)).then(shown).otherwise("evidence"),
+        evidence=pl.when(pl.Series(dropped | disputed)).then(shown).otherwise("evidence"),
     ).select(*CLEANED.names(), "reason", "evidence")
 
 
 def cluster_rows(judged: pl.DataFrame, found: Duplicates, start: int, ids: np.ndarray) -> pl.DataFrame:
     """The rows that are in a cluster, as CLUSTER."""
     rows = np.flatnonzero(found.clustered[start : start + judged.height])
-    at, of = rows + start, found.of[rows + start]
-    form = np.where(of < 0, "representative", np.where(found.exact[at], "exact", "near"))
+    at, earlier = rows + start, found.earlier[rows + start]
+    form = np.where(earlier < 0, "representative", np.where(found.exact[at], "exact", "near"))
     return pl.DataFrame(
         {
             "cluster_id": [cluster_id(_id(ids[root])) for root in found.root[at].tolist()],
             "question_id": judged["question_id"].gather(rows),
             "representative": [_id(ids[root]) for root in found.root[at].tolist()],
             "form": form.tolist(),
-            "similarity": np.where(of < 0, 1.0, found.similarity[at]),
+            "similarity": np.where(earlier < 0, 1.0, found.similarity[at]),
             "answer": judged["answer"].gather(rows),
             "agrees": (found.agrees_with_root[at]).tolist(),
         },
@@ -208,12 +207,12 @@ def _id(number: int) -> str:
 
 def run(clean: CleanParams, shards: ShardsParams, *, questions: Path, out: Path) -> None:
     """Judge every question, shard by shard; then compare them all."""
-    with alone(out):
-        state = identity(__file__, params=clean)
+    with exclusive(out):
+        digest = shards_digest(__file__, params=clean)
         groups = row_groups(questions, QUESTION)
-        done = run_shards(Work("clean", out / ".shards", look_at_group, clean, state), groups, shards)
+        done = run_shards(Job("clean", out / ".shards", look_at_group, clean, digest), groups, shards)
         files = [shard / "rows.parquet" for shard in done]
-        found, ids = compare(files, clean, shards, out / ".near", state)
+        found, ids = compare(files, clean, shards, out / ".near", digest)
         with publish(out) as folder:
             writer = FilterWriter(folder, STAGE, CLEANED, questions)
             clusters, start = TableWriter(folder / "clusters.parquet", CLUSTER), 0
@@ -227,7 +226,7 @@ def run(clean: CleanParams, shards: ShardsParams, *, questions: Path, out: Path)
 
 
 def compare(
-    files: list[Path], params: CleanParams, shards: ShardsParams, folder: Path, state: str
+    files: list[Path], params: CleanParams, shards: ShardsParams, folder: Path, digest: str
 ) -> tuple[Duplicates, np.ndarray]:
     """The duplicates of the whole pool, and its ids as numbers."""
     numbers, parts = [], []
@@ -237,13 +236,13 @@ def compare(
         parts.append(_keys(judged))
     ids, keys = np.concatenate(numbers), Keys(*map(np.concatenate, zip(*parts, strict=True)))
     texts = (pl.read_parquet(file, columns=["question"])["question"] for file in files)
-    near = PartParams(params.shingle, params.near_threshold)
-    return find_duplicates(keys, texts, near, Place(folder, state, shards)), ids
+    near = NearParams(params.shingle, params.near_threshold)
+    return find_duplicates(keys, texts, near, Spill(folder, digest, shards)), ids
 
 
 def _facts(found: Duplicates, clusters: TableWriter) -> dict[str, int]:
     return {
-        "clusters": int(found.clustered[found.of < 0].sum()),
+        "clusters": int(found.clustered[found.earlier < 0].sum()),
         "clustered": clusters.height,
         "disagreeing_clusters": len(np.unique(found.root[found.disputed])),
     }

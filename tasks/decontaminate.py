@@ -13,12 +13,21 @@ import polars as pl
 from tasks.core.files import publish, read_table
 from tasks.core.filter import FilterWriter
 from tasks.core.params import Params
-from tasks.core.shards import ShardsParams, Work, alone, identity, run_shards
+from tasks.core.shards import Job, ShardsParams, exclusive, run_shards, shards_digest
 from tasks.core.stage import Stage, stage_main
 from tasks.core.tables import Group, TableWriter, read_group, row_groups
 from tasks.records.benchmark import ITEM
 from tasks.records.question import CLEANED, HIT
-from tasks.text.ngrams import Index, OverlapRule, RuleCounts, Rules, build, find, judged, rejections
+from tasks.text.ngrams import (
+    OverlapIndex,
+    OverlapRule,
+    OverlapRules,
+    RuleCounts,
+    annotate_hits,
+    build_index,
+    find_overlaps,
+    rejections,
+)
 
 REASON = "benchmark_overlap"
 STAGE = Stage("decontaminate", "questions", {REASON: "overlaps a benchmark item"})
@@ -32,7 +41,7 @@ class DecontaminateParams(Params):
     each finds and misses is measured by benchmarks/decontamination.py.
     """
 
-    rules: Rules = (
+    rules: OverlapRules = (
         OverlapRule(name="ngram", n=8, min_share=0.5, boilerplate_items=3),
         OverlapRule(name="containment", n=3, min_share=0.6, min_common=6, boilerplate_items=12),
         OverlapRule(name="masked", n=6, masked=True, min_share=0.8, min_common=2, boilerplate_items=3),
@@ -44,21 +53,21 @@ class DecontaminateParams(Params):
 class Shared(NamedTuple):
     """What every shard is matched against."""
 
-    benchmark_index: Index
+    benchmark_index: OverlapIndex
     benchmarks: pl.DataFrame
     """`item_id`, `benchmark`."""
 
 
 def decide(questions: pl.DataFrame, items: pl.DataFrame, params: DecontaminateParams) -> pl.DataFrame:
     """All questions, with `reason` and `evidence` where one overlaps a benchmark item."""
-    tables = match_table(questions, Shared(build(items, params.rules), items.select("item_id", "benchmark")))
+    tables = match_table(questions, Shared(build_index(items, params.rules), items.select("item_id", "benchmark")))
     return tables["rows"]
 
 
 def match_table(questions: pl.DataFrame, shared: Shared) -> dict[str, pl.DataFrame]:
     """`rows`: the questions with `reason` and `evidence`; `hits`: all that was found (HIT)."""
     rules = [each.rule for each in shared.benchmark_index.rules]
-    hits = judged(find(questions, shared.benchmark_index), shared.benchmarks, rules).select(HIT.names())
+    hits = annotate_hits(find_overlaps(questions, shared.benchmark_index), shared.benchmarks, rules).select(HIT.names())
     shown = rejections(hits, "question_id", REASON)
     return {"rows": questions.join(shown, on="question_id", how="left", maintain_order="left"), "hits": hits}
 
@@ -70,12 +79,14 @@ def match_group(group: Group, shared: Shared) -> dict[str, pl.DataFrame]:
 
 def run(decontaminate: DecontaminateParams, shards: ShardsParams, *, questions: Path, items: Path, out: Path) -> None:
     """Match every question against every item, shard by shard."""
-    with alone(out):
+    with exclusive(out):
         benchmark_items = read_table(items, ITEM)
-        shared = Shared(build(benchmark_items, decontaminate.rules), benchmark_items.select("item_id", "benchmark"))
-        state = identity(__file__, params=decontaminate) + "".join(shared.benchmark_index.item_ids)
+        shared = Shared(
+            build_index(benchmark_items, decontaminate.rules), benchmark_items.select("item_id", "benchmark")
+        )
+        digest = shards_digest(__file__, params=decontaminate) + "".join(shared.benchmark_index.item_ids)
         groups = row_groups(questions, CLEANED)
-        done = run_shards(Work("decontaminate", out / ".shards", match_group, shared, state), groups, shards)
+        done = run_shards(Job("decontaminate", out / ".shards", match_group, shared, digest), groups, shards)
         counts = RuleCounts(decontaminate.rules, "question_id", "questions")
         with publish(out) as folder:
             writer = FilterWriter(folder, STAGE, CLEANED, questions)

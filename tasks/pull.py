@@ -16,11 +16,11 @@ from tasks.core.errors import LimoError
 from tasks.core.files import publish
 from tasks.core.filter import FilterWriter
 from tasks.core.params import Params
-from tasks.core.shards import Shard, ShardsParams, Work, alone, identity, run_shards
+from tasks.core.shards import Job, Shard, ShardsParams, exclusive, run_shards, shards_digest
 from tasks.core.stage import Stage, stage_main
 from tasks.records.question import QUESTION, question_id
 from tasks.sources.fetch import source_facts
-from tasks.sources.readers import Piece, piece_content
+from tasks.sources.readers import Piece, range_fingerprint
 from tasks.sources.rows import Plan, draft, lot, plan, repeated_id
 from tasks.sources.source import Fields, SourceParams, check_names
 
@@ -103,9 +103,11 @@ def do_piece(what: SourcePiece, _: None) -> dict[str, pl.DataFrame]:
     return {"rows": decide(draft(what.piece, what.source, what.fields), what.source)}
 
 
-def source_piece_content(what: SourcePiece) -> bytes:
+def source_range_fingerprint(what: SourcePiece) -> bytes:
     """Tells this piece from another, or the same one read otherwise."""
-    return piece_content(what.piece) + what.source.model_dump_json().encode() + what.fields.model_dump_json().encode()
+    return (
+        range_fingerprint(what.piece) + what.source.model_dump_json().encode() + what.fields.model_dump_json().encode()
+    )
 
 
 def settle(source: SourceParams, shards: list[Path]) -> Settled:
@@ -160,11 +162,11 @@ def merge(shards: list[Path], settled: Settled, writer: FilterWriter) -> None:
 
 def run(pull: PullParams, shards: ShardsParams, *, work: Path, out: Path) -> None:
     """Read every source, in order."""
-    with alone(out):
+    with exclusive(out):
         planned = [plan(source, "pool", f"pull.sources.{at}", work) for at, source in enumerate(pull.sources)]
         pieces = [SourcePiece(piece, p.source, p.fields) for p in planned for piece in p.pieces]
-        doing = Work("pull", out / ".shards", do_piece, None, identity(__file__))
-        done = run_shards(doing, [Shard(piece, source_piece_content) for piece in pieces], shards)
+        job = Job("pull", out / ".shards", do_piece, None, shards_digest(__file__))
+        done = run_shards(job, [Shard(piece, source_range_fingerprint) for piece in pieces], shards)
         with publish(out) as folder:
             writer = FilterWriter(folder, STAGE, QUESTION)
             facts: dict[str, Any] = {}

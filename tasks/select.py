@@ -23,7 +23,15 @@ from tasks.records.benchmark import ITEM
 from tasks.records.ids import content_id
 from tasks.records.question import LEAK
 from tasks.records.response import SCORED
-from tasks.text.ngrams import OverlapRule, RuleCounts, Rules, build, find, judged, rejections
+from tasks.text.ngrams import (
+    OverlapRule,
+    OverlapRules,
+    RuleCounts,
+    annotate_hits,
+    build_index,
+    find_overlaps,
+    rejections,
+)
 
 LEAKED = "benchmark_leak"
 STAGE = Stage(
@@ -49,7 +57,7 @@ class SelectParams(Params):
     """`domain`: domains take turns, the best of each first, until the count is reached. Paper (v3): none."""
     seed: int = 0
     """Of the order `random`."""
-    leaks: Rules = (OverlapRule(name="ngram", n=8, min_share=0.5, min_common=3, boilerplate_items=3),)
+    leaks: OverlapRules = (OverlapRule(name="ngram", n=8, min_share=0.5, min_common=3, boilerplate_items=3),)
     """When a chain counts as containing a benchmark item, in the terms of `decontaminate.rules`; an empty list: never.
 
     What a chain shares with an item by quoting its own question does not count: `decontaminate` has let that pass. A
@@ -57,7 +65,7 @@ class SelectParams(Params):
     chain: a long chain holds such words by chance. The paper does not say that it looks for leaks in chains."""
 
 
-def find_leaks(chains: pl.DataFrame, items: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+def find_leaks(chains: pl.DataFrame, items: pl.DataFrame, rules: OverlapRules) -> pl.DataFrame:
     """What every chain (`chain_id`, `question_id`, `question`, `text`) holds of a benchmark item (LEAK).
 
     At most one hit a chain and rule: the item that most of stands in it. N-grams that stand in the chain's own question
@@ -66,8 +74,10 @@ def find_leaks(chains: pl.DataFrame, items: pl.DataFrame, rules: Rules) -> pl.Da
     if not rules:
         return LEAK.to_frame()
     texts = chains.select(question_id="chain_id", question="text", known="question")
-    found = find(texts, build(items, rules), threads=pl.thread_pool_size()).rename({"question_id": "chain_id"})
-    leaks = judged(found, items, rules)
+    found = find_overlaps(texts, build_index(items, rules), threads=pl.thread_pool_size()).rename(
+        {"question_id": "chain_id"}
+    )
+    leaks = annotate_hits(found, items, rules)
     named = leaks.join(chains.select("chain_id", "question_id"), on="chain_id", how="left", maintain_order="left")
     return named.select(LEAK.names())
 
@@ -165,7 +175,7 @@ def _facts(decided: pl.DataFrame, params: SelectParams) -> dict[str, Any]:
     }
 
 
-def _leak_facts(leaks: pl.DataFrame, rules: Rules) -> dict[str, Any]:
+def _leak_facts(leaks: pl.DataFrame, rules: OverlapRules) -> dict[str, Any]:
     """What each rule finds in how many chains, by benchmark; nothing where no rule looks."""
     counts = RuleCounts(rules, "chain_id", "chains")
     counts.add(leaks)

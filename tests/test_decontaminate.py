@@ -10,7 +10,7 @@ from tasks.decontaminate import DecontaminateParams, Shared, decide, match_table
 from tasks.families import problems
 from tasks.records.benchmark import ITEM, item_id
 from tasks.records.question import CLEANED, HIT, QUESTION
-from tasks.text.ngrams import OverlapRule, build
+from tasks.text.ngrams import OverlapRule, build_index
 from tests.builders import make_question, manifest_of
 
 
@@ -93,7 +93,9 @@ def test_a_copy_is_found_however_it_is_written(copy):
 def test_a_rule_may_only_report():
     told = DecontaminateParams(rules=(OverlapRule(name="ngram", drops=False),))
     questions = pool("Well: " + EXAM, EXAM)
-    tables = match_table(questions, Shared(build(items(EXAM), told.rules), items(EXAM).select("item_id", "benchmark")))
+    tables = match_table(
+        questions, Shared(build_index(items(EXAM), told.rules), items(EXAM).select("item_id", "benchmark"))
+    )
 
     assert tables["rows"]["reason"].to_list() == [None, "benchmark_overlap"]
     assert tables["hits"].select("rule", "drops").rows() == [("ngram", False), ("whole", True), ("ngram", False)]

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from tasks.core.errors import LimoError
 from tasks.core.params import section_errors
-from tasks.core.shards import ShardsParams, alone
+from tasks.core.shards import ShardsParams, exclusive
 from tasks.pull import PullParams, decide, run
 from tasks.records.question import QUESTION, question_id
 from tasks.sources import readers
@@ -90,7 +90,7 @@ def test_a_bad_row_stops_the_stage_and_what_was_done_is_not_done_again(tmp_path,
     before = {part.name: part.stat().st_mtime_ns for part in (tmp_path / "out/.shards").glob("0*")}
     path.write_text("\n".join(rows))
     finished = []
-    monkeypatch.setattr("tasks.core.shards.finish", lambda folder: finished.extend(folder.glob("0*")))
+    monkeypatch.setattr("tasks.core.shards.remove_shards", lambda folder: finished.extend(folder.glob("0*")))
     kept, _, _ = pull(tmp_path, source)
 
     assert len(before) > 5
@@ -196,7 +196,7 @@ def test_a_file_of_a_glob_without_the_columns_is_named(tmp_path):
 
 
 def test_a_second_run_is_kept_out(tmp_path):
-    with alone(tmp_path / "out"), pytest.raises(LimoError, match=r"out: another run is writing here"):
+    with exclusive(tmp_path / "out"), pytest.raises(LimoError, match=r"out: another run is writing here"):
         pull(tmp_path, write(tmp_path / "s.jsonl", row("1+1?")))
 
 

@@ -19,7 +19,7 @@ import polars as pl
 from tasks.core.errors import LimoError
 from tasks.core.files import publish
 from tasks.core.params import Params
-from tasks.core.shards import ShardsParams, Work, alone, identity, run_shards
+from tasks.core.shards import Job, ShardsParams, exclusive, run_shards, shards_digest
 from tasks.core.stage import Stage, command_line, count_reasons, write_manifest
 from tasks.core.tables import Group, TableWriter, read_group, row_groups
 
@@ -148,10 +148,10 @@ class Filter(NamedTuple):
     def run(self, params: Params, shards: ShardsParams, *, out: Path, **table: Path) -> None:
         """Filter the table given by the name of the unit, shard by shard."""
         (path,) = table.values()
-        with alone(out):
-            state = identity(inspect.getfile(self.decide), params=params)
-            work = Work(self.stage.name, out / ".shards", _decide_group, (self.decide, params), state)
-            done = run_shards(work, row_groups(path, self.takes), shards)
+        with exclusive(out):
+            digest = shards_digest(inspect.getfile(self.decide), params=params)
+            job = Job(self.stage.name, out / ".shards", _decide_group, (self.decide, params), digest)
+            done = run_shards(job, row_groups(path, self.takes), shards)
             with publish(out) as folder:
                 writer = FilterWriter(folder, self.stage, self.keeps, path)
                 for shard in done:

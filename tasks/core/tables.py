@@ -38,11 +38,11 @@ def row_groups(path: Path, schema: Mapping[str, Any]) -> list[Shard]:
     count = pq.ParquetFile(path).num_row_groups
     if not count:
         raise LimoError(f"{path}: has no rows; run the stage that writes it again, with other params")
-    return [Shard(Group(str(path), index, tuple(schema)), group_content) for index in range(count)]
+    return [Shard(Group(str(path), index, tuple(schema)), group_fingerprint) for index in range(count)]
 
 
-def group_content(group: Group) -> bytes:
-    """Tells one version of a table from another: a stage writes its table anew, never in place."""
+def group_fingerprint(group: Group) -> bytes:
+    """Differs between versions of a table: a stage writes a new file, never in place."""
     state = os.stat(group.path)
     return f"{group}:{state.st_size}:{state.st_mtime_ns}".encode()
 

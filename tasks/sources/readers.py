@@ -194,7 +194,7 @@ def pieces(path: Path, label: str, spool: Path) -> Iterator[Piece]:
         raise unreadable(path, error) from None
 
 
-def piece_content(piece: Piece) -> bytes:
+def range_fingerprint(piece: Piece) -> bytes:
     """Tells a piece from any other: its bytes where it is a range of them, else its file's state."""
     if piece.form == ".jsonl":
         with open(piece.path, "rb") as handle:

@@ -1,4 +1,15 @@
-"""What follows from hits: which texts they reject, on what evidence, and what each rule finds over all texts."""
+"""What texts share with benchmark items: n-grams of tokens, by several rules in one pass over the text.
+
+A rule says how long its n-grams are, whether numbers and variables' names count, and how much must be in common. An
+n-gram that many items share ("find the number of ordered pairs of positive") is no evidence of leakage: a rule can
+leave it out as boilerplate. The share is measured on what remains, against the shorter of the two texts, so that a
+longer text around an item is found as well as a part of one (the containment of Broder, "On the resemblance and
+containment of documents", 1997). A text shorter than n tokens has no n-gram; it is compared whole, and so is every
+other text: an equal one is always a hit, of the rule `whole`.
+
+An n-gram is a 64-bit number: a polynomial in its tokens' hashes, modulo 2^64, which rolls on by one token at a time.
+The functions over arrays are compiled by numba.
+"""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -11,10 +22,6 @@ from pydantic import AfterValidator, Field, PositiveInt
 
 from tasks.core.params import Params
 from tasks.text.tokens import NOTHING, NUMBER, VARIABLE, Array, Number, Scratch, Tokens, jit, scan
-
-# N-grams of tokens as 64-bit numbers, and their tables; compiled by numba.
-#
-# An n-gram's number is a polynomial in its tokens' hashes, modulo 2^64, which rolls on by one token at a time.
 
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
 SPREAD = np.uint64(0xD6E8FEB86659FD93)
@@ -34,7 +41,7 @@ class Table(NamedTuple):
     bits: Array
     """uint64: a Bloom filter of one hash over the n-grams, which most n-grams of a text do not pass."""
     bounds: Array
-    """int64: n-gram g stands in the items members[bounds[g]] to members[bounds[g + 1]]; in none when boilerplate."""
+    """int64: n-gram g occurs in the items members[bounds[g]] to members[bounds[g + 1]]; in none when boilerplate."""
     members: Array
     """int32, items by position."""
     sizes: Array
@@ -54,7 +61,7 @@ KEEP, PUT = _masks()
 
 @jit
 def _token(hashes: Array, kinds: Array, at: Number, masked: Number) -> Number:
-    # Without a branch, which the processor could not foresee.
+    # Without a branch, which the processor could not predict.
     return (hashes[at] & KEEP[kinds[at]]) | PUT[kinds[at]] if masked else hashes[at]
 
 
@@ -74,7 +81,7 @@ def nonzero(gram: Number) -> Number:
 
 
 @jit
-def whole_hashes(hashes: Array, rows: Array) -> Number:
+def text_hashes(hashes: Array, rows: Array) -> Number:
     """The hash of each text's tokens in their order (uint64, one a text); 0 for a text without any."""
     out = np.zeros(len(rows) - 1, np.uint64)
     for row in range(len(rows) - 1):
@@ -121,7 +128,7 @@ def gram_hashes(hashes: Array, kinds: Array, rows: Array, n: Number, masked: Num
 
 
 @jit
-def fill_table(grams: Array, sparse: Number) -> Number:
+def hash_table(grams: Array, sparse: Number) -> Number:
     """Open addressing over different n-grams: the first three of `Table`."""
     size = 64
     while size * 4 < max(len(grams), 1) * sparse:
@@ -150,7 +157,7 @@ def unused_bits(size: Number) -> Number:
 
 
 @jit
-def look_up(gram: Number, table: Number, bit_shift: Number, slot_shift: Number) -> Number:
+def lookup(gram: Number, table: Number, bit_shift: Number, slot_shift: Number) -> Number:
     """The number of the n-gram, or -1 when no item has it.
 
     Args:
@@ -168,9 +175,6 @@ def look_up(gram: Number, table: Number, bit_shift: Number, slot_shift: Number) 
             return np.int64(table.numbers[slot])
         slot = (slot + 1) & (len(table.keys) - 1)
     return -1
-
-
-# Texts against the table of a rule: what each shares with the items; compiled by numba.
 
 
 @jit
@@ -194,7 +198,7 @@ def match(
         table: a `Table`.
     """
     texts = len(rows) - 1
-    seen, stamps = _scratch(rows)
+    seen, stamps = _ngram_scratch(rows)
     last_row = np.full(len(table.bounds), -1, np.int64)
     common, touched = np.zeros(len(table.sizes) + 1, np.int32), np.empty(len(table.sizes) + 1, np.int64)
     at_rows, items, shares = np.empty(texts, np.int64), np.empty(texts, np.int64), np.empty(texts, np.float64)
@@ -222,7 +226,7 @@ def match(
 
 @jit
 def _mark(texts: Number, row: Number, n: Number, masked: Number, table: Number, marks: Array, mark: Number) -> None:
-    """Set `marks` of every n-gram of a text that stands in an item and is no boilerplate."""
+    """Set `marks` of every n-gram of a text that occurs in an item and is no boilerplate."""
     hashes, kinds, rows = texts
     begin, end = rows[row], rows[row + 1]
     if end - begin < n:
@@ -233,7 +237,7 @@ def _mark(texts: Number, row: Number, n: Number, masked: Number, table: Number, 
     for at in range(begin, end):
         gram = roll(gram, hashes, kinds, at, begin, n, masked, power)
         if at - begin >= n - 1:
-            number = look_up(nonzero(gram), table, bit_shift, slot_shift)
+            number = lookup(nonzero(gram), table, bit_shift, slot_shift)
             if number >= 0 and table.bounds[number] < table.bounds[number + 1]:
                 marks[number] = mark
 
@@ -255,7 +259,7 @@ def _count(
         gram = roll(gram, hashes, kinds, at, begin, n, masked, power)
         if at - begin < n - 1:
             continue
-        number = look_up(nonzero(gram), table, bit_shift, slot_shift)
+        number = lookup(nonzero(gram), table, bit_shift, slot_shift)
         if number < 0 or last_row[number] == row:
             continue
         last_row[number] = row
@@ -285,15 +289,15 @@ def _best(touched: Array, common: Array, own: Number, sizes: Array, min_share: N
 
 
 @jit
-def _scratch(rows: Array) -> Number:
-    """Room for the n-grams of the longest text, twice."""
+def _ngram_scratch(rows: Array) -> Number:
+    """Scratch arrays for the n-grams of the longest text, twice their number."""
     longest = 1
     for row in range(len(rows) - 1):
         longest = max(longest, rows[row + 1] - rows[row])
-    room = 2
-    while room < 2 * longest:
-        room *= 2
-    return np.zeros(room, np.uint64), np.full(room, -1, np.int64)
+    size = 2
+    while size < 2 * longest:
+        size *= 2
+    return np.zeros(size, np.uint64), np.full(size, -1, np.int64)
 
 
 @jit
@@ -338,7 +342,7 @@ def longest_run(
             gram = roll(gram, hashes, kinds, at, begin, n, masked, power)
             if at - begin < n - 1:
                 continue
-            number = look_up(nonzero(gram), table, bit_shift, slot_shift)
+            number = lookup(nonzero(gram), table, bit_shift, slot_shift)
             if number < 0 or last_hit[number] == hit or not _has(table, number, items[hit]):
                 first = -1
                 continue
@@ -352,21 +356,12 @@ def longest_run(
 
 @jit
 def _has(table: Number, number: Number, item: Number) -> Number:
-    """Whether the n-gram stands in the item."""
+    """Whether the n-gram occurs in the item."""
     has = False
     for place in range(table.bounds[number], table.bounds[number + 1]):
         has |= table.members[place] == item
     return has
 
-
-# What texts share with benchmark items: n-grams of tokens, by several rules in one pass over the text.
-#
-# A rule says how long its n-grams are, whether numbers and variables' names count, and how much must be in common. An
-# n-gram that many items share ("find the number of ordered pairs of positive") says nothing about leakage: a rule can
-# leave it out as boilerplate. The share is measured on what remains, against the shorter of the two texts, so that a
-# longer text around an item is found as well as a part of one (the containment of Broder, "On the resemblance and
-# containment of documents", 1997). A text shorter than n tokens has no n-gram; it is compared whole, and so is every
-# other text: an equal one is always a hit, of the rule `whole`.
 
 WHOLE = "whole"
 CHUNK = 32_768
@@ -376,9 +371,11 @@ CHUNK_BYTES = 1 << 24
 KNOWN = "known"
 SPARSE = 16
 """Bits of the first filter, and slots of the table, per n-gram: 16 and 4."""
-FOUND = pl.Schema(
+OVERLAPS = pl.Schema(
     {"question_id": pl.String, "rule": pl.String, "item_id": pl.String, "match": pl.String, "share": pl.Float64}
 )
+_HITS = {"row": pl.Int64, "item": pl.Int64, "share": pl.Float64, "match": pl.String}
+EVIDENCE = ("benchmark", "item_id", "rule", "match", "share")
 
 
 class OverlapRule(Params):
@@ -394,20 +391,20 @@ class OverlapRule(Params):
     min_common: PositiveInt = 1
     """Fewest different n-grams in common."""
     boilerplate_items: PositiveInt | None = None
-    """An n-gram that stands in more benchmark items than this is no evidence; null: every n-gram is. Questions made
+    """An n-gram that occurs in more benchmark items than this is no evidence; null: every n-gram is. Questions made
     from templates need it: all of them share their wording."""
     drops: bool = True
     """Whether a hit rejects the text, or is only reported."""
 
 
-def _named(rules: tuple[OverlapRule, ...]) -> tuple[OverlapRule, ...]:
+def _with_distinct_names(rules: tuple[OverlapRule, ...]) -> tuple[OverlapRule, ...]:
     names = [WHOLE, *(rule.name for rule in rules)]
     if len(set(names)) < len(names):
         raise ValueError(f"rules need different names, and `{WHOLE}` is taken; found {', '.join(names[1:])}")
     return rules
 
 
-Rules = Annotated[tuple[OverlapRule, ...], AfterValidator(_named)]
+OverlapRules = Annotated[tuple[OverlapRule, ...], AfterValidator(_with_distinct_names)]
 """Rules of one pass, each with a name of its own."""
 
 
@@ -418,7 +415,7 @@ class RuleIndex(NamedTuple):
     table: Table
 
 
-class Index(NamedTuple):
+class OverlapIndex(NamedTuple):
     """The benchmarks, ready to be matched against."""
 
     item_ids: pl.Series
@@ -430,46 +427,47 @@ class Index(NamedTuple):
     rules: tuple[RuleIndex, ...]
 
 
-def build(items: pl.DataFrame, rules: Sequence[OverlapRule]) -> Index:
+def build_index(items: pl.DataFrame, rules: Sequence[OverlapRule]) -> OverlapIndex:
     """Index the items (`item_id`, `question`)."""
     ordered = items.sort("item_id")
     tokens = scan(ordered["question"])
-    wholes, first = np.unique(whole_hashes(tokens.hashes, tokens.rows), return_index=True)
+    wholes, first = np.unique(text_hashes(tokens.hashes, tokens.rows), return_index=True)
     real = wholes != 0
-    return Index(ordered["item_id"], wholes[real], first[real], tuple(_index(tokens, rule) for rule in rules))
+    return OverlapIndex(
+        ordered["item_id"], wholes[real], first[real], tuple(_rule_index(tokens, rule) for rule in rules)
+    )
 
 
-def _index(tokens: Tokens, rule: OverlapRule) -> RuleIndex:
+def _rule_index(tokens: Tokens, rule: OverlapRule) -> RuleIndex:
     rows, hashes = gram_hashes(tokens.hashes, tokens.kinds, tokens.rows, rule.n, rule.masked)
     pairs = pl.DataFrame({"item": rows, "gram": hashes}).unique().sort("gram", "item")
     texts = len(tokens.rows) - 1
     grams = pairs.group_by("gram", maintain_order=True).agg(pl.col("item"))
-    telling = pl.col("item").list.len() <= (rule.boilerplate_items or texts)
-    grams = grams.with_columns(item=pl.when(telling).then("item").otherwise(pl.lit([], pl.List(pl.Int32))))
+    evidence = pl.col("item").list.len() <= (rule.boilerplate_items or texts)
+    grams = grams.with_columns(item=pl.when(evidence).then("item").otherwise(pl.lit([], pl.List(pl.Int32))))
     counts = grams["item"].list.len().to_numpy()
     members = grams["item"].explode(empty_as_null=False).to_numpy().astype(np.int32)
     bounds = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-    keys, numbers, bits = fill_table(grams["gram"].to_numpy(), SPARSE)
+    keys, numbers, bits = hash_table(grams["gram"].to_numpy(), SPARSE)
     sizes = np.bincount(members, minlength=texts)
     return RuleIndex(rule, Table(keys, numbers, bits, bounds, members, sizes))
 
 
-def find(questions: pl.DataFrame, index: Index, threads: int = 1) -> pl.DataFrame:
-    """What every question (`question_id`, `question`) shares with the items (FOUND).
+def find_overlaps(questions: pl.DataFrame, index: OverlapIndex, threads: int = 1) -> pl.DataFrame:
+    """What every question (`question_id`, `question`) shares with the items (OVERLAPS).
 
     At most one hit a question and rule: the item that it shares most with. In the order of the questions, and of the
     rules, `whole` first.
 
     Args:
-        questions: may have a text `known` too: what the question shares with an item counts only where it does not
-            stand in that text.
-        threads: the compiled parts run beside each other.
+        questions: may have a text `known` too: an n-gram of that text does not count as shared.
+        threads: the compiled parts run in parallel.
     """
     columns = ["question_id", "question", *([KNOWN] if KNOWN in questions.columns else [])]
     chunks, own = _chunks(questions.select(columns)), threading.local()
     with ThreadPoolExecutor(threads, initializer=lambda: setattr(own, "scratch", Scratch())) as pool:
         found = list(pool.map(lambda chunk: _find(chunk, index, own.scratch), chunks))
-    return pl.concat([FOUND.to_frame(), *found])
+    return pl.concat([OVERLAPS.to_frame(), *found])
 
 
 def _chunks(questions: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -481,14 +479,14 @@ def _chunks(questions: pl.DataFrame) -> Iterator[pl.DataFrame]:
         first += length
 
 
-def _find(questions: pl.DataFrame, index: Index, scratch: Scratch) -> pl.DataFrame:
+def _find(questions: pl.DataFrame, index: OverlapIndex, scratch: Scratch) -> pl.DataFrame:
     tokens = scan(questions["question"], scratch=scratch)
     known = scan(questions[KNOWN]) if KNOWN in questions.columns else scan(pl.repeat("", len(questions), eager=True))
-    rows, items = _equal(tokens, index)
+    rows, items = _equal_texts(tokens, index)
     parts = [(WHOLE, rows, items, np.ones(len(rows)), [_whole_text(tokens, row) for row in rows])]
     for rule in index.rules:
         at, best, shares = _match(tokens, known, rule)
-        parts.append((rule.rule.name, at, best, shares, _matched(tokens, known, rule, at, best)))
+        parts.append((rule.rule.name, at, best, shares, _longest_match(tokens, known, rule, at, best)))
     hits = pl.concat(
         pl.DataFrame({"row": rows, "item": items, "share": shares, "match": texts}, schema=_HITS).with_columns(
             rule=pl.lit(name), order=pl.lit(order)
@@ -504,12 +502,9 @@ def _find(questions: pl.DataFrame, index: Index, scratch: Scratch) -> pl.DataFra
     )
 
 
-_HITS = {"row": pl.Int64, "item": pl.Int64, "share": pl.Float64, "match": pl.String}
-
-
-def _equal(tokens: Tokens, index: Index) -> tuple[Array, Array]:
+def _equal_texts(tokens: Tokens, index: OverlapIndex) -> tuple[Array, Array]:
     """Texts whose tokens are those of an item: their rows, and the items."""
-    hashes = whole_hashes(tokens.hashes, tokens.rows)
+    hashes = text_hashes(tokens.hashes, tokens.rows)
     if not len(index.wholes):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     place = np.minimum(np.searchsorted(index.wholes, hashes), len(index.wholes) - 1)
@@ -527,8 +522,8 @@ def _match(tokens: Tokens, known: Tokens, index: RuleIndex) -> tuple[Array, Arra
     return found
 
 
-def _matched(tokens: Tokens, known: Tokens, index: RuleIndex, rows: Array, items: Array) -> list[str]:
-    """The longest run of tokens in common with the item, as it stands in the text."""
+def _longest_match(tokens: Tokens, known: Tokens, index: RuleIndex, rows: Array, items: Array) -> list[str]:
+    """The longest run of tokens in common with the item, as the text has it."""
     rule, texts = index.rule, (*_arrays(tokens), _arrays(known))
     spans = longest_run(*texts, rule.n, rule.masked, index.table, rows, items)
     return [tokens.text(first, last) for first, last in spans.tolist()]
@@ -538,11 +533,8 @@ def _whole_text(tokens: Tokens, row: int) -> str:
     return tokens.text(tokens.rows[row], tokens.rows[row + 1] - 1)
 
 
-EVIDENCE = ("benchmark", "item_id", "rule", "match", "share")
-
-
-def judged(found: pl.DataFrame, items: pl.DataFrame, rules: Sequence[OverlapRule]) -> pl.DataFrame:
-    """What `find` found (FOUND), each hit with the `benchmark` of its item and whether its rule `drops`.
+def annotate_hits(found: pl.DataFrame, items: pl.DataFrame, rules: Sequence[OverlapRule]) -> pl.DataFrame:
+    """The overlaps found (OVERLAPS), each with the `benchmark` of its item and whether its rule `drops`.
 
     Args:
         items: `item_id`, `benchmark`.
@@ -563,10 +555,10 @@ def rejections(hits: pl.DataFrame, key: str, reason: str) -> pl.DataFrame:
 
 
 class RuleCounts:
-    """What each rule hits, over all texts."""
+    """Counts of what each rule hits, over all texts."""
 
     def __init__(self, rules: Sequence[OverlapRule], key: str, texts: str) -> None:
-        """No hits yet. `key` is the column with a text's id; `texts` is what they are called, such as `questions`."""
+        """`key` is the column with a text's id; `texts` is what they are called, such as `questions`."""
         self._key, self._texts = key, texts
         self._facts: dict[str, dict[str, Any]] = {
             name: {"drops": drops, texts: 0, "only_by_this_rule": 0, "benchmarks": {}}

@@ -1,6 +1,14 @@
-"""Single tokens out of bytes: words, numbers, operators, each as a 64-bit hash; compiled by numba.
+r"""Question text as tokens, in one pass over its bytes: the words, numbers and operators that typesetting hides.
 
-A hash takes eight bytes at a time, packed into one number, and is spread over all bits at the end.
+`$x^{2}+1$`, `x^2 + 1` and `x² + 1` give the same tokens, and so do `\frac{1}{2}`, `\dfrac12` and `1/2`. Words are
+lower case, a Chinese character is a word of its own, a number is whole (`1,000` is `1000`), LaTeX commands lose
+their backslash, what only sets type (`\left`, `$`, `\,`, `\text`) is gone. Brackets are kept apart as symbols:
+n-grams leave them out, and the duplicate keys of `clean` need them. Braces around several tokens count as brackets.
+
+A token is a 64-bit hash of its text, which takes eight bytes at a time, packed into one number, and is spread over all
+bits at the end. Compiled by numba: over 100 MB of text a second on one core, where regular expressions manage five.
+
+In this order: Unicode folding, the table of LaTeX commands, single tokens, the loop over texts, `scan`.
 """
 
 import functools
@@ -12,25 +20,19 @@ import numba
 import numpy as np
 import polars as pl
 
-# Loops compiled by numba: how, and how their arguments are written down.
-#
-# Compiled once and kept beside the source, so that a worker starts in a fraction of a second. numba finds the types by
-# itself; what stands in the signatures says arrays from numbers, no more.
-
 F = TypeVar("F", bound=Callable[..., Any])
 Array = np.ndarray[Any, np.dtype[Any]]
 Number = Any
-"""A number, or a few of them."""
+"""A number, or a few of them: numba infers the types, annotations of compiled functions only distinguish arrays from
+numbers."""
 
 jit = cast(Callable[[F], F], numba.njit(cache=True, nogil=True, boundscheck=False))
-"""Without the interpreter's lock, so that threads run beside each other."""
-
-
-# Characters beyond ASCII: which are letters, and what stands for a LaTeX command or an ASCII sign.
+"""Cached next to the source, so that a worker starts in a fraction of a second; without the interpreter's lock, so that
+threads run in parallel."""
 
 OTHER, HAN = range(2)
 POINTS = 0x30000
-"""Characters up to here are told apart; what lies beyond is no letter."""
+"""Characters below this have an entry in `letter_table`; those beyond are no letters."""
 # fmt: off
 GREEK = [
     "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi",
@@ -53,9 +55,9 @@ SUPERSCRIPTS = r"([⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
 
 
 def fold(texts: pl.Series) -> pl.Series:
-    """The texts with signs beyond ASCII replaced by what stands for them in LaTeX or ASCII.
+    """The texts with signs beyond ASCII replaced by their LaTeX or ASCII equivalents.
 
-    Texts in ASCII are left as they are. Case stays: the scanner tells names in capitals by it.
+    Texts in ASCII are left as they are. Case is kept: the scanner recognises names in capitals by it.
     """
     beyond = texts.str.len_bytes() != texts.str.len_chars()
     if not beyond.any():
@@ -81,7 +83,7 @@ def _replacements() -> dict[str, str]:
 def letter_table() -> Array:
     """For every character: OTHER, HAN (a word by itself), or its lower case (part of a word).
 
-    int32; the last entry stands for all characters beyond.
+    int32; the last entry is for all characters beyond.
     """
     table = np.zeros(POINTS + 1, np.int32)
     for point in range(128, POINTS):
@@ -95,11 +97,10 @@ def _is_han(point: int) -> bool:
     return 0x3400 <= point <= 0x9FFF or 0xF900 <= point <= 0xFAFF or 0x20000 <= point < POINTS
 
 
-# LaTeX commands that only set type, or have several names for one meaning; every other is a word of its own.
-
 WORDS, SKIP, TEXT, ENVIRONMENT, FRACTION, ALIAS, BINARY, SIGN = range(8)
-"""What the scanner does: take the name as a word; nothing; read the group as plain text; leave the group out; put a
-stroke between two groups; take another name; take an operator; take a sign that n-grams leave out."""
+"""What the scanner does with a LaTeX command: take the name as a word (any command not listed below); nothing; read the
+group as plain text; leave the group out; put a stroke between two groups; take another name; take an operator; take a
+sign that n-grams leave out."""
 
 SETTING = (
     "left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr displaystyle textstyle scriptstyle"
@@ -206,39 +207,10 @@ def _byte_classes() -> np.ndarray:
 
 CLASSES = _byte_classes()
 CLASSES_BUT_SYMBOLS = np.where(CLASSES == SYMBOL_SIGN, GAP, CLASSES).astype(np.uint8)
-TWO_LETTERS = [
-    "am",
-    "an",
-    "as",
-    "at",
-    "be",
-    "by",
-    "cm",
-    "do",
-    "ft",
-    "go",
-    "he",
-    "if",
-    "in",
-    "is",
-    "it",
-    "kg",
-    "km",
-    "ln",
-    "mm",
-    "me",
-    "my",
-    "no",
-    "of",
-    "on",
-    "or",
-    "pm",
-    "so",
-    "to",
-    "up",
-    "us",
-    "we",
-]
+TWO_LETTERS = (
+    "am", "an", "as", "at", "be", "by", "cm", "do", "ft", "go", "he", "if", "in", "is", "it", "kg", "km", "ln", "mm",
+    "me", "my", "no", "of", "on", "or", "pm", "so", "to", "up", "us", "we",
+)  # fmt: skip
 
 
 def _pairs() -> np.ndarray:
@@ -262,7 +234,7 @@ def mix(value: Number) -> Number:
 
 @jit
 def join(value: Number, packed: Number) -> Number:
-    """Take up to eight packed bytes into a hash."""
+    """Add up to eight packed bytes to a hash."""
     return (value ^ packed) * PRIME
 
 
@@ -342,7 +314,7 @@ def read_number(data: Array, at: Number, end: Number) -> Number:
 
 @jit
 def pack(data: Array, at: Number, end: Number, value: Number, packed: Number) -> Number:
-    """Take bytes into a hash, eight at a time; `packed` holds those that wait, after a leading 1."""
+    """Add bytes to a hash, eight at a time; `packed` holds those not yet added, after a leading 1."""
     for place in range(at, end):
         if packed >= TOP:
             value, packed = join(value, packed), np.uint64(1)
@@ -399,7 +371,7 @@ def read_operator(data: Array, at: Number, end: Number) -> Number:
 
 @jit
 def read_name(data: Array, at: Number, end: Number, low: Number) -> Number:
-    """Hash of the command's name at `at`, as `commands.hash_name` forms it, and the byte after it.
+    """Hash of the command's name at `at`, as `hash_name` forms it, and the byte after it.
 
     Args:
         low: 32 to take capitals as small letters, else 0.
@@ -413,10 +385,8 @@ def read_name(data: Array, at: Number, end: Number, low: Number) -> Number:
     return join(value, packed), at
 
 
-# The loop over the bytes of texts, with what only LaTeX has: commands and braces; compiled by numba.
-
-DEEPEST = 64
-"""Braces nested deeper than this are not told apart."""
+MAX_DEPTH = 64
+"""Braces nested deeper than this are not matched."""
 
 
 @jit
@@ -472,10 +442,10 @@ def _plain(what: Number, data: Array, at: Number, end: Number, letters: Array) -
 def _command(
     data: Array, at: Number, end: Number, letters: Array, keys: Array, actions: Array, values: Array
 ) -> Number:
-    """What the backslash at `at` begins: a token's hash and kind, the byte after it, and what is to be done."""
+    """What the backslash at `at` begins: a token's hash and kind, the byte after it, and the action."""
     name, stop = read_name(data, at + 1, end, np.uint8(0))
     if stop == at + 1:
-        # `\{` and `\}` are set braces, `\%`, `\|` stand for themselves; `\`, `\,`, `\$` set type.
+        # `\{` and `\}` are set braces, `\%`, `\|` are those signs; `\`, `\,`, `\$` set type.
         sign = data[stop] if stop < end else np.uint8(0)
         real = sign == 123 or sign == 125 or sign == 124 or sign == 37
         return hash_sign(sign), SYMBOL if real else NOTHING, min(stop + 1, end), SKIP
@@ -525,7 +495,7 @@ def scan_texts(
 
     One loop with its state in local variables: as two functions it took a quarter longer.
     """
-    opened, numerator = np.empty(DEEPEST, np.int64), np.empty(DEEPEST, np.bool_)
+    opened, numerator = np.empty(MAX_DEPTH, np.int64), np.empty(MAX_DEPTH, np.bool_)
     stroke, left, right = hash_sign(47), hash_sign(40), hash_sign(41)
     classes = CLASSES if symbols else CLASSES_BUT_SYMBOLS
     last_kind = SYMBOL if symbols else OPERATOR
@@ -542,13 +512,13 @@ def scan_texts(
             divide = False
             if what == OPEN:
                 value, kind, stop = left, NOTHING if as_text else SYMBOL, at + 1
-                if depth < DEEPEST:
+                if depth < MAX_DEPTH:
                     opened[depth], numerator[depth] = count if symbols and not as_text else -1, over
                 depth, as_text, over, single = depth + 1, False, False, 0
             elif what == CLOSE:
                 depth -= 1
                 kind = NOTHING
-                if depth >= 0 and depth < DEEPEST:
+                if depth >= 0 and depth < MAX_DEPTH:
                     divide = numerator[depth]
                     count, kind = _close(count, opened[depth], hashes, kinds, starts, ends)
                 value, stop, depth = right, at + 1, max(depth, 0)
@@ -577,19 +547,6 @@ def scan_texts(
     return count
 
 
-# Question text as tokens, in one pass over its bytes: the words, numbers and operators that typesetting hides.
-#
-# `$x^{2}+1$`, `x^2 + 1` and `x² + 1` give the same tokens, and so do `\frac{1}{2}`, `\dfrac12` and `1/2`. Words are
-# lower case, a Chinese character is a word of its own, a number is whole (`1,000` is `1000`), LaTeX commands lose
-# their backslash, what only sets type (`\left`, `$`, `\,`, `\text`) is gone. Brackets are kept apart as symbols:
-# n-grams leave them out, and the canonical form of `clean` needs them. Braces around several tokens count as
-# brackets.
-#
-# Compiled by numba: over 100 MB of text a second on one core, where regular expressions manage five.
-
-__all__ = ["NOTHING", "NUMBER", "OPERATOR", "SYMBOL", "VARIABLE", "WORD", "Scratch", "Tokens", "scan"]
-
-
 class Tokens(NamedTuple):
     """The tokens of some texts, one after the other."""
 
@@ -604,24 +561,23 @@ class Tokens(NamedTuple):
     rows: Array
     """int64, texts + 1 long: text i has the tokens from rows[i] to rows[i + 1]."""
     data: Array
-    """uint8: the texts as UTF-8, folded (see `letters.fold`)."""
+    """uint8: the texts as UTF-8, folded (see `fold`)."""
 
     def text(self, first: int, last: int) -> str:
-        """What stands from token `first` to token `last`, both included."""
+        """The text from token `first` to token `last`, both included."""
         return self.data[self.starts[first] : self.ends[last]].tobytes().decode("utf-8", "replace")
 
 
 class Scratch:
-    """Memory that one scan after another may use, so that it is not asked for anew each time."""
+    """Memory that one scan after another reuses, instead of allocating it each time."""
 
     def __init__(self) -> None:
-        """Nothing is held yet."""
         self._arrays: tuple[Array, ...] = ()
 
-    def arrays(self, room: int) -> tuple[Array, ...]:
-        """Hashes, kinds, starts and ends, with room for so many tokens."""
-        if not self._arrays or len(self._arrays[0]) < room:
-            self._arrays = tuple(np.empty(room, kind) for kind in (np.uint64, np.uint8, np.int32, np.int32))
+    def arrays(self, size: int) -> tuple[Array, ...]:
+        """Hashes, kinds, starts and ends, each for so many tokens."""
+        if not self._arrays or len(self._arrays[0]) < size:
+            self._arrays = tuple(np.empty(size, kind) for kind in (np.uint64, np.uint8, np.int32, np.int32))
         return self._arrays
 
 
@@ -630,7 +586,7 @@ def scan(texts: pl.Series, symbols: bool = False, scratch: Scratch | None = None
 
     Args:
         symbols: with brackets and other signs, or without.
-        scratch: where the tokens are put; they are lost with the next scan that is given the same.
+        scratch: memory for the tokens; the next scan with the same one overwrites them.
     """
     import pyarrow as pa
 
@@ -640,8 +596,8 @@ def scan(texts: pl.Series, symbols: bool = False, scratch: Scratch | None = None
     data = np.frombuffer(buffers[2] or b"", np.uint8)
     size = int(offsets[-1] - offsets[0]) if len(offsets) else 0
     # No token is shorter than a byte, and a fraction's stroke and a bracket are the only ones without one of their own.
-    room = size + size // 2 + len(folded) + 8
-    hashes, kinds, starts, ends = (scratch or Scratch()).arrays(room)
+    most = size + size // 2 + len(folded) + 8
+    hashes, kinds, starts, ends = (scratch or Scratch()).arrays(most)
     rows = np.zeros(len(folded) + 1, np.int64)
     count = scan_texts(data, offsets, letter_table(), *command_table(), symbols, hashes, kinds, starts, ends, rows)
     return Tokens(hashes[:count], kinds[:count], starts[:count], ends[:count], rows, data)

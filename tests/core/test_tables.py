@@ -29,7 +29,7 @@ def test_a_file_does_not_depend_on_the_parts_its_rows_came_in(tmp_path, cuts):
 
     assert writer.height == 100
     assert (tmp_path / "t.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
-    groups = [read_group(shard.what) for shard in row_groups(tmp_path / "t.parquet", SCHEMA)]
+    groups = [read_group(shard.input) for shard in row_groups(tmp_path / "t.parquet", SCHEMA)]
     assert [group.height for group in groups] == [16] * 6 + [4]
     assert pl.concat(groups).equals(rows(0, 100))
 
@@ -87,7 +87,7 @@ def test_a_table_torn_in_its_middle_is_one_line(tmp_path):
     (tmp_path / "t.parquet").write_bytes(whole)
 
     with pytest.raises(LimoError, match=r"t.parquet: torn"):
-        [read_group(shard.what) for shard in row_groups(tmp_path / "t.parquet", SCHEMA)]
+        [read_group(shard.input) for shard in row_groups(tmp_path / "t.parquet", SCHEMA)]
 
 
 @pytest.mark.parametrize("cuts", [(0, 40), (0, 3, 17, 40)])
@@ -100,6 +100,6 @@ def test_a_row_group_is_closed_by_its_text_too(tmp_path, monkeypatch, cuts):
         writer.add(texts[start:stop])
     writer.close()
 
-    groups = [read_group(shard.what).height for shard in row_groups(tmp_path / "t.parquet", schema)]
+    groups = [read_group(shard.input).height for shard in row_groups(tmp_path / "t.parquet", schema)]
     assert groups == [4] * 5 + [1, 1, 16, 2]
     assert pl.read_parquet(tmp_path / "t.parquet").equals(texts)

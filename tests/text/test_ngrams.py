@@ -1,6 +1,16 @@
+import json
+
 import polars as pl
 
-from tasks.text.ngrams import FOUND, OverlapRule, build, find
+from tasks.text.ngrams import (
+    OVERLAPS,
+    OverlapRule,
+    RuleCounts,
+    annotate_hits,
+    build_index,
+    find_overlaps,
+    rejections,
+)
 
 ITEM = "Let $x$ and $y$ be real numbers with $x^2+y^2=25$ and $xy=12$. Find the largest value of $x-y$."
 SHORT = "Compute $3^7-2$."
@@ -11,7 +21,7 @@ def table(key, texts):
 
 
 def found(questions, items, *rules):
-    return find(table("question_id", questions), build(table("item_id", items), rules))
+    return find_overlaps(table("question_id", questions), build_index(table("item_id", items), rules))
 
 
 def hits(questions, items, **rule):
@@ -81,7 +91,7 @@ def test_every_rule_reports_by_itself_in_order():
 
     rows = found([ITEM, other_numbers, "What is 3 and 4?"], [ITEM], *rules)
 
-    assert rows.schema == FOUND
+    assert rows.schema == OVERLAPS
     assert rows.select("question_id", "rule").rows() == [
         ("q0", "whole"),
         ("q0", "long"),
@@ -116,7 +126,11 @@ def test_what_stands_in_the_known_text_is_not_in_common():
     half, rest = "Let $x$ and $y$ be real numbers with $x^2+y^2=25$", " and $xy=12$. Find the largest value of $x-y$."
     questions = table("question_id", [ITEM, ITEM, half]).with_columns(known=pl.Series([half, None, ITEM]))
 
-    rows = find(questions, build(table("item_id", [ITEM]), [OverlapRule(name="ngram")])).filter(rule="ngram").to_dicts()
+    rows = (
+        find_overlaps(questions, build_index(table("item_id", [ITEM]), [OverlapRule(name="ngram")]))
+        .filter(rule="ngram")
+        .to_dicts()
+    )
 
     # 12 of the 22 n-grams do not lie in the first half.
     assert [(row["question_id"], round(row["share"], 3)) for row in rows] == [("q0", 0.545), ("q1", 1.0)]
@@ -126,17 +140,69 @@ def test_what_stands_in_the_known_text_is_not_in_common():
 
 def test_threads_and_chunks_make_no_difference(monkeypatch):
     questions = table("question_id", [f"{ITEM} {number}" if number % 3 else str(number) for number in range(100)])
-    index = build(table("item_id", [ITEM, SHORT]), [OverlapRule(name="ngram")])
-    whole = find(questions, index)
+    index = build_index(table("item_id", [ITEM, SHORT]), [OverlapRule(name="ngram")])
+    whole = find_overlaps(questions, index)
     assert whole.height == 66
 
     monkeypatch.setattr("tasks.text.ngrams.CHUNK", 7)
-    assert find(questions, index, threads=2).equals(whole)
+    assert find_overlaps(questions, index, threads=2).equals(whole)
     monkeypatch.setattr("tasks.text.ngrams.CHUNK_BYTES", 250)
-    assert find(questions, index).equals(whole)
+    assert find_overlaps(questions, index).equals(whole)
 
 
 def test_no_items_no_hits():
     empty = pl.DataFrame(schema={"item_id": pl.String, "question": pl.String})
 
-    assert find(table("question_id", [ITEM]), build(empty, [OverlapRule(name="ngram")])).is_empty()
+    assert find_overlaps(table("question_id", [ITEM]), build_index(empty, [OverlapRule(name="ngram")])).is_empty()
+
+
+RULES = (OverlapRule(name="loose", drops=False), OverlapRule(name="strict"))
+HIT_ITEMS = pl.DataFrame({"item_id": ["b_1", "b_2"], "benchmark": ["exam", "quiz"]})
+OVERLAP_ROWS = [
+    ("q_2", "loose", "b_2", "words", 0.25),
+    ("q_2", "strict", "b_1", "all the words", 0.98765),
+    ("q_1", "whole", "b_1", "the text", 1.0),
+    ("q_1", "strict", "b_1", "the text", 1.0),
+    ("q_3", "loose", "b_1", "words", 0.5),
+]
+
+
+def annotated():
+    return annotate_hits(pl.DataFrame(OVERLAP_ROWS, schema=OVERLAPS, orient="row"), HIT_ITEMS, RULES)
+
+
+def test_hits_name_the_benchmark_and_whether_they_drop_in_the_order_found():
+    assert annotated().select("question_id", "rule", "benchmark", "drops").rows() == [
+        ("q_2", "loose", "quiz", False),
+        ("q_2", "strict", "exam", True),
+        ("q_1", "whole", "exam", True),
+        ("q_1", "strict", "exam", True),
+        ("q_3", "loose", "exam", False),
+    ]
+
+
+def test_the_first_hit_that_drops_is_the_evidence():
+    rejected = rejections(annotated(), "question_id", "seen")
+
+    assert rejected.select("question_id", "reason").rows() == [("q_2", "seen"), ("q_1", "seen")]
+    assert json.loads(rejected["evidence"][0]) == {
+        "benchmark": "exam",
+        "item_id": "b_1",
+        "rule": "strict",
+        "match": "all the words",
+        "share": 0.988,
+    }
+    assert json.loads(rejected["evidence"][1])["rule"] == "whole"
+
+
+def test_rules_are_counted_over_all_parts_and_a_rule_without_hits_too():
+    counts = RuleCounts((*RULES, OverlapRule(name="none")), "question_id", "questions")
+    counts.add(annotated().head(2))
+    counts.add(annotated().slice(2))
+
+    assert counts.facts() == {
+        "whole": {"drops": True, "questions": 1, "only_by_this_rule": 0, "benchmarks": {"exam": 1}},
+        "loose": {"drops": False, "questions": 2, "only_by_this_rule": 1, "benchmarks": {"exam": 1, "quiz": 1}},
+        "strict": {"drops": True, "questions": 2, "only_by_this_rule": 0, "benchmarks": {"exam": 2}},
+        "none": {"drops": True, "questions": 0, "only_by_this_rule": 0, "benchmarks": {}},
+    }
