@@ -200,7 +200,9 @@ def _boxed(text: str, start: int) -> Extraction:
     while after < len(text) and text[after].isspace():
         after += 1
     if not text.startswith("{", after):
-        return _unbraced(text[after : after + CLOSING_CHARS])
+        # `\boxed 42`, as TeX allows; the answer ends at a space or a dollar.
+        words = text[after : after + CLOSING_CHARS].replace("$", " ").split(maxsplit=1)
+        return Extraction(words[0]) if words else Extraction(None, "empty_box")
     end = closing_brace(text, after)
     if end is None:
         return Extraction(None, "unterminated_box")
@@ -220,12 +222,6 @@ def _join_boxes(text: str, start: int, content: str) -> str:
         boxes.insert(0, before[opening + len("\\boxed{") : end].strip())
         start -= len(before) - opening
     return ", ".join(dict.fromkeys(filter(None, boxes)))
-
-
-def _unbraced(rest: str) -> Extraction:
-    r"""`\boxed 42`, as TeX allows; the answer ends at a space or a dollar."""
-    words = rest.replace("$", " ").split(maxsplit=1)
-    return Extraction(words[0]) if words else Extraction(None, "empty_box")
 
 
 def _unboxed(closing: str, rules: Rules) -> Extraction:

@@ -60,19 +60,14 @@ def read_gold(gold: str, rules: Rules | None = None) -> Gold:
     body, unit = (plain, "") if number else split_unit(text)
     number = number or read_number(squeeze(body))
     if number is not None:
-        return Gold(_number_kind(number, squeeze(body)), str(number.value), _number_unit(number, gold, unit))
+        kind = "integer" if number.value.denominator == 1 else "rational" if number.exact else "decimal"
+        return Gold(kind, str(number.value), _number_unit(number, gold, unit))
     return _compound(body, unit, declared)
 
 
 def misfit(gold: Gold, rules: Rules) -> bool:
     """Whether a gold is not of the kind that its benchmark declares."""
     return rules.kind in FITTING and gold.kind not in FITTING[rules.kind]
-
-
-def _number_kind(number: Number, text: str) -> str:
-    if number.value.denominator == 1:
-        return "integer"
-    return "rational" if number.exact else "decimal"
 
 
 def _number_unit(number: Number, gold: str, unit: str) -> str:

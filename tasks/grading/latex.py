@@ -7,7 +7,6 @@ case, brackets and signs stay. Callers cap the length first, so the regular expr
 
 import re
 import unicodedata
-from collections.abc import Iterable
 
 from tasks.grading.brackets import closing_brace, split
 
@@ -22,14 +21,9 @@ def _greek(name: str) -> str:
     return unicodedata.lookup(f"GREEK {size} LETTER {name.upper().replace('LAMBDA', 'LAMDA')}")
 
 
-def _nfkc(codes: Iterable[int]) -> dict[int, str]:
-    """Compatibility characters in their plain form, by Unicode's own NFKC."""
-    return {code: unicodedata.normalize("NFKC", chr(code)) for code in codes}
-
-
 INVISIBLE = dict.fromkeys([0xAD, *range(0x200B, 0x2010), 0x2060, 0xFEFF])
-COMPATIBLE = INVISIBLE | _nfkc(range(0x1D400, 0x1D800))
-"""Letters and digits in mathematical fonts; invisible characters are dropped."""
+COMPATIBLE = INVISIBLE | {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0x1D400, 0x1D800)}
+"""Letters and digits in mathematical fonts in their plain form; invisible characters are dropped."""
 LETTERS = {ord(_greek(name)): f"\\{name} " for name in GREEK} | {
     ord(character): plain
     for characters, plain in {"∕⁄": "/", "∗": "*", "‑﹣": "-", "º˚": "°", "∛": "\\sqrt[3]"}.items()

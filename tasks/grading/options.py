@@ -88,7 +88,9 @@ def replace_by_letters(
     offered: dict[int, tuple[str, dict[str, str]]] = {}
     known: dict[str, dict[str, str]] = {}
     for at, (pair, question) in enumerate(zip(pairs, questions, strict=True)):
-        if isinstance(question, str) and _is_choice(pair):
+        if isinstance(question, str) and (
+            read_rules(pair.rules).kind == "choice" or LETTER.fullmatch(pair.gold.strip()) is not None
+        ):
             if question not in known:
                 known[question] = read_options(question)
             texts = known[question]
@@ -105,10 +107,6 @@ def replace_by_letters(
         if len(same) == 1:
             replaced[at] = pairs[at]._replace(response=same[0], bare=True)
     return replaced
-
-
-def _is_choice(pair: Pair) -> bool:
-    return read_rules(pair.rules).kind == "choice" or LETTER.fullmatch(pair.gold.strip()) is not None
 
 
 def _worded_answer(pair: Pair) -> str | None:

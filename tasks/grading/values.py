@@ -56,9 +56,8 @@ def read_number(text: str) -> Number | None:
     if match is None:
         return None
     sign = -1 if match["sign"] == "-" else 1
-    ratio = _ratio(match)
-    if ratio is not None:
-        top, bottom = ratio
+    if match["top"] or match["over"]:
+        top, bottom = _plain(match["top"] or match["over"]), _plain(match["bottom"] or match["under"])
         if not bottom.value or (match["whole"] and (top.value < 0 or bottom.value < 0)):
             return None
         value = sign * (int(match["whole"] or 0) + top.value / bottom.value)
@@ -70,11 +69,6 @@ def read_number(text: str) -> Number | None:
     value = sign * plain.value * Fraction(10) ** power
     exact = value.denominator == 1 and (power == 0 or match["plain"] is None) and plain.exact
     return _percent(Number(value, exact, False, plain.decimals - power, plain.grouped), match)
-
-
-def _ratio(match: re.Match[str]) -> tuple[Number, Number] | None:
-    top, bottom = match["top"] or match["over"], match["bottom"] or match["under"]
-    return (_plain(top), _plain(bottom)) if top else None
 
 
 def _plain(text: str) -> Number:
