@@ -29,7 +29,10 @@ def upstream(path: Path = DVC_FILE) -> dict[str, set[str]]:
     """Stage -> the stages whose outputs it depends on, in the order of dvc.yaml."""
     stages = _stages(path)
     writer = {out: name for name, stage in stages.items() for out in outputs(stage)}
-    return {name: _writers(stage["deps"], writer) - {name} for name, stage in stages.items()}
+    return {
+        name: {other for out, other in writer.items() if any(_within(out, dep) for dep in stage["deps"])} - {name}
+        for name, stage in stages.items()
+    }
 
 
 def module_of(stage: str, path: Path = DVC_FILE) -> str:
@@ -149,8 +152,9 @@ def _stages(path: Path) -> dict[str, Any]:
     return stage_entries(path)
 
 
-def _writers(deps: list[str], writer: Mapping[str, str]) -> set[str]:
-    return {writer[dep] for dep in deps if dep in writer}
+def _within(path: str, folder: str) -> bool:
+    """Whether `path` is `folder`, which may be a file too, or lies in it."""
+    return path == folder or path.startswith(folder + "/")
 
 
 def _telling(lines: list[str], most: int = 12) -> list[str]:

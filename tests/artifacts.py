@@ -239,7 +239,7 @@ def _write_screen(root, rows):
         for index in range(1 if row["question_id"] in solved else 4)
     ]
     table = {"attempts": pl.DataFrame(attempts, schema=ATTEMPT)}
-    facts = {"responses": 104, "tokens": 2000, "tokens_saved": 500, "seconds": 1.5}
+    facts = {"responses": 104, "samples_not_drawn": 36, "tokens": 2000, "tokens_saved": 500, "seconds": 1.5}
     reasons = dict.fromkeys(solved, "solved_by_weak_model")
     return _filter(root, "screen", rows, lambda row: reasons.get(row["question_id"]), QUESTION, table, facts)
 
@@ -255,7 +255,7 @@ def _write_band(root, rows, draw):
         banded.append(row | {"solved": times, "sampled": sampled})
     reasons = {0: "never_solved", 4: "solved_too_often"}
     table = {"attempts": pl.DataFrame(attempts, schema=ATTEMPT)}
-    facts = {"responses": 713, "tokens": 9000, "tokens_saved": 1500, "seconds": 4.5}
+    facts = {"responses": 713, "samples_not_drawn": 23, "tokens": 9000, "tokens_saved": 1500, "seconds": 4.5}
     return _filter(root, "band", banded, lambda row: reasons.get(row["solved"]), BANDED, table, facts)
 
 
@@ -284,7 +284,7 @@ def _write_reason(root, rows, draw):
         tables,
         taken,
         len(chains),
-        {"teachers": [{"responses": taken, "tokens": 4000, "tokens_saved": 0, "seconds": 3.0}]},
+        {"teachers": [{"model": "teacher", "responses": taken, "tokens": 4000, "tokens_saved": 0, "seconds": 3.0}]},
         tables["rejected"],
     )
     return tables["kept"]
@@ -297,6 +297,7 @@ def _write_train(root, kept):
     (root / "train" / "model" / "config.json").write_text("{}")
     steps = {"step": [1, 2, 3], "epoch": [0.5, 1.0, 1.5], "loss": [2.0, 1.0, 0.5], "lr": [1e-5, 5e-6, 0.0]}
     facts = {"base_model_id": "m_base", "tokens": 600, "seconds": 9.0, "checkpoint": {"told": "step 3 of 3: the last"}}
+    facts |= {"epochs": 1.5, "step_seconds": 8.0, "device": "cpu", "world_size": 2}
     tables = {"steps": pl.DataFrame(steps), "rejected": kept.clear().with_columns(reason=None, evidence=None)}
     # The last sample is the one that is least learnt.
     losses = [(step, place, 2.0 / step + place) for step in (1, 2) for place in range(kept.height)]
@@ -323,7 +324,7 @@ def _write_answers(root, samples, draw):
     verdicts[0] |= {"rule": "judge", "judge_response_id": "r_judge"}
     answered, graded = pl.DataFrame(answers, schema=ANSWER), pl.DataFrame(verdicts, schema=VERDICT)
     drawn = {"responses": len(answers) // 2, "tokens": 3500, "tokens_saved": 0, "seconds": 1.0}
-    facts = {"arms": {"base": drawn, "trained": drawn}}
+    facts = {"items": items.height, "arms": {"base": drawn, "trained": drawn}}
     _write(root / "answer", "answer", {"answers": answered}, len(answers), len(answers), facts)
     judgement = verdicts[0] | {"response_id": "r_judge", "model_id": "m_base", "text": "The same.\nCORRECT"}
     _write_scores(root, graded, pl.DataFrame([judgement], schema=JUDGEMENT), samples)
