@@ -17,7 +17,7 @@ def closure(module: str, root: Path = Path()) -> set[str]:
         if path is None or str(path.relative_to(root)) in found:
             continue
         found.add(str(path.relative_to(root)))
-        waiting.extend(_imported(path))
+        waiting.extend(imported(path))
     return {name for name in found if not _is_bare_package(root / name)}
 
 
@@ -58,7 +58,8 @@ def _module_path(module: str, root: Path) -> Path | None:
 
 
 @cache
-def _imported(path: Path) -> list[str]:
+def imported(path: Path) -> list[str]:
+    """The names of our modules, and of what is in them, that a module imports or names in a string."""
     found: list[str] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

@@ -1,5 +1,6 @@
 """dvc.yaml's deps cover what each stage is made of, and list nothing in vain."""
 
+import ast
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -7,13 +8,12 @@ import pytest
 import yaml
 
 from flows.dag import upstream
-from tests.closure import closure, code_deps, stage_module, wrong_deps
+from tests.closure import closure, code_deps, imported, stage_module, wrong_deps
 
 STAGES = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
 ABLATION = yaml.safe_load(Path("ablations/dvc.yaml").read_text(encoding="utf-8"))["stages"]
-
-
 STAGE_MODULES = {name: stage_module(stage["cmd"]) for name, stage in STAGES.items()}
+SOURCES = [path for folder in ("flows", "tasks") for path in sorted(Path(folder).rglob("*.py"))]
 
 
 @pytest.mark.parametrize("name", [name for name in STAGES if name != "check"])
@@ -30,6 +30,24 @@ def test_what_stages_list_holds_nothing_that_no_stage_imports():
     folders = {dep for entry in entries for dep in code_deps(entry["deps"]) if not dep.endswith(".py")} - {"tasks"}
     held = {str(path) for folder in folders for path in Path(folder).rglob("*.py") if path.name != "__init__.py"}
     assert held <= used, f"no stage imports {', '.join(sorted(held - used))}"
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.parts[0] == "tasks"], ids=str)
+def test_no_stage_is_imported_by_another_or_by_a_library(path):
+    ablation = {stage_module(entry.get("do", entry)["cmd"]) for entry in ABLATION.values()}
+    others = {*STAGE_MODULES.values(), *ablation} - {".".join(path.with_suffix("").parts)}
+    found = others.intersection(imported(path))
+    assert not found, f"{path}: imports {', '.join(found)}; what both need belongs into a folder under tasks/"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_nothing_lists_stages_but_dvc_yaml(path):
+    """A list of its own would be wrong once there is a stage more. Two stages of a kind are no list."""
+    literals = [
+        node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.List | ast.Tuple | ast.Set)
+    ]
+    named = [{entry.value for entry in node.elts if isinstance(entry, ast.Constant)} & set(STAGES) for node in literals]
+    assert all(len(names) <= 2 for names in named), f"{path}: lists stages; read dvc.yaml (tasks.core.stage)"
 
 
 def test_training_reruns_for_no_edit_of_sampling_grading_or_lineage():
