@@ -3,8 +3,8 @@ import random
 import polars as pl
 import pytest
 
-from benchmarks.near_pairs import DIFFERENT, SAME, plant_pairs
-from benchmarks.planting import KINDS, SHORT_KINDS, plant
+from benchmarks.decontamination import KINDS, SHORT_KINDS, plant
+from benchmarks.near_duplicates import DIFFERENT, SAME, plant_pairs
 from benchmarks.pool_data import QUESTIONS
 from benchmarks.rewrites import rename, renumber, renumber_some, retypeset
 

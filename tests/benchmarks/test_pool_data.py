@@ -2,8 +2,15 @@ import json
 
 import pytest
 
-from benchmarks.pool_data import Shape, batches, benchmark_items, real_questions, variants, write_shards
-from benchmarks.variants import split_sentences
+from benchmarks.pool_data import (
+    Shape,
+    batches,
+    benchmark_items,
+    real_questions,
+    split_sentences,
+    variants,
+    write_shards,
+)
 
 ASKED = [
     "Tom has 12 apples, 345 pears and 27 plums. Mary gives him 48 more of each. How many pieces does he have?",

@@ -3,7 +3,7 @@ from functools import partial
 
 import pytest
 
-from benchmarks.difficulty import LIKE, SOLVED_OF_8, expected_ratio, expected_samples, of_8
+from benchmarks.adaptive import LIKE, SOLVED_OF_8, expected_ratio, expected_samples, of_8
 from tasks.band import BandParams, certain
 
 BAND = partial(certain, band=BandParams())
