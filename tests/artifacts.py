@@ -10,24 +10,27 @@ from pathlib import Path
 import polars as pl
 
 from flows.dag import module_of
-from tasks.core.files import publish
+from tasks import band, decontaminate, reason, screen
+from tasks.core.files import publish, write_json
+from tasks.core.filter import WHY, FilterWriter
 from tasks.core.stage import count_reasons, stage_entries, write_manifest
-from tasks.records.benchmark import ANSWER, ITEM, JUDGEMENT, SCORE, VERDICT, item_id, score_id, verdict_id
+from tasks.records.benchmark import ANSWER, ITEM, JUDGEMENT, VERDICT, item_id, verdict_id
 from tasks.records.ids import content_id
-from tasks.records.question import BANDED, CLUSTER, HIT, LEAK, QUESTION
-from tasks.records.response import ATTEMPT, CHAIN, SAMPLE, chain_id
+from tasks.records.question import CLEANED, CLUSTER, HIT, LEAK, QUESTION
+from tasks.records.response import ATTEMPT, SAMPLE
 from tasks.score import ScoreParams, score_chains
+from tasks.scoring.scores import Resampling, metrics, score
 from tasks.select import SelectParams, select_samples
+from tasks.text.ngrams import OverlapRule, RuleCounts, rejections
 from tasks.tracking.store import connected
 from tasks.training.log import SAMPLE_LOSS
 from tests.builders import make_model, make_question, write_models
 
 GRADER = "limo-grader 1"
 DVC_FILE = Path(__file__).parents[1] / "dvc.yaml"
+SCORING = ScoreParams(full_length=200)
 WORDS = ["we", "check", "that", "3", "+", "4", "since", "it", "might", "be", "perhaps", "therefore", "we", "verify"]
 SHARED = "sums: what is $3 + 0$, and 1 more?"
-REJECTED = {"reason": pl.String, "evidence": pl.String}
-
 
 DUPLICATES = [
     make_question(text, answer, source="other", origin=f"other.jsonl:{row}").model_dump()
@@ -47,17 +50,9 @@ def write_run(root, *, questions=40, items=10, samples=4):
     pool = _write_pull(root, pool)
     pool = _write_clean(root, pool)
     pool = _write_decontaminate(root, pool)
-    pool = _write_screen(root, pool)
-    banded = _write_band(root, pool, draw)
-    chains = _write_reason(root, banded, draw)
-    scored = score_chains(chains, ScoreParams(full_length=200))
-    _write(root / "score", "score", {"chains": scored}, scored.height, scored.height, {"seconds": 0.1})
-    decided = select_samples(scored, SelectParams(count=4))
-    kept = decided.filter(pl.col("reason").is_null()).select(SAMPLE.names())
-    rejected, leaks = _leak(root, decided.filter(pl.col("reason").is_not_null()))
-    tables = {"kept": kept, "rejected": rejected, "leaks": leaks}
-    _write(root / "select", "select", tables, decided.height, kept.height, {}, rejected)
-    _write_train(root, kept)
+    scored = score_chains(_write_reason(root, _write_band(root, _write_screen(root, pool), draw), draw), SCORING)
+    _write(root, "score", {"chains": scored}, scored.height, scored.height, {})
+    _write_train(root, _write_select(root, scored))
     _write_answers(root, samples, draw)
     return root
 
@@ -86,7 +81,7 @@ def _question(number):
 def _write_base(root):
     models = [make_model("base", model_id="m_base"), make_model("teacher", model_id="m_teacher", parameters=9)]
     write_models(root / "base" / "models.json", *models)
-    _write(root / "base", "base", {}, 2, 2, {})
+    _write(root, "base", {}, 2, 2, {})
 
 
 def _write_items(root, count):
@@ -99,8 +94,8 @@ def _write_items(root, count):
                 | {"gold": str(number + 1), "kind": "auto", "language": "en", "origin": f"{benchmark}:{number}"}
             )
     table = pl.DataFrame(rows, schema=ITEM)
-    empty = pl.DataFrame(schema={**ITEM, **REJECTED})
-    _write(root / "benchmarks", "benchmarks", {"items": table, "rejected": empty}, len(rows), len(rows), {})
+    empty = pl.DataFrame(schema={**ITEM, **WHY})
+    _write(root, "benchmarks", {"items": table, "rejected": empty}, len(rows), len(rows), {})
 
 
 def _write_pull(root, pool):
@@ -127,17 +122,13 @@ def _write_clean(root, pool):
     ]
     told = [(exact, "exact_duplicate", 0), (near, "near_duplicate", 3), (other, "answers_disagree", 4)]
     reasons = {row["question_id"]: (reason, _duplicate_evidence(clusters[at])) for row, reason, at in told}
+    pool = [row | {"language": "en"} for row in pool]
     tables = {"clusters": pl.DataFrame(clusters, schema=CLUSTER)}
-    kept = _filter(
-        root,
-        "clean",
-        pool,
-        lambda row: "no_verifiable_answer" if row["answer"] is None else reasons.get(row["question_id"]),
-        tables=tables,
-    )
-    path = root / "clean" / "kept.parquet"
-    pl.read_parquet(path).with_columns(language=pl.lit("en")).write_parquet(path)
-    return kept
+
+    def decide(row):
+        return "no_verifiable_answer" if row["answer"] is None else reasons.get(row["question_id"])
+
+    return _filter(root, "clean", pool, decide, tables)
 
 
 def _member(cluster, representative, row, form, similarity):
@@ -161,21 +152,13 @@ def _write_decontaminate(root, pool):
         _hit(dropped, "containment", added, "3 + 0", 0.5, False),
         _hit(reported, "containment", shared, "What is", 0.4, False),
     ]
-    told = {name: hits[0][name] for name in ("benchmark", "item_id", "rule", "match", "share")}
-    reasons = {dropped["question_id"]: ("benchmark_overlap", json.dumps(told))}
-    rules = {
-        "ngram": {"drops": True, "questions": 1, "only_by_this_rule": 0, "benchmarks": {"sums": 1}},
-        "containment": {"drops": False, "questions": 2, "only_by_this_rule": 1, "benchmarks": {"aime24": 1, "sums": 1}},
-    }
-    tables = {"hits": pl.DataFrame(hits, schema=HIT)}
-    return _filter(
-        root,
-        "decontaminate",
-        pool,
-        lambda row: reasons.get(row["question_id"]),
-        tables=tables,
-        facts={"rules": rules},
-    )
+    table, questions = pl.DataFrame(hits, schema=HIT), pl.DataFrame(pool, schema=CLEANED)
+    rules = [OverlapRule(name="ngram"), OverlapRule(name="containment", drops=False)]
+    counts = RuleCounts(rules, "question_id", "questions")
+    counts.add(table)
+    decided = questions.join(rejections(table, "question_id", decontaminate.REASON), on="question_id", how="left")
+    kept = _write_filter(root, "decontaminate", decided, {"hits": table}, {"rules": counts.facts()})
+    return kept.select(QUESTION.names())
 
 
 def _hit(row, rule, item, match, share, drops):
@@ -183,35 +166,36 @@ def _hit(row, rule, item, match, share, drops):
     return named | {"item_id": item["item_id"], "match": match, "share": share, "drops": drops}
 
 
-def _leak(root, rejected):
-    """The last rejected chain holds a benchmark item: rejected chains with that reason, and the table of leaks."""
+def _write_select(root, scored):
+    """The last of the rejected chains holds a benchmark item."""
+    params = SelectParams(count=4)
     item = pl.read_parquet(root / "benchmarks" / "items.parquet").row(0, named=True)
-    chain = rejected.row(-1, named=True)
-    leak = _hit(chain, "ngram", item, "add 0 and 1", 0.75, True)
-    told = json.dumps({name: leak[name] for name in ("benchmark", "item_id", "rule", "match", "share")})
-    last = pl.col("chain_id") == chain["chain_id"]
-    marked = rejected.with_columns(
-        reason=pl.when(last).then(pl.lit("benchmark_leak")).otherwise("reason"),
-        evidence=pl.when(last).then(pl.lit(told)).otherwise("evidence"),
-    )
-    return marked, pl.DataFrame([leak | {"chain_id": chain["chain_id"]}], schema=LEAK)
+    chain = select_samples(scored, params).row(-1, named=True)
+    hit = _hit(chain, "ngram", item, "add 0 and 1", 0.75, True)
+    leaks = pl.DataFrame([hit | {"chain_id": chain["chain_id"]}], schema=LEAK)
+    return _write_filter(root, "select", select_samples(scored, params, leaks), {"leaks": leaks}).select(SAMPLE.names())
 
 
-def _filter(root, stage, rows, decide, schema=QUESTION, tables=None, facts=None):
-    """`decide` gives None, a reason, or a reason with its evidence."""
-    reasons = [(row, decide(row)) for row in rows]
-    told = [(row, reason if isinstance(reason, tuple) else (reason, f"because of {stage}")) for row, reason in reasons]
-    decided = [row | {"reason": reason, "evidence": evidence if reason else None} for row, (reason, evidence) in told]
-    table = pl.DataFrame(decided, schema={**schema, **REJECTED})
-    kept, rejects = table.filter(pl.col("reason").is_null()), table.filter(pl.col("reason").is_not_null())
-    written = {"kept": kept.drop("reason", "evidence"), "rejected": rejects} | (tables or {})
-    counts = table.group_by("source", pl.col("reason").fill_null("kept"), maintain_order=True).len()
-    sources = {}
-    for source, reason, count in counts.iter_rows():
-        sources.setdefault(source, {})[reason] = count
-    facts = {"sources": sources} | (facts or {"seconds": 0.2})
-    _write(root / stage, stage, written, table.height, kept.height, facts, rejects)
-    return written["kept"].to_dicts()
+def _filter(root, stage, rows, decide, tables=None, facts=None):
+    """Write a filter of questions; `decide` gives None, a reason, or a reason with its evidence."""
+    decided = []
+    for row in rows:
+        why = decide(row)
+        why, shown = why if isinstance(why, tuple) else (why, why and f"because of {stage}")
+        decided.append(row | {"reason": why, "evidence": shown})
+    schema = QUESTION if stage == "pull" else CLEANED
+    return _write_filter(root, stage, pl.DataFrame(decided, schema={**schema, **WHY}), tables, facts).to_dicts()
+
+
+def _write_filter(root, stage, decided, tables=None, facts=None):
+    """The tables and the manifest of a filter; gives the kept rows."""
+    with publish(root / stage) as part:
+        for name, table in (tables or {}).items():
+            table.write_parquet(part / f"{name}.parquet")
+        writer = FilterWriter(part, _own(stage), decided.drop(*WHY).schema, _takes(stage))
+        writer.add(decided)
+        writer.close(facts)
+    return pl.read_parquet(root / stage / "kept.parquet")
 
 
 def _attempt(stage, row, model, index, right, text="so \\boxed{1}"):
@@ -231,63 +215,45 @@ def _attempt(stage, row, model, index, right, text="so \\boxed{1}"):
     }
 
 
-def _write_screen(root, rows):
-    solved = {row["question_id"] for row in rows[::3]}
+def _write_screen(root, questions):
     attempts = [
-        _attempt("screen", row, "m_base", index, row["question_id"] in solved)
-        for row in rows
-        for index in range(1 if row["question_id"] in solved else 4)
+        _attempt("screen", row, "m_base", index, number % 3 == 0)
+        for number, row in enumerate(questions.iter_rows(named=True))
+        for index in range(1 if number % 3 == 0 else 4)
     ]
-    table = {"attempts": pl.DataFrame(attempts, schema=ATTEMPT)}
+    table = pl.DataFrame(attempts, schema=ATTEMPT)
     facts = {"responses": 104, "samples_not_drawn": 36, "tokens": 2000, "tokens_saved": 500, "seconds": 1.5}
-    reasons = dict.fromkeys(solved, "solved_by_weak_model")
-    return _filter(root, "screen", rows, lambda row: reasons.get(row["question_id"]), QUESTION, table, facts)
+    decided = screen.decide(questions, table)
+    return _write_filter(root, "screen", decided, {"attempts": table}, facts)
 
 
-def _write_band(root, rows, draw):
-    solved = {row["question_id"]: draw.choice([0, 1, 1, 2, 2, 3, 4]) for row in rows}
-    attempts, banded = [], []
-    for row in rows:
-        times = solved[row["question_id"]]
+def _write_band(root, questions, draw):
+    solved = [draw.choice([0, 1, 1, 2, 2, 3, 4]) for _ in range(questions.height)]
+    attempts = []
+    for row, times in zip(questions.iter_rows(named=True), solved, strict=True):
         sampled = 9 if times == 4 else 32
-        right = {draw.randrange(sampled) for _ in range(times)}
+        right = draw.sample(range(sampled), times)
         attempts += [_attempt("band", row, "m_teacher", index, index in right) for index in range(sampled)]
-        banded.append(row | {"solved": times, "sampled": sampled})
-    reasons = {0: "never_solved", 4: "solved_too_often"}
-    table = {"attempts": pl.DataFrame(attempts, schema=ATTEMPT)}
+    table = pl.DataFrame(attempts, schema=ATTEMPT)
     facts = {"responses": 713, "samples_not_drawn": 23, "tokens": 9000, "tokens_saved": 1500, "seconds": 4.5}
-    return _filter(root, "band", banded, lambda row: reasons.get(row["solved"]), BANDED, table, facts)
+    return _write_filter(root, "band", band.decide(questions, table, band.BandParams()), {"attempts": table}, facts)
 
 
-def _write_reason(root, rows, draw):
-    chains, wrong = [], []
-    for row in rows:
+def _write_reason(root, questions, draw):
+    attempts = []
+    for row in questions.iter_rows(named=True):
         for index in range(3):
-            text = " ".join(draw.choices(WORDS, k=draw.randrange(30, 200)))
-            attempt = _attempt("reason", row, "m_teacher", index, index < 2, text)
-            if index == 2:
-                wrong.append(attempt | {"reason": "wrong_answer", "evidence": "1"})
-                continue
-            chain = {name: attempt[name] for name in ("question_id", "response_id", "model_id", "sample_index", "text")}
-            chain |= {name: row[name] for name in ("question", "answer", "domain")}
-            chain["chain_id"] = chain_id(row["question_id"], attempt["response_id"])
-            chains.append(chain | {"teacher": "teacher", "n_tokens": len(text.split())})
-    tables = {
-        "kept": pl.DataFrame(chains, schema=CHAIN),
-        "rejected": pl.DataFrame(wrong, schema={**ATTEMPT, **REJECTED}),
-        "unsolved": pl.DataFrame(schema={**BANDED, **REJECTED}),
+            words = draw.choices(WORDS, k=draw.randrange(30, 200))
+            attempt = _attempt("reason", row, "m_teacher", index, index < 2, " ".join(words))
+            attempts.append(attempt | {"teacher": "teacher", "n_tokens": len(words)})
+    chains = reason.decide(questions, pl.DataFrame(attempts, schema={**ATTEMPT, "teacher": pl.String}))
+    facts = {
+        "teachers": [
+            {"model": "teacher", "responses": len(attempts), "tokens": 4000, "tokens_saved": 0, "seconds": 3.0}
+        ]
     }
-    taken = len(chains) + len(wrong)
-    _write(
-        root / "reason",
-        "reason",
-        tables,
-        taken,
-        len(chains),
-        {"teachers": [{"model": "teacher", "responses": taken, "tokens": 4000, "tokens_saved": 0, "seconds": 3.0}]},
-        tables["rejected"],
-    )
-    return tables["kept"]
+    _write(root, "reason", chains._asdict(), len(attempts), chains.kept.height, facts, chains.rejected)
+    return chains.kept
 
 
 def _write_train(root, kept):
@@ -303,7 +269,7 @@ def _write_train(root, kept):
     losses = [(step, place, 2.0 / step + place) for step in (1, 2) for place in range(kept.height)]
     taken = [(step, step, 0, kept["chain_id"][place], 60, 40, loss) for step, place, loss in losses]
     tables["samples"] = pl.DataFrame(taken, SAMPLE_LOSS, orient="row")
-    _write(root / "train", "train", tables, kept.height, kept.height, facts)
+    _write(root, "train", tables, kept.height, kept.height, facts)
 
 
 def _write_answers(root, samples, draw):
@@ -325,43 +291,34 @@ def _write_answers(root, samples, draw):
     answered, graded = pl.DataFrame(answers, schema=ANSWER), pl.DataFrame(verdicts, schema=VERDICT)
     drawn = {"responses": len(answers) // 2, "tokens": 3500, "tokens_saved": 0, "seconds": 1.0}
     facts = {"items": items.height, "arms": {"base": drawn, "trained": drawn}}
-    _write(root / "answer", "answer", {"answers": answered}, len(answers), len(answers), facts)
+    _write(root, "answer", {"answers": answered}, len(answers), len(answers), facts)
     judgement = verdicts[0] | {"response_id": "r_judge", "model_id": "m_base", "text": "The same.\nCORRECT"}
-    _write_scores(root, graded, pl.DataFrame([judgement], schema=JUDGEMENT), samples)
+    _write_grade(root, graded, pl.DataFrame([judgement], schema=JUDGEMENT))
 
 
-def _write_scores(root, graded, judgements, samples):
-    rows = []
-    for (benchmark, arm, model), group in graded.group_by("benchmark", "arm", "model_id", maintain_order=True):
-        value = (group["verdict"] == "correct").mean()
-        score = {"benchmark": benchmark, "arm": arm, "model_id": model, "metric": "pass@1", "value": value}
-        score |= {"low": max(0.0, value - 0.1), "high": min(1.0, value + 0.1), "samples": samples, "grader": GRADER}
-        score |= {"items": group["item_id"].n_unique(), "ungraded": 0, "truncated": 0}
-        score["score_id"] = score_id(benchmark, model, "pass@1", GRADER, group["verdict_id"].to_list())
-        rows.append(score | {"mean_tokens": group["n_tokens"].mean()})
-    for arm, model in (("base", "m_base"), ("trained", "m_trained")):
-        average = next(row for row in rows if row["arm"] == arm) | {"benchmark": "average"}
-        ids = graded.filter(arm=arm)["verdict_id"].to_list()
-        rows.append(average | {"score_id": score_id("average", model, "pass@1", GRADER, ids)})
-    scores = pl.DataFrame(rows, schema=SCORE)
-    tables = {"verdicts": graded, "judgements": judgements, "scores": scores}
-    _write(root / "grade", "grade", tables, graded.height, graded.height, {"seconds": 0.5})
-    compared = {
-        name: {"base": 0.2, "trained": 0.8, "difference": 0.6, "low": 0.4, "high": 0.8, "p_value": 0.001}
-        | {"test": "paired bootstrap", "gained": 7, "lost": 1, "items": 10}
-        for name in ("aime24", "sums")
-    }
-    (root / "grade" / "comparisons.json").write_text(json.dumps(compared))
-    (root / "grade" / "metrics.json").write_text("{}")
+def _write_grade(root, verdicts, judgements):
+    graded = score(verdicts, Resampling(confidence=0.95, resamples=200, seed=0))
+    scores = graded.scores.filter(pl.col("metric") == "pass@1")
+    tables = {"verdicts": verdicts, "judgements": judgements, "scores": scores}
+    _write(root, "grade", tables, verdicts.height, verdicts.height, {})
+    write_json(root / "grade" / "comparisons.json", graded.comparisons)
+    write_json(root / "grade" / "metrics.json", metrics(scores))
 
 
-def _write(folder, stage, tables, taken, kept, facts, rejected=None):
-    """The tables and the manifest of a stage, which takes the rows of its first dep in dvc.yaml."""
+def _write(root, stage, tables, taken, kept, facts, rejected=None):
+    """The tables and the manifest of a stage that is no filter."""
     reasons = count_reasons(rejected) if rejected is not None else {}
-    first = Path(stage_entries(DVC_FILE)[stage]["deps"][0])
-    takes = first if first.suffix == ".parquet" else None
-    own = import_module(module_of(stage, DVC_FILE)).STAGE
-    with publish(folder) as part:
+    with publish(root / stage) as part:
         for name, table in tables.items():
             table.write_parquet(part / f"{name}.parquet")
-        write_manifest(part, own, takes=takes, taken=taken, kept=kept, rejected=reasons, facts=facts)
+        write_manifest(part, _own(stage), takes=_takes(stage), taken=taken, kept=kept, rejected=reasons, facts=facts)
+
+
+def _own(stage):
+    return import_module(module_of(stage, DVC_FILE)).STAGE
+
+
+def _takes(stage):
+    """A stage takes the rows of its first dep in dvc.yaml."""
+    first = Path(stage_entries(DVC_FILE)[stage]["deps"][0])
+    return first if first.suffix == ".parquet" else None

@@ -1,5 +1,6 @@
 """The console command: a user's mistake is one line and exit code 2."""
 
+import shutil
 import subprocess
 import sys
 
@@ -59,6 +60,7 @@ def test_mistakes_are_one_line(arguments, said):
 @pytest.mark.slow
 def test_the_flow_tells_a_bad_params_file_before_prefect_starts(tmp_path):
     (tmp_path / "params.yaml").write_text("band: {samples: many}")
+    shutil.copy("dvc.yaml", tmp_path)
     flow = f"import os; from flows.pipeline import main; os.chdir({str(tmp_path)!r}); main()"
     done = subprocess.run([sys.executable, "-c", flow], capture_output=True, text=True)
     assert done.returncode == 2

@@ -62,7 +62,7 @@ def test_results_stand_beside_the_papers_for_its_benchmarks_only(artifacts):
     assert list(lines) == ["aime24", "sums", "average"]
     assert lines["aime24"].paper["LIMO v3"] == 63.3
     assert lines["sums"].paper == lines["average"].paper == {}
-    assert lines["aime24"].comparison["gained"] == 7
+    assert lines["aime24"].comparison["gained"] == 8
     assert lines["average"].comparison is None
 
 

@@ -20,6 +20,7 @@ def test_rules_tell_what_they_find_in_which_benchmark_and_whether_they_drop(arti
     found = question_rules(artifacts)
     assert found.benchmarks == ["aime24", "sums"]
     assert found.rules == [
+        Rule("whole", True, 0, 0, {}),
         Rule("ngram", True, 1, 0, {"sums": 1}),
         Rule("containment", False, 2, 1, {"aime24": 1, "sums": 1}),
     ]

@@ -23,9 +23,11 @@ def outcomes(artifacts, path, **where):
 def test_the_history_ends_at_the_stage_that_rejected_the_question(artifacts):
     history = outcomes(artifacts, "screen/rejected.parquet")
     assert list(history) == ["pull", "clean", "decontaminate", "screen"]
+    solved = pl.read_parquet(artifacts / "screen/rejected.parquet")["evidence"][0]
+    assert solved.startswith("r_")
     assert history["screen"] == (
         "rejected",
-        "solved_by_weak_model: too easy: the weak model solves it; because of screen; 1 of 1 response right",
+        f"solved_by_weak_model: too easy: the weak model solves it; {solved}; 1 of 1 response right",
     )
 
 

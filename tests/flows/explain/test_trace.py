@@ -23,7 +23,7 @@ def test_a_trained_score_shows_its_verdicts_model_and_every_sample(artifacts):
     score = first(artifacts, "grade/scores.parquet", "score_id", arm="trained")
     shown = describe(artifacts, score)
     assert f"{score} · aime24 · pass@1 · trained model" in shown
-    assert "32 correct, 8 incorrect" in shown
+    assert "34 correct, 6 incorrect" in shown
     assert "m_base · base · shipped:base" in shown
     assert "4 samples of 4 pool questions" in shown
     assert "step 3 of 3: the last" in shown
