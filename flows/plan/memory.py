@@ -1,4 +1,17 @@
-"""Whether training fits, and the changes after which it would."""
+"""Memory and time of training, as tasks.training does it: FSDP2 over all ranks, fp32 master weights, AdamW.
+
+A rank holds for good its share of the weights, their gradients and AdamW's two states, in fp32: 16 bytes a weight, as
+in ZeRO stage 3 (Rajbhandari et al., arXiv:1910.02054). To that comes the most of two moments of a pass:
+
+- at the loss: what the layers have kept, some of the logits, and the last layer's gradient;
+- in a layer's backward pass: what the layers have kept, one layer's own activations once more where they are
+  recomputed, and that layer's weights and gradients, gathered.
+
+What a layer keeps is counted tensor by tensor in the manner of Korthikanti et al. ("Reducing Activation Recomputation
+in Large Transformer Models", arXiv:2205.05198), for the layers that are trained here (RMSNorm in fp32, grouped keys,
+gated MLP, no dropout). `python -m benchmarks.plan_check` compares all of it with small runs. Where it does not fit,
+`ways_to_fit` has the changes after which it would.
+"""
 
 from typing import NamedTuple
 
@@ -14,58 +27,19 @@ from tasks.models.shapes import (
 )
 from tasks.training.recipe import Recipe
 
-# What a plan must know of tasks.training's own ways: how long a pass is, and what its loss takes.
-#
-# All of it is here, so that a change of the trainer changes this module and no formula.
-
+GIB = 2**30
+MOST_RANKS = 1024
+FP32 = 4
 LOGITS_AT_ONCE = 2**26
 """`tasks.training.model.LOGITS`, which is not imported since it needs torch; a test compares."""
 LOGIT_BYTES = 8
 """Of a logit held: its log-probability in fp32, which becomes its gradient, and what it is made of."""
-
-
-def pass_tokens(recipe: Recipe) -> int:
-    """Tokens of the longest forward pass there can be: a full pack, or one longer sample."""
-    return max(recipe.pack_tokens or 0, recipe.max_length)
-
-
-def loss_bytes(shape: Shape, tokens: float, width: int) -> float:
-    """What the loss of a pass takes: some logits at a time, and the gradient of the last layer in fp32 and once more.
-
-    Args:
-        width: bytes of a number in the forward pass.
-    """
-    at_once = min(tokens, max(1, LOGITS_AT_ONCE // shape.vocabulary))
-    return LOGIT_BYTES * shape.vocabulary * at_once + (4 + width) * shape.vocabulary * shape.hidden
-
-
-def smaller_passes(recipe: Recipe) -> list[tuple[str, Recipe]]:
-    """Changes that make a pass shorter, the least first, each in words."""
-    if (recipe.pack_tokens or 0) <= recipe.max_length:
-        return []
-    return [("pack_tokens null", recipe.model_copy(update={"pack_tokens": None}))]
-
-
-# Memory and time of training, as tasks.training does it: FSDP2 over all ranks, fp32 master weights, AdamW.
-#
-# A rank holds for good its share of the weights, their gradients and AdamW's two states, in fp32: 16 bytes a weight, as
-# in ZeRO stage 3 (Rajbhandari et al., arXiv:1910.02054). To that comes the most of two moments of a pass:
-#
-# - at the loss: what the layers have kept, some of the logits, and the last layer's gradient;
-# - in a layer's backward pass: what the layers have kept, one layer's own activations once more where they are
-#   recomputed, and that layer's weights and gradients, gathered.
-#
-# What a layer keeps is counted tensor by tensor in the manner of Korthikanti et al. ("Reducing Activation Recomputation
-# in Large Transformer Models", arXiv:2205.05198), for the layers that are trained here (RMSNorm in fp32, grouped keys,
-# gated MLP, no dropout). `python -m benchmarks.plan_check` compares all of it with small runs.
-
-FP32 = 4
 GATHERED_LAYERS = 2
 """Layers whose weights are there whole: the one at work, and the next, fetched ahead."""
 RECOMPUTED = 4 / 3
 """Work with activation checkpointing: forward twice, backward twice a forward, instead of once (the same paper)."""
 SETTLED_GIB = 3.0
-"""What CUDA, NCCL and the gaps between tensors take on a GPU beside tensors: assumed, not measured here."""
+"""What CUDA, NCCL and the gaps between tensors take on a GPU in addition to tensors: assumed, not measured here."""
 
 
 class TrainMemory(NamedTuple):
@@ -92,13 +66,35 @@ class TrainMemory(NamedTuple):
         return held + max(self.logits, self.layer)
 
 
+def pass_tokens(recipe: Recipe) -> int:
+    """Tokens of the longest forward pass there can be: a full pack, or one longer sample."""
+    return max(recipe.pack_tokens or 0, recipe.max_length)
+
+
+def loss_bytes(shape: Shape, tokens: float, width: int) -> float:
+    """What the loss of a pass takes: some logits at a time, and the gradient of the last layer in fp32 and once more.
+
+    Args:
+        width: bytes of a number in the forward pass.
+    """
+    at_once = min(tokens, max(1, LOGITS_AT_ONCE // shape.vocabulary))
+    return LOGIT_BYTES * shape.vocabulary * at_once + (4 + width) * shape.vocabulary * shape.hidden
+
+
+def smaller_passes(recipe: Recipe) -> list[tuple[str, Recipe]]:
+    """Changes that make a pass shorter, the least first, each in words."""
+    if (recipe.pack_tokens or 0) <= recipe.max_length:
+        return []
+    return [("pack_tokens null", recipe.model_copy(update={"pack_tokens": None}))]
+
+
 def train_memory(shape: Shape, recipe: Recipe, *, ranks: int, tokens: int, settled: float = 0) -> TrainMemory:
     """Memory of one rank.
 
     Args:
         ranks: over which the model is sharded.
         tokens: of one pack.
-        settled: bytes beside tensors.
+        settled: bytes that are not in tensors.
     """
     count, width = parameters(shape), compute_width(recipe)
     sharded = 0 if recipe.cpu_offload else FP32 * count / ranks
@@ -153,10 +149,6 @@ def tokens_a_second(shape: Shape, recipe: Recipe, machine: Machine, *, length: f
     return machine.gpu.flops * machine.number * mfu / work
 
 
-GIB = 2**30
-MOST_RANKS = 1024
-
-
 class Way(NamedTuple):
     """A change, and what a rank would then take at its peak."""
 
@@ -164,7 +156,6 @@ class Way(NamedTuple):
     gib: float
 
     def __str__(self) -> str:
-        """In words."""
         return f"{self.change} ({self.gib:.1f} GiB)"
 
 
@@ -194,7 +185,7 @@ def ways_to_fit(shape: Shape, recipe: Recipe, machine: Machine) -> list[Way]:
     """Single changes with which it fits, the cheapest first; where none does, settings changed one after another."""
     here = recipe.model_copy(update={"processes": min(recipe.processes, machine.number)})
     fewer = "" if here.processes == recipe.processes else f"processes {here.processes} and "
-    found = [Way(said, peak_gib(shape, changed)) for said, changed in _settings(shape, here, machine)]
+    found = [Way(words, peak_gib(shape, changed)) for words, changed in _settings(shape, here, machine)]
     if fewer:
         found = [Way(f"processes {here.processes}", peak_gib(shape, here)), *_after(fewer, found)]
     found = [way for way in found if way.gib <= machine.gpu.gib]
@@ -226,12 +217,12 @@ def _settings(shape: Shape, recipe: Recipe, machine: Machine) -> list[tuple[str,
 
 
 def _together(shape: Shape, recipe: Recipe, machine: Machine) -> list[Way]:
-    said: list[str] = []
+    applied: list[str] = []
     while changes := _settings(shape, recipe, machine):
         words, recipe = changes[0]
-        said.append(words)
+        applied.append(words)
         if (need := peak_gib(shape, recipe)) <= machine.gpu.gib:
-            return [Way(" and ".join(said), need)]
+            return [Way(" and ".join(applied), need)]
     return []
 
 

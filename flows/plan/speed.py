@@ -1,7 +1,7 @@
 """Memory and speed of a stage that samples, as vLLM serves a model: weights and KV cache, decoding and prompts.
 
 Speed is a roofline (Williams et al., 2009): a step of decoding takes as long as its bytes at the memory's bandwidth or
-its FLOPs at peak, whichever is longer, each at the share of the peak that is said to be reached. It leaves out the time
+its FLOPs at peak, whichever is longer, each at the assumed share of the peak. It leaves out the time
 that GPUs talk to each other, the engine's own work, and the end of a stage, when few responses are left.
 """
 
@@ -21,7 +21,7 @@ from tasks.models.shapes import (
 
 GIB = 2**30
 RUNTIME_GIB = 4.0
-"""What vLLM takes of its share beside weights and cache: activations, CUDA graphs, work space. Assumed."""
+"""What vLLM takes of its share in addition to weights and cache: activations, CUDA graphs, work space. Assumed."""
 MOST_GPUS = 64
 WIDTHS = {"bfloat16": 2.0, "float16": 2.0, "float32": 4.0}
 
@@ -35,8 +35,8 @@ class Rates(NamedTuple):
     """Of the memory's bandwidth."""
 
 
-class Served(NamedTuple):
-    """A model on the GPUs of one copy, bytes on each of them."""
+class Replica(NamedTuple):
+    """A model on the GPUs of one replica, bytes on each of them."""
 
     weights: float
     cache: float
@@ -46,11 +46,10 @@ class Served(NamedTuple):
     context: int
     """The longest prompt plus response."""
     gpus: int
-    """Those of one copy."""
-    copies: int
+    """Those of one replica."""
 
 
-def serve(shape: Shape, engine: EngineParams, machine: Machine) -> Served:
+def serve(shape: Shape, engine: EngineParams, machine: Machine) -> Replica:
     """How the model lies on the machine; a negative cache says that it does not fit."""
     parts = engine.tensor_parallel
     weights = weight_bytes(shape, WIDTHS.get(engine.dtype) if shape.width > 1 else None) / parts
@@ -59,12 +58,12 @@ def serve(shape: Shape, engine: EngineParams, machine: Machine) -> Served:
         room = min(room, engine.kv_cache_gib * GIB / parts)
     tokens = max(0, int(room // cache_bytes(shape, parts)))
     context = engine.max_model_len or shape.context
-    return Served(weights, room, tokens, context, parts, engine.data_parallel)
+    return Replica(weights, room, tokens, context, parts)
 
 
 def misfits(shape: Shape, engine: EngineParams, machine: Machine) -> list[str]:
     """Why the model cannot be served so, one line each; empty when it can."""
-    parts, served = engine.tensor_parallel, serve(shape, engine, machine)
+    parts, replica = engine.tensor_parallel, serve(shape, engine, machine)
     found = []
     if parts * engine.data_parallel > machine.number:
         found.append(
@@ -73,12 +72,12 @@ def misfits(shape: Shape, engine: EngineParams, machine: Machine) -> list[str]:
         )
     if shape.heads % parts:
         found.append(f"tensor_parallel {parts} does not divide its {shape.heads} heads")
-    if served.cache <= 0:
-        need = served.weights / GIB + RUNTIME_GIB
+    if replica.cache <= 0:
+        need = replica.weights / GIB + RUNTIME_GIB
         have = engine.gpu_memory_utilization * machine.gpu.gib
         found.append(f"weights and work space take {need:.1f} GiB of each GPU, vLLM has {have:.1f}")
-    elif served.cache_tokens < served.context:
-        found.append(f"the KV cache holds {served.cache_tokens:,} tokens, one response may take {served.context:,}")
+    elif replica.cache_tokens < replica.context:
+        found.append(f"the KV cache holds {replica.cache_tokens:,} tokens, one response may take {replica.context:,}")
     return found
 
 
@@ -86,10 +85,10 @@ def ways_to_fit(shape: Shape, engine: EngineParams, machine: Machine) -> list[st
     """Single changes after which it could be served, the least first."""
     found = []
     for parts in range(1, min(NODE, machine.number) + 1):
-        copies = machine.number // parts
-        other = engine.model_copy(update={"tensor_parallel": parts, "data_parallel": copies})
+        replicas = machine.number // parts
+        other = engine.model_copy(update={"tensor_parallel": parts, "data_parallel": replicas})
         if not misfits(shape, other, machine):
-            found.append(f"tensor_parallel {parts} with data_parallel {copies}")
+            found.append(f"tensor_parallel {parts} with data_parallel {replicas}")
             break
     tokens = serve(shape, engine, machine).cache_tokens // 1024 * 1024
     if tokens and not misfits(shape, engine.model_copy(update={"max_model_len": tokens}), machine):
@@ -107,9 +106,9 @@ def _fits_split(shape: Shape, engine: EngineParams, machine: Machine, count: int
     return not misfits(shape, split, machine._replace(number=count))
 
 
-def batch_size(served: Served, engine: EngineParams, context: float) -> float:
-    """Responses decoded at once in a copy, each with `context` tokens on average."""
-    return max(1.0, min(engine.max_num_seqs, served.cache_tokens / context))
+def batch_size(replica: Replica, engine: EngineParams, context: float) -> float:
+    """Responses decoded at once in a replica, each with `context` tokens on average."""
+    return max(1.0, min(engine.max_num_seqs, replica.cache_tokens / context))
 
 
 def read_bytes(shape: Shape, weights: float, batch: float) -> float:
@@ -125,14 +124,14 @@ def read_bytes(shape: Shape, weights: float, batch: float) -> float:
 def decoded_a_second(
     shape: Shape, engine: EngineParams, machine: Machine, rates: Rates, *, prompt: float, tokens: float
 ) -> float:
-    """Tokens a second that all copies write together, for responses of `tokens` to prompts of `prompt` tokens."""
-    served = serve(shape, engine, machine)
+    """Tokens a second that all replicas write together, for responses of `tokens` to prompts of `prompt` tokens."""
+    replica = serve(shape, engine, machine)
     context = prompt + tokens / 2
-    batch = batch_size(served, engine, context)
-    moved = read_bytes(shape, served.weights, batch) + batch * context * cache_bytes(shape, served.gpus)
-    worked = batch * forward_flops(shape, context) / served.gpus
+    batch = batch_size(replica, engine, context)
+    moved = read_bytes(shape, replica.weights, batch) + batch * context * cache_bytes(shape, replica.gpus)
+    worked = batch * forward_flops(shape, context) / replica.gpus
     step = max(moved / (machine.gpu.bandwidth * rates.mbu), worked / (machine.gpu.flops * rates.mfu))
-    return batch * served.copies / step
+    return batch * engine.data_parallel / step
 
 
 def prompt_seconds(

@@ -1,14 +1,58 @@
-"""What a plan takes from an earlier run's manifests: counts, lengths and speeds, and which of them it leaves."""
+"""The numbers of a plan: public counts, what the user assumes, and what it takes from an earlier run's manifests."""
+
+import json
+from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 
-from flows.plan.numbers import read_measured
+from flows.plan.numbers import CONFIGS, SMOLLM2, Band, Number, Numbers, one, read_assumed, read_measured
 from tasks.core.errors import LimoError
 from tasks.core.files import publish
 from tasks.core.stage import Stage, write_manifest
-from tasks.models.shapes import read_machine
+from tasks.models.shapes import parameters, read_machine, read_shape
 
+SHIPPED = sorted(Path("tasks/shipped").glob("*/config.json"))
 SIZES = {"weak": 1000, "base": 2000}
+
+
+@pytest.mark.parametrize(
+    ("config", "count"),
+    [
+        (CONFIGS["Qwen/Qwen2.5-32B-Instruct"], 32_763_876_352),
+        (CONFIGS["Qwen/Qwen2.5-Math-7B-Instruct"], 7_615_616_512),
+        (CONFIGS["deepseek-ai/DeepSeek-R1"], 671_026_419_200),
+        (SMOLLM2, 134_515_008),
+    ],
+)
+def test_parameters_of_public_models(config, count):
+    assert parameters(read_shape(config, "x")) == count
+
+
+@pytest.mark.parametrize("config", SHIPPED, ids=str)
+def test_parameters_of_the_shipped_models(config):
+    with safe_open(config.parent / "model.safetensors", "np") as file:
+        sizes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
+    there = sum(size[0] * (size[1] if len(size) > 1 else 1) for size in sizes)
+    assert parameters(read_shape(json.loads(config.read_text()), str(config))) == there
+
+
+def test_sampling_ends_when_the_outcome_is_certain():
+    assert one(1, Band(32, 1, 3)) == (4, 0)
+    assert one(0, Band(32, 1, 3)) == (32, 0)
+
+
+@pytest.mark.parametrize("text", ["8H200", "0xH200", "8xH900", ""])
+def test_no_such_machine(text):
+    with pytest.raises(LimoError, match="--gpus"):
+        read_machine(text)
+
+
+def test_what_is_assumed_goes_before_what_is_measured():
+    numbers = Numbers(read_assumed(["band.tokens=9000"], []), {"band.tokens": Number(5, "measured")})
+    assert numbers.of("band.tokens", Number(1, "assumed")) == 9000
+    with pytest.raises(LimoError, match="STAGE.WHAT=NUMBER"):
+        read_assumed(["band.x=3"], [])
 
 
 @pytest.fixture
@@ -29,8 +73,8 @@ def artifacts(tmp_path):
         for stage, (kept, facts) in stages.items():
             units = "samples" if stage == "train" else "questions"
             with publish(tmp_path / stage) as part:
-                told = facts | changed.get(stage, {})
-                write_manifest(part, Stage(stage, units), taken=kept, kept=kept, facts=told)
+                own = facts | changed.get(stage, {})
+                write_manifest(part, Stage(stage, units), taken=kept, kept=kept, facts=own)
         return tmp_path
 
     return write
