@@ -4,9 +4,9 @@ Shapes of the hub models that the profiles name, and the sizes of the public dat
 config.json state; none could be fetched here, and the tests check the counts that follow.
 
 How hard a pool is, where nothing has been measured: `SOLVED_OF_8` has the shares of questions, in per cent, that a
-model solved 0, 1, ..., 8 times in 8 samples (SwS, arXiv 2506.08989: Qwen2.5 models trained by reinforcement learning, read
-from the figure "Synthetic Problems Difficulty"). It is taken as the shape of a maths pool, for want of a better one:
-each question is given the rate k / 8.
+model solved 0, 1, ..., 8 times in 8 samples (SwS, arXiv 2506.08989: Qwen2.5 models trained by reinforcement learning,
+read from the figure "Synthetic Problems Difficulty"). It is taken as the shape of a maths pool, for want of a better
+one: each question is given the rate k / 8.
 """
 
 import json
