@@ -1,6 +1,6 @@
 """`limo ablate`: the stages of ablations/dvc.yaml as a Prefect flow, the arms side by side, one core each.
 
-DVC is the cache, as everywhere: what is up to date does not run, and a run that was killed goes on where it was.
+DVC is the cache, as everywhere: what is up to date does not run, and a run that was killed resumes.
 """
 
 import os
@@ -38,11 +38,11 @@ OWN: dict[str, type[Params]] = {
 
 
 def cores() -> list[int]:
-    """The cores that this process may use; none where the system does not tell."""
+    """The cores that this process may use; none where the system does not say."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
-def places() -> int:
+def arms_at_once() -> int:
     """Arms at once: one a core as far as memory goes, and one alone where there is a GPU."""
     if shutil.which("nvidia-smi"):
         return 1
@@ -50,7 +50,7 @@ def places() -> int:
     return max(1, min(len(cores()), int(memory / GIB_PER_ARM)))
 
 
-RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=places())
+RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=arms_at_once())
 
 
 def mistakes(tree: Mapping[str, Any]) -> list[str]:
@@ -120,7 +120,7 @@ def ablate() -> None:
     for name in stages:
         if name not in (ARMS, LAST):
             stage(name)
-    free = _queue(cores()) if places() > 1 else None
+    free = _queue(cores()) if arms_at_once() > 1 else None
     runs = [stage.submit(f"{ARMS}@{name}", free, return_state=False) for name in arms]
     for run in runs:
         run.wait()

@@ -1,8 +1,8 @@
-"""One arm of an ablation: pick its samples, train on them, answer and grade, once a seed.
+"""One arm of an ablation: select its samples, train on them, answer and grade, once a seed.
 
 Reads the scored chains (SCORED), the questions (BANDED), the benchmark items, the models and the response ledger.
 Writes samples.parquet, verdicts.parquet (ARM_VERDICT), seeds.parquet (ARM_SEED) and the manifest; the folder's name is
-the arm's. Trained weights stay in the work folder, so a run that was killed trains and answers only what is missing.
+the arm's. TrainedModel weights stay in the work folder, so a run that was killed resumes with what is missing.
 """
 
 import shutil
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from tasks.ablation.params import AblationParams, ArmParams, ArmsParams, ProtocolParams
-from tasks.ablation.results import ARM_SEED, ARM_VERDICT
+from tasks.ablation.tables import ARM_SEED, ARM_VERDICT
 from tasks.core.errors import LimoError
 from tasks.core.files import publish, read_json, read_table
 from tasks.core.params import ChatParams
@@ -32,12 +32,10 @@ from tasks.training.checkpoint import checkpoints
 from tasks.training.launch import launch
 from tasks.training.recipe import OUTCOME, Job, Recipe, job_key
 
-# Which chains an arm trains on: a pure function of the scored chains, the arm and the seed.
-
 LEVELS = 5
 
 
-def pick(
+def select_samples(
     chains: pl.DataFrame, questions: pl.DataFrame, arm: ArmParams, ablation: AblationParams, seed: int, name: str
 ) -> pl.DataFrame:
     """The samples of one arm and seed: SAMPLE and `equations`, rank 1 first.
@@ -49,10 +47,10 @@ def pick(
     Raises:
         LimoError: there are fewer than the arm asks for.
     """
-    asked = questions.filter(_in_group(arm.questions, ablation, name))
-    seen = [_unit(seed, "pool", question) < ablation.pool_share for question in asked["question_id"]]
-    asked = asked.filter(pl.Series(seen, dtype=pl.Boolean))
-    table = chains.join(asked.select("question_id"), on="question_id", how="semi", maintain_order="left")
+    pool = questions.filter(_in_group(arm.questions, ablation, name))
+    seen = [_unit(seed, "pool", question) < ablation.pool_share for question in pool["question_id"]]
+    pool = pool.filter(pl.Series(seen, dtype=pl.Boolean))
+    table = chains.join(pool.select("question_id"), on="question_id", how="semi", maintain_order="left")
     table = _with_draws(table.filter(pl.len().over("question_id") >= arm.min_chains), seed, ablation.modulus)
     ordered = _chains(table, arm).sort("_place", _question_key(arm), "chain_id")
     if ordered.height < arm.count:
@@ -84,7 +82,7 @@ def _with_draws(chains: pl.DataFrame, seed: int, modulus: int | None) -> pl.Data
 
 
 def _unit(seed: int, what: str, name: str) -> float:
-    """A number in [0, 1) that hangs on nothing but its arguments: the same draw whatever else there is."""
+    """A number in [0, 1) that depends on nothing but its arguments: the same draw whatever else there is."""
     return int(content_id("draw", what, seed, name).removeprefix("draw_"), 16) / 16**16
 
 
@@ -122,15 +120,15 @@ def _question_key(arm: ArmParams) -> pl.Expr:
 MEANS = ("quality", "elaboration", "verification", "exploration", "granularity", "n_tokens", "equations")
 
 
-class Trained(NamedTuple):
-    """A model to ask, and its row of seeds.parquet."""
+class TrainedModel(NamedTuple):
+    """A trained model, or the base as it is, and its row of seeds.parquet."""
 
     model: Model
     facts: dict[str, Any]
 
 
-def train(samples: pl.DataFrame, base: Model, recipe: Recipe, system: str | None, work: Path) -> Trained:
-    """Train on the samples (SAMPLE), or take the weights that an earlier run left in `work`."""
+def train(samples: pl.DataFrame, base: Model, recipe: Recipe, system: str | None, work: Path) -> TrainedModel:
+    """Train on the samples (SAMPLE), or reuse the weights that an earlier run left in `work`."""
     key = job_key(recipe, samples, base.model_id, system)
     folder = (work / key).absolute()
     if (folder / OUTCOME).exists():
@@ -149,10 +147,10 @@ def train(samples: pl.DataFrame, base: Model, recipe: Recipe, system: str | None
     model = describe(folder / "model", key, f"trained:{base.model_id}")
     facts = {"passes": outcome["epochs"], "train_seconds": outcome["seconds"]}
     facts |= {name: outcome[name] for name in ("steps", "loss_tokens", "last_loss")}
-    return Trained(model, facts | samples.select(pl.col(*MEANS).cast(pl.Float64).mean()).row(0, named=True))
+    return TrainedModel(model, facts | samples.select(pl.col(*MEANS).cast(pl.Float64).mean()).row(0, named=True))
 
 
-def answers(
+def answer_items(
     name: str,
     model: Model,
     items: pl.DataFrame,
@@ -204,11 +202,13 @@ def run(
     if arm is None:
         raise LimoError(f"arms.{name}: no such arm in the params file; there are {', '.join(arms.named)}")
     base = require_model(load_models(models), arm.base, f"arms.{name}.base")
-    asked = read_table(items, ITEM)
+    benchmark_items = read_table(items, ITEM)
     pool = _Pool(read_table(chains, SCORED), read_table(questions, BANDED))
-    seeds = _seeds(name, arm, base, pool, ablation, train, chat, work)
+    seeds = _train_seeds(name, arm, base, pool, ablation, train, chat, work)
     verdicts = [
-        answers(name, seed.trained.model, asked, answer, engine, chat, ledger).with_columns(seed=pl.lit(seed.seed))
+        answer_items(name, seed.trained.model, benchmark_items, answer, engine, chat, ledger).with_columns(
+            seed=pl.lit(seed.seed)
+        )
         for seed in seeds
     ]
     with publish(out) as part:
@@ -228,10 +228,10 @@ class _Pool(NamedTuple):
 class _Seed(NamedTuple):
     seed: int
     samples: pl.DataFrame
-    trained: Trained
+    trained: TrainedModel
 
 
-def _seeds(
+def _train_seeds(
     name: str,
     arm: ArmParams,
     base: Model,
@@ -241,16 +241,18 @@ def _seeds(
     chat: ChatParams,
     work: Path,
 ) -> list[_Seed]:
-    """Every seed, trained; all before the first is asked, as an engine takes the memory that training needs."""
+    """Every seed, trained; all before the first answers, as an engine takes the memory that training needs."""
     if arm.count == 0:
         empty = pl.DataFrame(schema={**SAMPLE, "equations": pl.Int64(), "seed": pl.Int64()})
-        return [_Seed(0, empty, Trained(base, {"model_id": base.model_id, "samples": 0, "steps": 0, "loss_tokens": 0}))]
+        return [
+            _Seed(0, empty, TrainedModel(base, {"model_id": base.model_id, "samples": 0, "steps": 0, "loss_tokens": 0}))
+        ]
     seeds = []
     for seed in ablation.seeds:
-        picked = pick(pool.chains, pool.questions, arm, ablation, seed, name)
-        trained = train(picked, base, recipe.model_copy(update={"seed": seed}), chat.system, work)
-        facts = trained.facts | {"model_id": trained.model.model_id, "samples": picked.height}
-        seeds.append(_Seed(seed, picked.with_columns(seed=pl.lit(seed, pl.Int64)), trained._replace(facts=facts)))
+        samples = select_samples(pool.chains, pool.questions, arm, ablation, seed, name)
+        trained = train(samples, base, recipe.model_copy(update={"seed": seed}), chat.system, work)
+        facts = trained.facts | {"model_id": trained.model.model_id, "samples": samples.height}
+        seeds.append(_Seed(seed, samples.with_columns(seed=pl.lit(seed, pl.Int64)), trained._replace(facts=facts)))
     return seeds
 
 

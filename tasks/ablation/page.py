@@ -10,25 +10,24 @@ import polars as pl
 from markupsafe import Markup
 from pydantic import TypeAdapter, ValidationError
 
-from tasks.ablation.answers import Answer, Compared, Correlation, Difference, Predictor, Shown
+from tasks.ablation.contrasts import ArmAccuracy, Comparison, Correlation, Difference, Finding, Predictor
 from tasks.ablation.params import AblationParams
 from tasks.core.errors import LimoError
 from tasks.core.files import read_json, read_table
 from tasks.reporting.figures import fill
 from tasks.scoring.statistics import Estimate
 
-# A question as one drawing: its arms from left to right, accuracy with its interval; below, the outcome and the paper.
-#
-# The SVG stands alone, as a file or inside a page: every colour and font is its own.
+# The figure of a question: its arms from left to right, accuracy with its interval; below, the outcome and the paper.
+# The SVG is self-contained, as a file or inside a page: every colour and font is its own.
 
 WIDTH, PLOT = 640, 170
 LEFT, RIGHT = 44, 16
 LINE = 15
 FONT = "system-ui, 'Segoe UI', 'Noto Sans', 'DejaVu Sans', sans-serif"
-INK, SOFT, RULE, HERE, THERE = "#1e293b", "#64748b", "#e2e8f0", "#2563eb", "#a3b1c6"
+INK, SOFT, RULE, WITHIN, OUTSIDE = "#1e293b", "#64748b", "#e2e8f0", "#2563eb", "#a3b1c6"
 COLOURS = {"holds": "#15803d", "does not hold": "#b91c1c", "undecided": "#a16207"}
 STEPS = (1, 2, 5, 10, 20)
-KEY = ((HERE, "families trained on"), (THERE, "out of distribution"))
+KEY = ((WITHIN, "families trained on"), (OUTSIDE, "out of distribution"))
 
 
 class Scale(NamedTuple):
@@ -44,21 +43,21 @@ class Scale(NamedTuple):
         return self.zero - (self.zero - self.top) * 100 * share / self.most
 
 
-def figure(answer: Answer, *, bare: bool = False) -> Markup:
-    """The drawing of one question; bare, without the title and the outcome, for a page that tells them itself."""
-    title = [] if bare else textwrap.wrap(answer.asks, 78)
-    labels = [_label(arm.label, len(answer.arms)) for arm in answer.arms]
-    scale = scale_for(answer.arms, 32 + LINE * len(title) + (0 if bare else 8))
+def figure(finding: Finding, *, bare: bool = False) -> Markup:
+    """The drawing of one question; bare, without the title and the outcome, for a page that has them itself."""
+    title = [] if bare else textwrap.wrap(finding.asks, 78)
+    labels = [_label(arm.label, len(finding.arms)) for arm in finding.arms]
+    scale = scale_for(finding.arms, 32 + LINE * len(title) + (0 if bare else 8))
     places = [_place(number, len(labels)) for number in range(len(labels))]
     foot = scale.zero + LINE * max(map(len, labels), default=1) + 8
     shapes = [
         *(_text(14, 22 + LINE * line, words, size=13, fill=INK, weight=600) for line, words in enumerate(title)),
-        *_key(answer, scale.top - 16),
+        *_key(finding, scale.top - 16),
         *_grid(scale),
-        *(_column(*each, scale) for each in zip(answer.arms, labels, places, strict=True)),
-        *([] if bare else _footer(answer, foot + 20)),
+        *(_column(*each, scale) for each in zip(finding.arms, labels, places, strict=True)),
+        *([] if bare else _footer(finding, foot + 20)),
     ]
-    return _svg(shapes, answer.asks, foot if bare else foot + 20 + LINE * (len(answer.contrasts) + 1))
+    return _svg(shapes, finding.asks, foot if bare else foot + 20 + LINE * (len(finding.contrasts) + 1))
 
 
 def contrast_line(found: Difference) -> str:
@@ -68,7 +67,7 @@ def contrast_line(found: Difference) -> str:
     return f"{better} - {worse}: {value:+.1f} points [{low:.1f}, {high:.1f}]"
 
 
-def scale_for(arms: Iterable[Shown], top: float) -> Scale:
+def scale_for(arms: Iterable[ArmAccuracy], top: float) -> Scale:
     """From 0 to a round number above the highest interval, with about five lines."""
     highest = max((100 * each.high for arm in arms for each in (arm.accuracy, arm.elsewhere) if each), default=100.0)
     step = next((step for step in STEPS if step * 5 >= highest), STEPS[-1])
@@ -83,16 +82,16 @@ def _svg(shapes: Iterable[Markup], label: str, height: float) -> Markup:
     ).format(w=WIDTH, h=height, label=label, font=FONT, inside=Markup().join(shapes))
 
 
-def _footer(answer: Answer, y: float) -> list[Markup]:
+def _footer(finding: Finding, y: float) -> list[Markup]:
     lines = [
-        _text(118, y + LINE * n, contrast_line(each), size=12, fill=INK) for n, each in enumerate(answer.contrasts)
+        _text(118, y + LINE * n, contrast_line(each), size=12, fill=INK) for n, each in enumerate(finding.contrasts)
     ]
-    paper = _text(118, y + LINE * len(lines), f"paper: {answer.paper}", size=12)
-    return [_text(14, y, answer.outcome, size=12, weight=600, fill=COLOURS[answer.outcome]), *lines, paper]
+    paper = _text(118, y + LINE * len(lines), f"paper: {finding.paper}", size=12)
+    return [_text(14, y, finding.outcome, size=12, weight=600, fill=COLOURS[finding.outcome]), *lines, paper]
 
 
-def _key(answer: Answer, y: float) -> list[Markup]:
-    shown = KEY if any(arm.elsewhere for arm in answer.arms) else KEY[:1]
+def _key(finding: Finding, y: float) -> list[Markup]:
+    shown = KEY if any(arm.elsewhere for arm in finding.arms) else KEY[:1]
     marks = [_text(14, y + 3.5, "accuracy %")]
     for n, (colour, words) in enumerate(shown):
         x = 100 + 150 * n
@@ -113,12 +112,12 @@ def _grid(scale: Scale) -> list[Markup]:
     return marks
 
 
-def _column(arm: Shown, label: list[str], x: float, scale: Scale) -> Markup:
-    """One arm: both marks, the value beside the first, the label under the axis."""
+def _column(arm: ArmAccuracy, label: list[str], x: float, scale: Scale) -> Markup:
+    """One arm: both marks, the value next to the first, the label under the axis."""
     y = scale.y(arm.accuracy.value)
     marks = [
-        *([_whisker(arm.elsewhere, x + 9, scale, THERE, 1.5)] if arm.elsewhere else []),
-        _whisker(arm.accuracy, x - 5, scale, HERE, 2.5),
+        *([_whisker(arm.elsewhere, x + 9, scale, OUTSIDE, 1.5)] if arm.elsewhere else []),
+        _whisker(arm.accuracy, x - 5, scale, WITHIN, 2.5),
         _text(x - 14, y + 4, f"{100 * arm.accuracy.value:.1f}", anchor="end", fill=INK, weight=600),
         *(_text(x, scale.zero + 16 + LINE * n, words, anchor="middle", fill=INK) for n, words in enumerate(label)),
     ]
@@ -159,17 +158,17 @@ ARM_COLUMNS = (
 PREDICTOR_COLUMNS = ("trait of the chains", "rank correlation with accuracy", "points", "arms")
 
 
-def markdown(compared: Compared) -> str:
+def markdown(compared: Comparison) -> str:
     """table.md: the questions, the predictors, the arms."""
     questions = [
         [
-            answer.asks,
-            " · ".join(f"{arm.label} {rate(arm.accuracy)}" for arm in answer.arms),
-            " · ".join(contrast_line(each) for each in answer.contrasts),
-            answer.paper,
-            f"**{answer.outcome}**",
+            finding.asks,
+            " · ".join(f"{arm.label} {rate(arm.accuracy)}" for arm in finding.arms),
+            " · ".join(contrast_line(each) for each in finding.contrasts),
+            finding.paper,
+            f"**{finding.outcome}**",
         ]
-        for answer in compared.answers
+        for finding in compared.findings
     ]
     tables = (
         (("question", "accuracy, %", "contrast", "paper", "outcome"), questions),
@@ -187,12 +186,12 @@ def console(out: Path) -> str:
     """
     path = out / "contrasts.json"
     try:
-        answers = TypeAdapter(list[Answer]).validate_python(read_json(path))
+        findings = TypeAdapter(list[Finding]).validate_python(read_json(path))
     except ValidationError as error:
         raise LimoError(f"{path}: not what `compare` writes ({error.errors()[0]['msg']}); run `limo ablate`") from None
     items = read_table(out / "arms.parquet", {"items": pl.Int64})["items"][0]
     head = f"accuracy in % on {items} items; in brackets the same out of distribution"
-    return "\n\n".join([head, *(_paragraph(answer) for answer in answers)])
+    return "\n\n".join([head, *(_paragraph(finding) for finding in findings)])
 
 
 def rate(found: Estimate | None) -> str:
@@ -237,14 +236,14 @@ def number(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:,.{digits}f}"
 
 
-def _paragraph(answer: Answer) -> str:
-    width = max(len(arm.label) for arm in answer.arms)
-    lines = [answer.asks, *(f"  {_arm_line(arm, width)}" for arm in answer.arms)]
-    lines += [f"  {contrast_line(each)}: {each.outcome}" for each in answer.contrasts]
-    return "\n".join([*lines, f"  {answer.outcome.upper()} (paper: {answer.paper})"])
+def _paragraph(finding: Finding) -> str:
+    width = max(len(arm.label) for arm in finding.arms)
+    lines = [finding.asks, *(f"  {_arm_line(arm, width)}" for arm in finding.arms)]
+    lines += [f"  {contrast_line(each)}: {each.outcome}" for each in finding.contrasts]
+    return "\n".join([*lines, f"  {finding.outcome.upper()} (paper: {finding.paper})"])
 
 
-def _arm_line(arm: Shown, width: int) -> str:
+def _arm_line(arm: ArmAccuracy, width: int) -> str:
     low, value, high = (f"{100 * each:.1f}" for each in (arm.accuracy.low, arm.accuracy.value, arm.accuracy.high))
     other = f"   ({100 * arm.elsewhere.value:.1f})" if arm.elsewhere else ""
     return f"{arm.label:<{width}}  {value:>5}  {f'[{low}, {high}]':<14}{other}".rstrip()
@@ -262,11 +261,11 @@ def _cell(text: str) -> str:
 TEMPLATE = "page.html.j2"
 
 
-def render_page(compared: Compared, ablation: AblationParams) -> str:
+def render_page(compared: Comparison, ablation: AblationParams) -> str:
     """The whole page."""
     questions = [
-        (answer, figure(answer, bare=True), [contrast_line(each) for each in answer.contrasts])
-        for answer in compared.answers
+        (finding, figure(finding, bare=True), [contrast_line(each) for each in finding.contrasts])
+        for finding in compared.findings
     ]
     content = about(compared.arms, ablation) | {
         "questions": questions,

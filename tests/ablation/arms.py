@@ -1,11 +1,11 @@
-"""Arm folders and their params for tests: each arm as good as it is told to be."""
+"""Arm folders and their params for tests: each arm as good as its `skill`."""
 
 import random
 
 import polars as pl
 
 from tasks.ablation.params import AblationParams, QuestionParams
-from tasks.ablation.results import ARM_SEED, ARM_VERDICT
+from tasks.ablation.tables import ARM_SEED, ARM_VERDICT
 from tasks.core.files import publish
 from tasks.core.stage import Stage, write_manifest
 from tasks.records.ids import content_id

@@ -57,7 +57,7 @@ def test_a_mistake_is_named_by_its_key(keys, value, said):
     assert found.startswith(said)
 
 
-def test_mistakes_are_told_at_once(monkeypatch, tmp_path):
+def test_mistakes_are_reported_at_once(monkeypatch, tmp_path):
     path = tmp_path / "params.yaml"
     tree = read_tree(ablate.PARAMS)
     tree["train"]["lr"] = 0

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tasks.ablation.answers import contrast, estimate, joint_outcome, outcome, rank_correlation, ranks, spearman
+from tasks.ablation.contrasts import contrast, estimate, joint_outcome, outcome, rank_correlation, ranks, spearman
 
 SETTINGS = {"confidence": 0.95, "resamples": 2000}
 
@@ -54,7 +54,7 @@ def test_a_contrast_is_the_difference_and_turns_with_its_arms():
     assert (back.low, back.high) == pytest.approx((-there.high, -there.low))
 
 
-def test_one_seed_stands_beside_every_seed_of_the_other_arm():
+def test_one_seed_is_compared_with_every_seed_of_the_other_arm():
     trained, untrained = draw(0.6), draw(0.2, seeds=1, seed=5)
     found = contrast(trained, untrained, **SETTINGS)
     assert found == contrast(trained, np.repeat(untrained, 3, axis=0), **SETTINGS)

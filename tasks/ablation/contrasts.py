@@ -1,4 +1,11 @@
-"""Arms compared: a row of numbers an arm, and the answer to each question."""
+"""Arms compared: a row of numbers an arm, and the rates, differences and rank correlations that questions ask for.
+
+Each has its interval. An arm's verdicts are a matrix of 0 and 1: a row a seed, a column an item. Both were drawn from
+the world, so both are resampled, each on its own: A. B. Owen, "The pigeonhole bootstrap", Annals of Applied Statistics
+1 (2007), whose variance is conservative. Of n seeds n - 1 are drawn, which makes the variance of a mean unbiased where
+n is as small as 3 (P. J. McCarthy and C. B. Snowden, "The Bootstrap and Finite Population Sampling", 1985); so too of
+the items.
+"""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -10,17 +17,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from tasks.ablation.params import AblationParams, QuestionParams
-from tasks.ablation.results import Arm, benchmarks, elsewhere
+from tasks.ablation.tables import Arm, benchmarks, out_of_distribution
 from tasks.records.response import CUT_OFF
 from tasks.scoring.statistics import Estimate, percentile_interval, wilson
-
-# What the verdicts of arms say: a rate, a difference, a rank correlation, each with its interval, and the outcome.
-#
-# An arm's verdicts are a matrix of 0 and 1: a row a seed, a column an item. Both were drawn from the world, so both
-# are resampled, each on its own: A. B. Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1 (2007), whose
-# variance is conservative. Of n seeds n - 1 are drawn, which makes the variance of a mean unbiased where n is as
-# small as 3 (P. J. McCarthy and C. B. Snowden, "The Bootstrap and Finite Population Sampling", 1985); so too of the
-# items.
 
 Values = NDArray[np.float64]
 Outcome = Literal["holds", "does not hold", "undecided"]
@@ -28,7 +27,7 @@ SEED = 0
 
 
 class Correlation(NamedTuple):
-    """Spearman's rank correlation with its interval; nulls where too few arms differ to tell."""
+    """Spearman's rank correlation with its interval; nulls where too few arms differ."""
 
     value: float | None
     low: float | None
@@ -49,7 +48,7 @@ def estimate(matrix: NDArray[np.integer], *, confidence: float, resamples: int) 
 def contrast(better: NDArray[np.integer], worse: NDArray[np.integer], *, confidence: float, resamples: int) -> Estimate:
     """How much higher the first arm's share of ones is than the second's: on the same items, and seed by seed.
 
-    An arm of one seed, which is one that was not trained, stands beside every seed of the other.
+    An arm of one seed, which is one that was not trained, is compared with every seed of the other.
     """
     assert better.shape[1] == worse.shape[1], "both arms must have answered the same items"
     assert better.shape[0] == worse.shape[0] or 1 in (better.shape[0], worse.shape[0]), "both arms need the same seeds"
@@ -67,7 +66,7 @@ def two_way_means(matrix: NDArray[np.integer], resamples: int) -> Values:
 
 
 def outcome(low: float, high: float, smallest_effect: float) -> Outcome:
-    """What an interval of a difference says: above 0, without any effect worth having, or neither."""
+    """The outcome of an interval of a difference: above 0, without any effect worth having, or neither."""
     if low > 0:
         return "holds"
     return "does not hold" if high < smallest_effect else "undecided"
@@ -141,8 +140,8 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class Shown(Record):
-    """An arm as a question shows it; shares, not per cent."""
+class ArmAccuracy(Record):
+    """The accuracy of an arm under its label in a question; shares, not per cent."""
 
     arm: str
     label: str
@@ -163,14 +162,14 @@ class Difference(Record):
     outcome: Outcome
 
 
-class Answer(Record):
-    """A question with what its arms say."""
+class Finding(Record):
+    """A question with the accuracy of its arms, its contrasts and its outcome."""
 
     name: str
     asks: str
     paper: str
     outcome: Outcome
-    arms: tuple[Shown, ...]
+    arms: tuple[ArmAccuracy, ...]
     contrasts: tuple[Difference, ...]
 
 
@@ -181,25 +180,25 @@ class Predictor(NamedTuple):
     correlation: Correlation
 
 
-class Compared(NamedTuple):
-    """All that `compare` finds."""
+class Comparison(NamedTuple):
+    """All results of `compare`."""
 
     arms: pl.DataFrame
-    answers: list[Answer]
+    findings: list[Finding]
     predictors: list[Predictor]
 
 
-def compare_arms(arms: dict[str, Arm], ablation: AblationParams) -> Compared:
-    """Rows, answers and predictors of arms that have answered the same items."""
+def compare_arms(arms: dict[str, Arm], ablation: AblationParams) -> Comparison:
+    """Rows, findings and predictors of arms that have answered the same items."""
     table = pl.DataFrame([arm_row(arm, ablation) for arm in arms.values()], infer_schema_length=None)
-    answers = [answer(question, arms, table, ablation) for question in ablation.questions]
-    return Compared(table, answers, predictors(arms, ablation))
+    findings = [finding(question, arms, table, ablation) for question in ablation.questions]
+    return Comparison(table, findings, predictors(arms, ablation))
 
 
 def arm_row(arm: Arm, ablation: AblationParams) -> dict[str, Any]:
     """One row of arms.parquet; from `samples` to `n_tokens`: means over seeds."""
     names = ("samples", "passes", "steps", "loss_tokens", "quality", "n_tokens")
-    others = elsewhere(arm, ablation)
+    others = out_of_distribution(arm, ablation)
     matrix = arm.matrix(ablation.accuracy_over)
     row: dict[str, Any] = {"arm": arm.name, "base": arm.seeds["base"][0], "seeds": matrix.shape[0]}
     row |= {"items": matrix.shape[1], **_columns("accuracy", rate(matrix, ablation))}
@@ -214,15 +213,15 @@ def rate(matrix: NDArray[np.int64], ablation: AblationParams) -> Estimate:
     return estimate(matrix, confidence=ablation.confidence, resamples=ablation.resamples)
 
 
-def answer(question: QuestionParams, arms: dict[str, Arm], table: pl.DataFrame, ablation: AblationParams) -> Answer:
-    """What the arms of a question say."""
+def finding(question: QuestionParams, arms: dict[str, Arm], table: pl.DataFrame, ablation: AblationParams) -> Finding:
+    """The result of one question."""
     rows = {row["arm"]: row for row in table.iter_rows(named=True)}
     shown = [
-        Shown(arm=name, label=label, accuracy=_estimate(rows[name], "accuracy"), elsewhere=_other(rows[name]))
+        ArmAccuracy(arm=name, label=label, accuracy=_estimate(rows[name], "accuracy"), elsewhere=_other(rows[name]))
         for name, label in question.arms.items()
     ]
     found = [difference(arms[better], arms[worse], question.arms, ablation) for better, worse in question.contrasts]
-    return Answer(
+    return Finding(
         name=question.name,
         asks=question.asks,
         paper=question.paper,

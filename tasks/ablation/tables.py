@@ -1,4 +1,4 @@
-"""The folders that arms wrote, read and checked: the same items in every arm, and the seeds it should have."""
+"""The tables of an arm, read and checked: the same items in every arm, and the seeds of params."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from tasks.ablation.params import AblationParams
 from tasks.core.errors import LimoError
 from tasks.core.files import manifest_path, read_table
-
-# What an ablation arm leaves: its verdicts, and the facts of each seed.
 
 ARM_VERDICT = pl.Schema(
     {
@@ -55,7 +53,7 @@ chain). An untrained arm has one seed, 0 samples and nulls."""
 
 
 TOKENS_APART = 0.02
-AGAIN = "run `limo ablate`"
+RERUN = "run `limo ablate`"
 
 
 class Arm(NamedTuple):
@@ -67,7 +65,7 @@ class Arm(NamedTuple):
 
     @property
     def trained(self) -> bool:
-        """Whether it is not a base as it is."""
+        """Whether it is more than an untrained base."""
         return bool((self.seeds["samples"] > 0).any())
 
     def matrix(self, benchmarks: Iterable[str]) -> NDArray[np.int64]:
@@ -83,8 +81,8 @@ def read_arms(folder: Path, names: Iterable[str], ablation: AblationParams) -> d
     Raises:
         LimoError: an arm is missing; a file is torn; or arms differ in their items or seeds.
     """
-    wanted = named(ablation) | {name: "" for name in names if name not in named(ablation)}
-    require_named(folder, wanted)
+    wanted = arms_of_questions(ablation) | {name: "" for name in names if name not in arms_of_questions(ablation)}
+    require_arms(folder, wanted)
     arms = {name: read_arm(folder / name) for name in wanted}
     check_items(folder, arms, ablation)
     for arm in arms.values():
@@ -93,7 +91,7 @@ def read_arms(folder: Path, names: Iterable[str], ablation: AblationParams) -> d
     return arms
 
 
-def named(ablation: AblationParams) -> dict[str, str]:
+def arms_of_questions(ablation: AblationParams) -> dict[str, str]:
     """The arms that questions name, each with the first question that does."""
     found: dict[str, str] = {}
     for question in ablation.questions:
@@ -102,12 +100,12 @@ def named(ablation: AblationParams) -> dict[str, str]:
     return found
 
 
-def require_named(folder: Path, wanted: dict[str, str]) -> None:
-    """Ask for every arm; its manifest, which is written last, tells that it is whole."""
+def require_arms(folder: Path, wanted: dict[str, str]) -> None:
+    """Raise where an arm is missing; its manifest, which is written last, shows that it is complete."""
     missing = {arm: name for arm, name in wanted.items() if not manifest_path(folder, arm).exists()}
     if missing:
         arms = ", ".join(f"`{arm}`" + (f" (question `{name}`)" if name else "") for arm, name in missing.items())
-        raise LimoError(f"{folder}: no such arm yet: {arms}; {AGAIN}")
+        raise LimoError(f"{folder}: no such arm yet: {arms}; {RERUN}")
 
 
 def read_arm(folder: Path) -> Arm:
@@ -115,7 +113,7 @@ def read_arm(folder: Path) -> Arm:
     verdicts = read_table(folder / "verdicts.parquet", ARM_VERDICT).sort("seed", "benchmark", "item_id")
     seeds = read_table(folder / "seeds.parquet", ARM_SEED).sort("seed")
     if verdicts.is_empty() or seeds.is_empty():
-        raise LimoError(f"{folder}: holds no verdicts; delete the folder and {AGAIN}")
+        raise LimoError(f"{folder}: holds no verdicts; delete the folder and {RERUN}")
     return Arm(folder.name, verdicts, seeds)
 
 
@@ -123,13 +121,13 @@ def check_seeds(folder: Path, arm: Arm, wanted: tuple[int, ...]) -> None:
     """A trained arm has the seeds of the params, an untrained one a single seed."""
     found = arm.seeds["seed"].to_list()
     if arm.trained and found != sorted(wanted):
-        raise LimoError(f"{folder}: has the seeds {found}, not ablation.seeds {sorted(wanted)}; {AGAIN}")
+        raise LimoError(f"{folder}: has the seeds {found}, not ablation.seeds {sorted(wanted)}; {RERUN}")
     if not arm.trained and len(found) != 1:
-        raise LimoError(f"{folder}: an untrained arm has one seed, found {found}; delete the folder and {AGAIN}")
+        raise LimoError(f"{folder}: an untrained arm has one seed, found {found}; delete the folder and {RERUN}")
 
 
 def check_matched(folder: Path, arms: list[Arm]) -> None:
-    """Trained arms have had the same steps, and the same tokens in the loss but for a sample's rounding."""
+    """TrainedModel arms have had the same steps, and the same tokens in the loss but for a sample's rounding."""
     for arm in arms:
         first = arms[0].seeds.row(0, named=True)
         for row in arm.seeds.iter_rows(named=True):
@@ -137,7 +135,7 @@ def check_matched(folder: Path, arms: list[Arm]) -> None:
                 raise LimoError(
                     f"{folder / arm.name}: seed {row['seed']} was trained for {row['steps']} steps and "
                     f"{row['loss_tokens']} tokens, arm `{arms[0].name}` for {first['steps']} and "
-                    f"{first['loss_tokens']}: not the same; delete the folder and {AGAIN}"
+                    f"{first['loss_tokens']}: not the same; delete the folder and {RERUN}"
                 )
 
 
@@ -148,13 +146,13 @@ def check_items(folder: Path, arms: dict[str, Arm], ablation: AblationParams) ->
     for arm in arms.values():
         if arm.verdicts["seed"].unique().sort().to_list() != arm.seeds["seed"].to_list():
             raise LimoError(
-                f"{folder / arm.name}: verdicts and seeds.parquet have other seeds; delete the folder and {AGAIN}"
+                f"{folder / arm.name}: verdicts and seeds.parquet have other seeds; delete the folder and {RERUN}"
             )
         for seed in arm.seeds["seed"]:
             if item_ids(arm, seed) != items:
                 raise LimoError(
                     f"{folder / arm.name}: seed {seed} has answered other items than the arm `{first.name}`; "
-                    f"delete the folder and {AGAIN}"
+                    f"delete the folder and {RERUN}"
                 )
     strange = [name for name in ablation.accuracy_over if name not in first.verdicts["benchmark"]]
     if strange:
@@ -172,6 +170,6 @@ def benchmarks(arm: Arm) -> list[str]:
     return arm.verdicts["benchmark"].unique().sort().to_list()
 
 
-def elsewhere(arm: Arm, ablation: AblationParams) -> list[str]:
+def out_of_distribution(arm: Arm, ablation: AblationParams) -> list[str]:
     """The benchmarks out of distribution."""
     return [name for name in benchmarks(arm) if name not in ablation.accuracy_over]

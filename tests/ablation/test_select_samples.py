@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from tasks.ablation.arm import pick
+from tasks.ablation.arm import select_samples
 from tasks.ablation.params import AblationParams, ArmParams
 from tasks.core.errors import LimoError
 from tasks.records.question import BANDED
@@ -37,7 +37,7 @@ def pool(questions=12, chains=6):
 
 
 def take(seed=1, ablation=ABLATION, given=None, **arm):
-    return pick(*(given or pool()), ArmParams(**arm), ablation, seed, "mine")
+    return select_samples(*(given or pool()), ArmParams(**arm), ablation, seed, "mine")
 
 
 def ids(samples):

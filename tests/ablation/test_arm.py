@@ -1,4 +1,4 @@
-"""A real arm: picked, trained and asked with the models that ship, then gone on with from what it left."""
+"""A real arm: selected, trained and evaluated with the models that ship, then resumed from what it left."""
 
 import random
 
@@ -7,7 +7,7 @@ import pytest
 
 from tasks.ablation.arm import run
 from tasks.ablation.params import AblationParams, ArmsParams, ProtocolParams
-from tasks.ablation.results import ARM_SEED, ARM_VERDICT
+from tasks.ablation.tables import ARM_SEED, ARM_VERDICT
 from tasks.core.errors import LimoError
 from tasks.core.params import ChatParams
 from tasks.engines.params import EngineParams
@@ -114,7 +114,7 @@ def test_samples_name_the_chains_of_each_seed(few):
     assert manifest_of(few)["taken"] == samples.height == 8
 
 
-def test_a_second_run_trains_and_asks_nothing(project, few, monkeypatch):
+def test_a_second_run_trains_and_samples_nothing(project, few, monkeypatch):
     def refuse(*_arguments, **_named):
         raise AssertionError("started again")
 

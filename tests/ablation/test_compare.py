@@ -95,7 +95,7 @@ def test_the_page_and_the_table_escape_hostile_words(out):
     assert widths == {6}
 
 
-def test_the_console_tells_every_question(out):
+def test_the_console_prints_every_question(out):
     first = console(out).split("\n\n")[1].splitlines()
     assert first[0] == "Does it rise?"
     assert [line.split()[0] for line in first[1:4]] == ["L1", "L3", "L5"]
@@ -103,7 +103,7 @@ def test_the_console_tells_every_question(out):
     assert first[5] == "  HOLDS (paper: rises)"
 
 
-def test_the_console_asks_for_the_stage_that_was_not_run(tmp_path):
+def test_the_console_names_the_stage_that_was_not_run(tmp_path):
     with pytest.raises(LimoError, match=r"contrasts\.json: no such file"):
         console(tmp_path)
 
@@ -116,7 +116,7 @@ def refuse(arms, ablation=ABLATION, others=()):
     return str(caught.value)
 
 
-def test_missing_arms_are_all_named_with_the_question_that_asks(tmp_path):
+def test_missing_arms_are_all_named_with_their_question(tmp_path):
     write_arm(tmp_path / "arms", "q1")
     said = refuse(tmp_path / "arms")
     assert "`q3` (question `quality`), `q5` (question `quality`), `before` (question `two`)" in said
