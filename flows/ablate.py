@@ -53,8 +53,8 @@ def arms_at_once() -> int:
 RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=arms_at_once())
 
 
-def mistakes(tree: Mapping[str, Any]) -> list[str]:
-    """Every mistake in the params of an ablation, each as `key.path: what is wrong`."""
+def tree_errors(tree: Mapping[str, Any]) -> list[str]:
+    """Every error in the params of an ablation, each as `key.path: what is wrong`."""
     stages = yaml.safe_load((FOLDER / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     sections = {name: model for name, model in check.sections().items() if name in stages or name in ("engine", "chat")}
     sections |= OWN
@@ -86,11 +86,11 @@ def _unknown_names(tree: Mapping[str, Any]) -> list[str]:
 
 
 def require_valid() -> dict[str, Any]:
-    """The params of the ablation; a LimoError lists every mistake in them."""
+    """The params of the ablation; a LimoError lists every error in them."""
     tree = read_tree(PARAMS)
-    found = mistakes(tree)
+    found = tree_errors(tree)
     if found:
-        raise LimoError(f"{PARAMS}: {len(found)} errors\n" + "\n".join(f"  {mistake}" for mistake in found))
+        raise LimoError(f"{PARAMS}: {len(found)} errors\n" + "\n".join(f"  {error}" for error in found))
     return tree
 
 

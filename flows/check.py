@@ -1,7 +1,7 @@
-"""Validate the whole of params.yaml, every mistake at once, before anything starts.
+"""Validate the whole of params.yaml, every error at once, and check the machine, before anything starts.
 
 Reads params.yaml; writes valid.json, whose content is always the same, so that a valid change of params reruns only the
-stages that read the changed section. Also the home of what `limo check` says about this machine.
+stages that read the changed section.
 """
 
 import importlib
@@ -19,10 +19,8 @@ from typing import Any
 from flows.dag import module_of, upstream
 from tasks.core.errors import LimoError
 from tasks.core.files import publish, write_json
-from tasks.core.params import TRAINED, Params, load_section, read_tree, section_errors, unknown_names
+from tasks.core.params import TRAINED, Params, read_tree, section_errors, unknown_names
 from tasks.core.stage import sections_of, stage_main
-
-# What a profile asks of the machine, and what this machine lacks of it.
 
 HUB = "https://huggingface.co"
 INSTALL = {
@@ -30,11 +28,11 @@ INSTALL = {
     "gguf": "make real",
     "flash_attn": "uv pip install --no-build-isolation flash-attn",
 }
-"""How a package is had that no requirement set holds."""
+"""Install commands for packages outside the pinned requirements."""
 
 
 class NeedsParams(Params):
-    """What must be there before a profile starts; checked by `limo check` and by the first stage."""
+    """What a profile needs of the machine; checked by `limo check` and by the first stage."""
 
     gpus: int = 0
     """GPUs on this machine. The paper's training takes 8 x H200 or 16 x H100 (32B, 16k tokens, fp32 Adam)."""
@@ -50,17 +48,21 @@ class NeedsParams(Params):
     """Python packages beyond the pinned requirements, by import name."""
 
 
-def lacks(needs: NeedsParams) -> list[str]:
+def missing_needs(needs: NeedsParams) -> list[str]:
     """What this machine lacks, one plain line each; empty when the profile can run here."""
-    missing = _lacking_gpus(needs)
+    missing, gpus = [], gpu_memories()
+    if len(gpus) < needs.gpus:
+        missing.append(f"gpus: {needs.gpus} of {needs.gpu_gib} GiB needed, {len(gpus)} here")
+    elif needs.gpus and min(gpus) < needs.gpu_gib:
+        missing.append(f"gpu memory: {needs.gpu_gib} GiB needed on each GPU, {min(gpus):.0f} GiB here")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     if memory < needs.memory_gib:
         missing.append(f"memory: {needs.memory_gib} GiB needed, {memory:.0f} GiB here")
     disk = shutil.disk_usage(Path()).free / 2**30
     if disk < needs.disk_gib:
         missing.append(f"disk: {needs.disk_gib} GiB free needed, {disk:.0f} GiB here")
-    if needs.hub and not _hub_reached():
-        endpoint = os.environ.get("HF_ENDPOINT", HUB)
+    endpoint = os.environ.get("HF_ENDPOINT", HUB)
+    if needs.hub and not _reachable(endpoint):
         missing.append(f"hub: {endpoint} is not reached; set HF_ENDPOINT, or fill the cache and set HF_HUB_OFFLINE=1")
     missing += [
         f"package: `{name}` is not installed; run `{INSTALL.get(name, f'pip install {name}')}`"
@@ -68,15 +70,6 @@ def lacks(needs: NeedsParams) -> list[str]:
         if importlib.util.find_spec(name) is None
     ]
     return missing
-
-
-def _lacking_gpus(needs: NeedsParams) -> list[str]:
-    found = gpu_memories()
-    if len(found) < needs.gpus:
-        return [f"gpus: {needs.gpus} of {needs.gpu_gib} GiB needed, {len(found)} here"]
-    if needs.gpus and min(found) < needs.gpu_gib:
-        return [f"gpu memory: {needs.gpu_gib} GiB needed on each GPU, {min(found):.0f} GiB here"]
-    return []
 
 
 def gpu_memories() -> list[float]:
@@ -88,11 +81,11 @@ def gpu_memories() -> list[float]:
     return [float(line) / 1024 for line in listed.stdout.split() if line.replace(".", "").isdigit()]
 
 
-def _hub_reached() -> bool:
+def _reachable(endpoint: str) -> bool:
     if os.environ.get("HF_HUB_OFFLINE") == "1":
         return True
     try:
-        urllib.request.urlopen(os.environ.get("HF_ENDPOINT", HUB), timeout=5).close()
+        urllib.request.urlopen(endpoint, timeout=5).close()
     except (urllib.error.URLError, TimeoutError, OSError):
         return False
     return True
@@ -108,7 +101,7 @@ def sections() -> dict[str, type[Params]]:
     return found | {"needs": NeedsParams}
 
 
-def mistakes(tree: Mapping[str, Any]) -> list[str]:
+def tree_errors(tree: Mapping[str, Any]) -> list[str]:
     """Every error in a params tree, each as `key.path: what is wrong`; empty when it is valid."""
     known = sections()
     found = [f"{name}: unknown section" for name in tree if name not in known and name != "profile"]
@@ -123,19 +116,23 @@ def mistakes(tree: Mapping[str, Any]) -> list[str]:
     return found + unknown_names(tree, known)
 
 
-def require_valid(path: Path) -> None:
-    """Raise a LimoError that lists every mistake of a params file, one a line."""
-    found = mistakes(read_tree(path))
-    if found:
-        raise LimoError(f"{path}: {len(found)} errors\n" + "\n".join(f"  {mistake}" for mistake in found))
+def require_valid(tree: Mapping[str, Any], where: Path) -> None:
+    """Raise a LimoError that lists every error of the params in the file `where`, one a line."""
+    if found := tree_errors(tree):
+        raise LimoError(f"{where}: {len(found)} errors\n" + "\n".join(f"  {error}" for error in found))
+
+
+def require_machine(tree: Mapping[str, Any], where: Path) -> None:
+    """Raise a LimoError that lists what this machine lacks to run the params in the file `where`, one a line."""
+    if missing := missing_needs(NeedsParams.model_validate(tree.get("needs") or {})):
+        raise LimoError(f"{where}: this machine cannot run it:\n" + "\n".join(f"  {line}" for line in missing))
 
 
 def run(*, params_file: Path, out: Path) -> None:
     """Check `params_file` and this machine, then write that all is valid."""
-    require_valid(params_file)
-    missing = lacks(load_section(params_file, "needs", NeedsParams))
-    if missing:
-        raise LimoError("this machine cannot run the profile:\n" + "\n".join(f"  {line}" for line in missing))
+    tree = read_tree(params_file)
+    require_valid(tree, params_file)
+    require_machine(tree, params_file)
     with publish(out) as part:
         write_json(part / "valid.json", {"valid": True})
 

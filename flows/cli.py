@@ -71,21 +71,16 @@ def compare(
 def check(
     profile: Annotated[str | None, typer.Argument(help="a profile; by default params.yaml is checked")] = None,
 ) -> None:
-    """Validate params.yaml or a profile, every error at once, and say what this machine lacks to run it."""
-    from flows import check as checks
+    """Validate params.yaml or a profile, every error at once, and list what this machine lacks to run it."""
     from flows import profiles
-    from flows.check import NeedsParams, lacks
+    from flows.check import require_machine, require_valid
     from tasks.core.params import read_tree
 
     tree = read_tree(PARAMS) if profile is None else profiles.compose(profile)
-    named = str(PARAMS) if profile is None else f"profiles/{profile}.yaml"
-    found = checks.mistakes(tree)
-    if found:
-        raise LimoError(f"{named}: {len(found)} errors\n" + "\n".join(f"  {mistake}" for mistake in found))
-    print(f"{named}: valid")
-    missing = lacks(NeedsParams.model_validate(tree.get("needs") or {}))
-    if missing:
-        raise LimoError(f"{named}: this machine cannot run it:\n" + "\n".join(f"  {line}" for line in missing))
+    where = PARAMS if profile is None else profiles.FOLDER / f"{profile}.yaml"
+    require_valid(tree, where)
+    print(f"{where}: valid")
+    require_machine(tree, where)
     print("this machine can run it")
 
 
@@ -103,10 +98,10 @@ def use(
 
 @app.command()
 def status() -> None:
-    """Which stages are up to date, what each kept and dropped, and how far those are that sample now."""
+    """Which stages are up to date, what each kept and dropped, and the progress of those that sample now."""
     from flows import dag, running, summary
 
-    out_of_date = dag.changed()
+    out_of_date = dag.out_of_date()
     rows = {row["stage"]: row for row in summary.stage_rows()}
     empty = {"taken": "", "kept": "", "rejected": ""}
     shown = [
@@ -172,7 +167,7 @@ def why(
 def serve(
     model: Annotated[str, typer.Argument(help="a model's name under base.models, `trained`, or a model folder")],
     port: Annotated[int, typer.Option(help="of the first server; further ones take those that follow")] = 8000,
-    replicas: Annotated[int, typer.Option(min=1, help="servers, each with a copy of the model")] = 1,
+    replicas: Annotated[int, typer.Option(min=1, help="servers, each with a replica of the model")] = 1,
     host: Annotated[str, typer.Option(help="the address to serve on; 0.0.0.0 lets other machines in")] = "127.0.0.1",
     name: Annotated[str | None, typer.Option(help="for a folder: the name it is served under")] = None,
 ) -> None:
@@ -212,7 +207,7 @@ def ablate() -> None:
     from flows import ablate as flow
     from tasks.ablation.page import console
 
-    # Before Prefect starts its server: a mistake is told at once.
+    # Before Prefect starts its server: an error is reported at once.
     flow.require_valid()
     flow.ablate()
     print(console(flow.OUT))

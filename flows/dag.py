@@ -15,7 +15,7 @@ from tasks.core.stage import SOURCE, stage_entries
 DVC_FILE = Path("dvc.yaml")
 ARTIFACTS = Path("artifacts")
 """What the stages write."""
-MORTAL_DVC = """
+DVC_SCRIPT = """
 import sys
 from dvc.cli import main
 from tasks.core.stage import die_with_parent
@@ -73,12 +73,12 @@ def environment() -> dict[str, str]:
 
 def repro_stage(
     name: str,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     cores: Collection[int] = (),
     watch: Callable[[int], None] | None = None,
     project: Path = Path(),
 ) -> None:
-    """Bring one stage up to date by `dvc repro -s`, passing each line it prints to `say`.
+    """Bring one stage up to date by `dvc repro -s`, passing each line it prints to `log`.
 
     Args:
         cores: the cores that the stage may use; none: all that we may.
@@ -89,10 +89,10 @@ def repro_stage(
         LimoError: the stage failed; carries the last lines it printed.
     """
     # Without the global --wait-for-lock, stages in parallel fail after their command ran, unrecorded.
-    command = [sys.executable, "-c", MORTAL_DVC, "--cd", str(project), "--wait-for-lock", "repro", "-s", name]
+    command = [sys.executable, "-c", DVC_SCRIPT, "--cd", str(project), "--wait-for-lock", "repro", "-s", name]
     lines = []
     with subprocess.Popen(
-        _on_cores(command, cores), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment()
+        _pinned(command, cores), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment()
     ) as run:
         assert run.stdout is not None
         for line in _lines(run.stdout):
@@ -100,13 +100,13 @@ def repro_stage(
                 watch(run.pid)
             if line is not None:
                 lines.append(line)
-                say(line)
+                log(line)
     if run.returncode != 0:
-        raise LimoError(f"stage {name} failed:\n" + "\n".join(_telling(lines)))
+        raise LimoError(f"stage {name} failed:\n" + "\n".join(_error_lines(lines)))
 
 
 def _lines(stream: IO[bytes], seconds: float = 1.0) -> Iterator[str | None]:
-    """The lines of a process as it prints them; None whenever so many seconds went by without any."""
+    """The lines of a process as it prints them; None whenever that many seconds pass without any."""
     with selectors.DefaultSelector() as ready:
         ready.register(stream, selectors.EVENT_READ)
         rest = b""
@@ -124,11 +124,11 @@ def _lines(stream: IO[bytes], seconds: float = 1.0) -> Iterator[str | None]:
 
 
 def _as_shown(line: bytes) -> str:
-    """A line as a terminal shows it at last: what was written over is gone."""
+    """A line as a terminal shows it in the end, without what was overwritten."""
     return line.decode(errors="replace").rstrip().rpartition("\r")[2]
 
 
-def _on_cores(command: list[str], cores: Collection[int]) -> list[str]:
+def _pinned(command: list[str], cores: Collection[int]) -> list[str]:
     # In the new process rather than in ours: affinity is a thread's, and is inherited by all that it starts.
     if not cores:
         return command
@@ -136,13 +136,13 @@ def _on_cores(command: list[str], cores: Collection[int]) -> list[str]:
     return [*command[:2], f"{pin}\n{command[2]}", *command[3:]]
 
 
-def changed() -> dict[str, Any]:
+def out_of_date() -> dict[str, Any]:
     """`dvc status` as data: what is out of date, by stage; empty when all is up to date."""
     command = [sys.executable, "-m", "dvc", "status", "--json", str(DVC_FILE)]
-    asked = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
-    if asked.returncode != 0:
-        raise LimoError(f"dvc status: {asked.stderr.strip().splitlines()[-1]}")
-    status: dict[str, Any] = json.loads(asked.stdout or "{}")
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+    if done.returncode != 0:
+        raise LimoError(f"dvc status: {done.stderr.strip().splitlines()[-1]}")
+    status: dict[str, Any] = json.loads(done.stdout or "{}")
     return status
 
 
@@ -157,7 +157,7 @@ def _within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder + "/")
 
 
-def _telling(lines: list[str], most: int = 12) -> list[str]:
+def _error_lines(lines: list[str], most: int = 12) -> list[str]:
     """Our own error lines when there are any, else the last lines printed."""
     start = next((index for index, line in enumerate(lines) if line.startswith("limo: ")), -most)
     return lines[start:]

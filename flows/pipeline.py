@@ -25,6 +25,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows import check, profiles, summary
 from flows.dag import repro_stage, upstream
 from flows.running import Board, Watch
+from tasks.core.params import read_tree
 from tasks.core.stage import one_line_errors
 
 PARAMS = Path("params.yaml")
@@ -36,23 +37,23 @@ def stage(name: str) -> str:
     """Bring one stage up to date; returns its name. While it samples, its progress is an artifact of the task run."""
     watch = Watch(name, BOARD)
     repro_stage(name, get_run_logger().info, watch=watch.look)
-    watch.last()
+    watch.close()
     return name
 
 
-def _create(label: str, share: float, words: str) -> object:
+def _create(label: str, percent: float, line: str) -> object:
     key = "progress-" + re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
     try:
-        return create_progress_artifact(share, key=key, description=words)
+        return create_progress_artifact(percent, key=key, description=line)
     except httpx.HTTPError:
         # A server that is busy must not fail the stage.
         return None
 
 
-def _update(made: object, share: float, words: str) -> None:
-    if isinstance(made, UUID):
+def _update(artifact: object, percent: float, line: str) -> None:
+    if isinstance(artifact, UUID):
         with suppress(httpx.HTTPError):
-            update_progress_artifact(made, share, description=words)
+            update_progress_artifact(artifact, percent, description=line)
 
 
 BOARD = Board(_create, _update)
@@ -68,17 +69,17 @@ def pipeline(profile: str | None = None, retries: int = 0) -> None:
 
     Args:
         profile: switch params.yaml to this profile first; None runs params.yaml as it is.
-        retries: times a failed stage is tried again (it goes on from the ledger or its checkpoint).
+        retries: of a failed stage (it resumes from the ledger or its checkpoint).
     """
     if profile is not None:
         profiles.use(profile, PARAMS)
-    check.require_valid(PARAMS)
+    check.require_valid(read_tree(PARAMS), PARAMS)
     runs: dict[str, PrefectFuture[str]] = {}
     needs = upstream()
     for name in TopologicalSorter(needs).static_order():
         before = [runs[parent] for parent in needs[name]]
-        again = stage.with_options(retries=retries, retry_delay_seconds=10)
-        runs[name] = again.submit(name, wait_for=before, return_state=False)
+        retried = stage.with_options(retries=retries, retry_delay_seconds=10)
+        runs[name] = retried.submit(name, wait_for=before, return_state=False)
     for run in runs.values():
         run.result()
     create_table_artifact(summary.score_rows(), key="scores", description="Scores with 95% intervals")
@@ -88,8 +89,8 @@ def pipeline(profile: str | None = None, retries: int = 0) -> None:
 def main() -> None:
     """Run the flow as params.yaml says; what it raises for a user's mistake is one line and exit code 2."""
     with one_line_errors():
-        # Before Prefect starts its server: a mistake is told at once.
-        check.require_valid(PARAMS)
+        # Before Prefect starts its server: an error is reported at once.
+        check.require_valid(read_tree(PARAMS), PARAMS)
         pipeline()
         print(summary.closing())
 

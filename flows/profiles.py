@@ -26,7 +26,7 @@ def compose(name: str) -> dict[str, Any]:
     """The full params tree of a profile, comments kept.
 
     Raises:
-        LimoError: there is no such profile; says which there are.
+        LimoError: there is no such profile; lists those that there are.
     """
     if name not in names():
         raise LimoError(f"{FOLDER / name}.yaml: no such profile; there are {', '.join(names())}")

@@ -16,7 +16,7 @@ SHOW_SECONDS = 5.0
 
 
 def snapshots(folder: Path = FOLDER) -> list[Snapshot]:
-    """What every stage last reported, by file name."""
+    """The last report of every stage, by file name."""
     found = [_read(path) for path in sorted(folder.glob("*.json"))]
     return [one for one in found if one is not None]
 
@@ -25,7 +25,7 @@ def _read(path: Path) -> Snapshot | None:
     try:
         return Snapshot(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
-        # Of another version, or gone in between.
+        # Of another version, or deleted meanwhile.
         return None
 
 
@@ -81,10 +81,10 @@ def descends(pid: int, root: int) -> bool:
 
 
 class Board(NamedTuple):
-    """Where progress is shown: a bar that is created once and updated then."""
+    """Where progress is shown: a bar that is created once and then updated."""
 
     create: Callable[[str, float, str], object]
-    """Key, per cent, words; returns what `update` takes."""
+    """Key, per cent, description; returns what `update` takes."""
     update: Callable[[object, float, str], None]
 
 
@@ -92,7 +92,7 @@ class Watch:
     """Shows the progress of one run of one stage, at most every SHOW_SECONDS."""
 
     def __init__(self, name: str, board: Board, folder: Path = FOLDER) -> None:
-        """The run of the stage `name` begins now."""
+        """Watch a run of the stage `name` that begins now."""
         self._name, self._board, self._folder = name, board, folder
         self._since = time.time()
         self._bars: dict[str, object] = {}
@@ -105,19 +105,17 @@ class Watch:
             self._due = time.monotonic() + SHOW_SECONDS
             self._look(root)
 
-    def last(self) -> None:
+    def close(self) -> None:
         """Show how it ended."""
         self._look(0)
 
     def _look(self, root: int) -> None:
-        for one in of_stage(self._name, self._since, root, self._folder):
-            if self._seen.get(one.stage) != one:
-                self._show(one)
-                self._seen[one.stage] = one
-
-    def _show(self, one: Snapshot) -> None:
-        share = 100 * one.decided / one.questions if one.questions else 100.0
-        if one.stage not in self._bars:
-            self._bars[one.stage] = self._board.create(one.stage, share, describe(one))
-        else:
-            self._board.update(self._bars[one.stage], share, describe(one))
+        for state in of_stage(self._name, self._since, root, self._folder):
+            if self._seen.get(state.stage) == state:
+                continue
+            percent = 100 * state.decided / state.questions if state.questions else 100.0
+            if state.stage not in self._bars:
+                self._bars[state.stage] = self._board.create(state.stage, percent, describe(state))
+            else:
+                self._board.update(self._bars[state.stage], percent, describe(state))
+            self._seen[state.stage] = state

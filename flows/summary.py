@@ -1,4 +1,4 @@
-"""What a run comes to, in a terminal: the result table, the funnel, and what to do next."""
+"""The outcome of a run, in a terminal: the result table, the funnel, and what to do next."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,7 +57,7 @@ def source_rows(filters: Sequence[Filter]) -> list[dict[str, Any]]:
 
 
 def adds_up(filters: Sequence[Filter]) -> str:
-    """The line that says what was checked."""
+    """What was checked, in a line."""
     stages, sources = len(filters), len(filters[0].sources)
     return (
         f"Adds up: kept + rejected = taken at {stages} {'filter' if stages == 1 else 'filters'} for each of {sources}"
@@ -110,13 +110,13 @@ def _interval(score: dict[str, Any]) -> str:
 
 def _unsure(score: dict[str, Any]) -> str:
     """How many responses were cut off, or ungraded and what the score were if they were right."""
-    told = [f"{score['truncated']} cut off"] if score["truncated"] else []
+    notes = [f"{score['truncated']} cut off"] if score["truncated"] else []
     if score["ungraded"]:
-        told.append(f"{score['ungraded']} ungraded")
+        notes.append(f"{score['ungraded']} ungraded")
         if score["benchmark"] != "average":
             most = score["value"] + score["ungraded"] / (score["items"] * score["samples"])
-            told[-1] += f", {100 * most:.1f} if right"
-    return f" ({'; '.join(told)})" if told else ""
+            notes[-1] += f", {100 * most:.1f} if right"
+    return f" ({'; '.join(notes)})" if notes else ""
 
 
 def _shared_row(found: list[Result], like: dict[str, Any]) -> list[dict[str, Any]]:

@@ -137,8 +137,8 @@ def test_its_params_are_a_section_that_is_checked(artifacts):
     assert read_tree(Path("params.yaml"))["numeric"] == {}
     assert limo("check").returncode == 0
     tree = read_tree(Path("params.yaml")) | {"numeric": {"most_digits": 0}}
-    (mistake,) = check.mistakes(tree)
-    assert mistake.startswith("numeric.most_digits: ")
+    (error,) = check.tree_errors(tree)
+    assert error.startswith("numeric.most_digits: ")
 
 
 def test_dvc_and_prefect_have_it_in_its_place(project):

@@ -339,7 +339,7 @@ def describe(
     if price is not None and machine is None:
         raise LimoError("limo plan: --price is of a GPU: give --gpus too")
     tree = profiles.compose(profile)
-    if found := checks.mistakes(tree):
+    if found := checks.tree_errors(tree):
         raise LimoError(f"profiles/{profile}.yaml: {len(found)} errors; see `limo check {profile}`")
     sections = read_profile(tree)
     sizes = {name: parameters(shape) for name, shape in sections.shapes.items()}

@@ -23,7 +23,7 @@ def broken(*keys, value):
     for key in keys[:-1]:
         place = place[key]
     place[keys[-1]] = value
-    return ablate.mistakes(tree)
+    return ablate.tree_errors(tree)
 
 
 def test_the_shipped_settings_are_valid_and_ask_what_the_paper_asks():

@@ -12,7 +12,7 @@ from tests.command import limo
 
 
 @pytest.mark.slow
-def test_as_a_process_of_its_own_a_mistake_is_one_line():
+def test_as_a_process_of_its_own_an_error_is_one_line():
     command = [sys.executable, "-c", "from flows.cli import main; main()", "check", "nothing"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
@@ -26,7 +26,7 @@ def test_a_valid_profile_that_this_machine_can_run():
     assert "valid" in done.stdout
 
 
-def test_a_profile_for_another_machine_says_what_it_lacks():
+def test_a_profile_for_another_machine_lists_what_is_missing():
     done = limo("check", "limo-v2")
     assert done.returncode == 2
     assert "profiles/limo-v2.yaml: valid" in done.stdout
@@ -39,7 +39,7 @@ def artifacts(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["why"], "give the ids of questions, or --text with words of one"),
         (["why", "q_1", "--text", "x"], "give the ids of questions, or --text with words of one"),
@@ -50,15 +50,15 @@ def artifacts(tmp_path):
         (["trace", "s_1", "--artifacts", "no/such/folder"], "no/such/folder"),
     ],
 )
-def test_mistakes_are_one_line(arguments, said):
+def test_errors_are_one_line(arguments, message):
     done = limo(*arguments)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.slow
-def test_the_flow_tells_a_bad_params_file_before_prefect_starts(tmp_path):
+def test_the_flow_reports_a_bad_params_file_before_prefect_starts(tmp_path):
     (tmp_path / "params.yaml").write_text("band: {samples: many}")
     shutil.copy("dvc.yaml", tmp_path)
     flow = f"import os; from flows.pipeline import main; os.chdir({str(tmp_path)!r}); main()"

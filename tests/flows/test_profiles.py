@@ -36,12 +36,12 @@ def test_comments_are_kept(folder):
     assert "# the pool" in profiles.render("default")
 
 
-def test_an_unknown_profile_says_which_there_are(folder):
+def test_an_unknown_profile_lists_those_there_are(folder):
     with pytest.raises(LimoError, match="there are big, default"):
         profiles.use("bigger", folder / "params.yaml")
 
 
-def test_edits_in_params_are_not_lost_unasked(folder):
+def test_edits_in_params_are_lost_only_by_force(folder):
     target = folder / "params.yaml"
     profiles.use("default", target)
     target.write_text(target.read_text().replace("10", "20"))

@@ -67,7 +67,7 @@ def test_a_run_is_shown_from_its_first_word_to_its_end(stage, tmp_path, monkeypa
     watch.look(os.getpid())
     watch.look(os.getpid())
     one.communicate()
-    watch.last()
+    watch.close()
     assert recorder.seen[0][:2] == ("create", "reason (careful)")
     assert recorder.seen[0][2] in (12.5, 25.0), "whether the second word was written depends on the clock"
     assert recorder.seen[-1] == ("update", "reason (careful)", 25.0, "done")

@@ -26,7 +26,7 @@ def literals(**values):
     return {name: pl.lit(value, pl.Float64 if isinstance(value, float) else pl.Int64) for name, value in values.items()}
 
 
-def test_cut_off_and_ungraded_responses_stand_beside_the_score(artifacts):
+def test_cut_off_and_ungraded_responses_are_shown_with_the_score(artifacts):
     plain = change(artifacts, **literals(value=0.5, low=0.4, high=0.6, truncated=0, ungraded=0))
     assert {row["trained"] for row in plain[:-1]} == {"50.0 [40.0, 60.0]"}
     counted = change(artifacts, **literals(items=10, samples=4, truncated=3, ungraded=2))
@@ -35,12 +35,12 @@ def test_cut_off_and_ungraded_responses_stand_beside_the_score(artifacts):
     assert counted[-2]["trained"] == "50.0 [40.0, 60.0] (3 cut off; 2 ungraded)"
 
 
-def test_items_that_a_benchmark_lost_are_counted_beside_it(artifacts):
-    told = {name: {"items": 10, "rejected": {"repeated_row": 3}} for name in score_names(artifacts)}
+def test_items_that_a_benchmark_lost_are_counted_with_it(artifacts):
+    facts = {name: {"items": 10, "rejected": {"repeated_row": 3}} for name in score_names(artifacts)}
     manifest = manifest_file(artifacts / "benchmarks")
     before = manifest.read_text()
     assert score_rows(artifacts)[0]["items"] == "10"
-    manifest.write_text(json.dumps(json.loads(before) | {"facts": {"benchmarks": told}}))
+    manifest.write_text(json.dumps(json.loads(before) | {"facts": {"benchmarks": facts}}))
     assert score_rows(artifacts)[0]["items"] == "10 of 13"
     manifest.write_text(before)
 
@@ -49,7 +49,7 @@ def score_names(artifacts):
     return pl.read_parquet(artifacts / "grade/scores.parquet")["benchmark"].unique().to_list()
 
 
-def test_the_papers_numbers_stand_beside_its_benchmarks(artifacts):
+def test_the_papers_numbers_are_shown_with_its_benchmarks(artifacts):
     average = pl.col("benchmark") == "average"
     mine = change(artifacts, benchmark=pl.when(average).then("benchmark").otherwise(pl.lit("mine")))
     assert not any(key.startswith("paper") for key in mine[0])

@@ -1,4 +1,4 @@
-"""`limo plan` as its user meets it: what it prints, its exit code, and one line for each mistake."""
+"""`limo plan` as its user meets it: what it prints, its exit code, and one line for each error."""
 
 import json
 import sys
@@ -34,15 +34,15 @@ def test_the_papers_recipe_fits_eight_h200_and_no_eight_h100(plan):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (("nope", "--gpus", "8xH200"), "nope.yaml: no such profile"),
         (("limo-v2", "--gpus", "8H200"), "--gpus 8H200: give a number, an x and a kind"),
         (("limo-v2", "--gpus", "8xZ9"), "no kind `Z9`"),
     ],
 )
-def test_a_mistake_is_one_line(plan, options, said):
+def test_an_error_is_one_line(plan, options, message):
     code, _, error = plan(*options)
     assert code == 2
-    assert said in error
+    assert message in error
     assert len(error.strip().splitlines()) == 1
