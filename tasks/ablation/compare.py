@@ -5,7 +5,6 @@ Reads the folder of every arm; writes `arms.parquet`, `contrasts.json` and `pred
 or is undecided.
 """
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +44,12 @@ def write_comparison(part: Path, compared: Comparison, ablation: AblationParams)
 
 def run(ablation: AblationParams, arms: ArmsParams, *, folder: Path, out: Path) -> None:
     """Compare the arms that params name; each has its own folder in `folder`."""
-    started = time.monotonic()
     found = read_arms(folder, arms.named, ablation)
     compared = compare_arms(found, ablation)
     taken = sum(arm.verdicts.height for arm in found.values())
     with publish(out) as part:
         write_comparison(part, compared, ablation)
         facts = {"arms": len(found), "outcomes": {finding.name: finding.outcome for finding in compared.findings}}
-        facts |= {"seconds": round(time.monotonic() - started, 2)}
         write_manifest(part, Stage("compare", "verdicts"), taken=taken, kept=taken, facts=facts)
 
 
