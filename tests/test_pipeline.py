@@ -1,4 +1,4 @@
-"""The real thing, small: `dvc repro` in a copy of the project, then the other two doors, on what it left.
+"""The real thing, small: `dvc repro` in a copy of the project, then `limo` and the Prefect flow, on its artifacts.
 
 Everything runs for real (vLLM, two FSDP2 ranks, DVC, MLflow, Prefect); only the counts are small.
 """
