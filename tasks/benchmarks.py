@@ -21,11 +21,11 @@ from tasks.core.stage import Stage, count_reasons, stage_main, write_manifest
 from tasks.grading.golds import Gold, misfit, read_gold
 from tasks.grading.rules import Rules
 from tasks.records.benchmark import ITEM, QUESTION_MARK, item_id
-from tasks.sources.rows import Draft, read_drafts
+from tasks.sources.rows import SourceRow, read_source
 from tasks.sources.source import BENCHMARKS, SourceParams, check_names
 
 OPTION_LETTER = re.compile(r"^[A-J]\. ")
-TYPED = ("gold_kind", "gold_value", "gold_unit")
+GOLD_COLUMNS = ("gold_kind", "gold_value", "gold_unit")
 DECIDED = pl.Schema([*ITEM.items(), ("reason", pl.String()), ("evidence", pl.String())])
 
 
@@ -73,66 +73,66 @@ class BenchmarksParams(Params):
         return self
 
 
-class First(NamedTuple):
-    """Where a question was first seen, and with what gold."""
+class FirstSeen(NamedTuple):
+    """The first row with a question."""
 
     origin: str
     gold: str | None
 
 
-def decide(benchmark: BenchmarkParams, drafts: list[Draft]) -> pl.DataFrame:
+def decide(benchmark: BenchmarkParams, rows: list[SourceRow]) -> pl.DataFrame:
     """The rows of one benchmark as items, with `reason` and `evidence` where one cannot be used."""
-    seen: dict[str, First] = {}
-    rows: list[dict[str, Any]] = []
-    for draft in drafts:
-        rules = _rules(benchmark, draft)
-        gold = read_gold(draft.answer, rules) if draft.answer is not None else None
-        reason, evidence = _fault(draft, seen, gold, rules)
+    seen: dict[str, FirstSeen] = {}
+    decided: list[dict[str, Any]] = []
+    for row in rows:
+        rules = _rules(benchmark, row)
+        gold = read_gold(row.answer, rules) if row.answer is not None else None
+        reason, evidence = _rejection(row, seen, gold, rules)
         if reason is None:
-            seen[draft.question] = First(draft.origin, draft.answer)
-        rows.append(
+            seen[row.question] = FirstSeen(row.origin, row.answer)
+        decided.append(
             {
-                "item_id": item_id(benchmark.name, _identity(benchmark, draft)),
+                "item_id": item_id(benchmark.name, _identity(benchmark, row)),
                 "benchmark": benchmark.name,
-                "question": draft.question,
-                "gold": draft.answer,
+                "question": row.question,
+                "gold": row.answer,
                 "kind": rules.text(),
                 "language": benchmark.language,
-                "origin": draft.origin,
+                "origin": row.origin,
                 "system": benchmark.system,
                 "prompt": benchmark.prompt,
-                **dict(zip(TYPED, gold or (None,) * 3, strict=True)),
+                **dict(zip(GOLD_COLUMNS, gold or (None,) * 3, strict=True)),
                 "reason": reason,
                 "evidence": evidence,
             }
         )
-    return pl.DataFrame(rows, schema=DECIDED)
+    return pl.DataFrame(decided, schema=DECIDED)
 
 
-def _rules(benchmark: BenchmarkParams, draft: Draft) -> Rules:
-    return benchmark.rules.model_copy(update={"kind": "choice"}) if draft.choice else benchmark.rules
+def _rules(benchmark: BenchmarkParams, row: SourceRow) -> Rules:
+    return benchmark.rules.model_copy(update={"kind": "choice"}) if row.choice else benchmark.rules
 
 
-def _identity(benchmark: BenchmarkParams, draft: Draft) -> str:
-    """What makes an item: its question, with shuffled options in any order, so that every `shuffle_seed` has its id."""
+def _identity(benchmark: BenchmarkParams, row: SourceRow) -> str:
+    """What an item's id is made of: its question, with options sorted: the same for every `shuffle_seed`."""
     if not benchmark.fields.distractors:
-        return draft.question
-    return "\n".join(sorted(OPTION_LETTER.sub("", line) for line in draft.question.splitlines()))
+        return row.question
+    return "\n".join(sorted(OPTION_LETTER.sub("", line) for line in row.question.splitlines()))
 
 
-def _fault(
-    draft: Draft, seen: dict[str, First], gold: Gold | None, rules: Rules
+def _rejection(
+    row: SourceRow, seen: dict[str, FirstSeen], gold: Gold | None, rules: Rules
 ) -> tuple[str, str] | tuple[None, None]:
-    if not draft.question:
-        return "empty_question", draft.origin
-    if draft.answer is None:
-        return "no_gold", draft.cell or ""
-    if draft.question in seen:
-        first = seen[draft.question]
-        other = "" if first.gold == draft.answer else f", whose gold is {first.gold}, not {draft.answer}"
+    if not row.question:
+        return "empty_question", row.origin
+    if row.answer is None:
+        return "no_gold", row.cell or ""
+    if row.question in seen:
+        first = seen[row.question]
+        other = "" if first.gold == row.answer else f", whose gold is {first.gold}, not {row.answer}"
         return "repeated_row", first.origin + other
     if gold is not None and misfit(gold, rules):
-        return "gold_not_of_kind", f"{draft.answer} is {gold.kind}, not {rules.kind}"
+        return "gold_not_of_kind", f"{row.answer} is {gold.kind}, not {rules.kind}"
     return None, None
 
 
@@ -141,7 +141,7 @@ def run(benchmarks: BenchmarksParams, *, work: Path, out: Path) -> None:
     decided, facts = [], {}
     for index, benchmark in enumerate(benchmarks.suite):
         key = f"benchmarks.suite.{index}"
-        part = decide(benchmark, read_drafts(benchmark, "eval", key, work))
+        part = decide(benchmark, read_source(benchmark, "eval", key, work))
         rejected = count_reasons(part.filter(pl.col("reason").is_not_null()))
         kept = part.height - sum(rejected.values())
         if not kept:

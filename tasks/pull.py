@@ -20,14 +20,14 @@ from tasks.core.shards import Job, Shard, ShardsParams, exclusive, run_shards, s
 from tasks.core.stage import Stage, stage_main
 from tasks.records.question import QUESTION, question_id
 from tasks.sources.fetch import source_facts
-from tasks.sources.readers import Piece, range_fingerprint
-from tasks.sources.rows import Plan, draft, lot, plan, repeated_id
+from tasks.sources.readers import FileRange, range_fingerprint
+from tasks.sources.rows import SourcePlan, duplicate_id_error, plan_source, read_rows, sampling_key
 from tasks.sources.source import Fields, SourceParams, check_names
 
 MOST_CHARS = 1_000_000
 SHOWN_CHARS = 10_000
 DECIDED = pl.Schema([*QUESTION.items(), ("reason", pl.String()), ("evidence", pl.String())])
-ROWS = pl.Schema([*DECIDED.items(), ("given_id", pl.String()), ("lot", pl.UInt64())])
+ROWS = pl.Schema([*DECIDED.items(), ("given_id", pl.String()), ("sampling_key", pl.UInt64())])
 
 
 STAGE = Stage(
@@ -54,10 +54,10 @@ class PullParams(Params):
         return self
 
 
-class SourcePiece(NamedTuple):
-    """A piece of a source, with all that its reader must know."""
+class SourceRange(NamedTuple):
+    """A range of one of a source's files, with all that its reader needs."""
 
-    piece: Piece
+    part: FileRange
     source: SourceParams
     fields: Fields
 
@@ -71,14 +71,14 @@ class Settled(NamedTuple):
     """int64, one a row: the earlier row of the source with the same question; -1 when there is none."""
 
 
-def decide(drafts: pl.DataFrame, source: SourceParams) -> pl.DataFrame:
-    """Rows of a source (DRAFT) as questions (ROWS), with `reason` and `evidence` where one cannot be used."""
-    texts = drafts["question"].to_list()
+def decide(rows: pl.DataFrame, source: SourceParams) -> pl.DataFrame:
+    """Rows of a source (SOURCE_ROW) as questions (ROWS), with `reason` and `evidence` where one cannot be used."""
+    texts = rows["question"].to_list()
     length = pl.col("question").str.len_chars()
-    judged = drafts.with_columns(
+    judged = rows.with_columns(
         question_id=pl.Series([question_id(source.name, text) for text in texts], dtype=pl.String),
-        lot=pl.Series(
-            [lot(source.seed, text) for text in texts] if source.limit else [0] * len(texts), dtype=pl.UInt64
+        sampling_key=pl.Series(
+            [sampling_key(source.seed, text) for text in texts] if source.limit else [0] * len(texts), dtype=pl.UInt64
         ),
         source=pl.lit(source.name),
         reason=pl.when(length == 0)
@@ -98,27 +98,27 @@ def decide(drafts: pl.DataFrame, source: SourceParams) -> pl.DataFrame:
     return judged.with_columns(question=shown).select(ROWS.names())
 
 
-def do_piece(what: SourcePiece, _: None) -> dict[str, pl.DataFrame]:
-    """The rows of one piece (ROWS)."""
-    return {"rows": decide(draft(what.piece, what.source, what.fields), what.source)}
+def decide_range(what: SourceRange, _: None) -> dict[str, pl.DataFrame]:
+    """The rows of one range (ROWS)."""
+    return {"rows": decide(read_rows(what.part, what.source, what.fields), what.source)}
 
 
-def source_range_fingerprint(what: SourcePiece) -> bytes:
-    """Tells this piece from another, or the same one read otherwise."""
+def source_range_fingerprint(what: SourceRange) -> bytes:
+    """Differs between ranges, and between ways to read one."""
     return (
-        range_fingerprint(what.piece) + what.source.model_dump_json().encode() + what.fields.model_dump_json().encode()
+        range_fingerprint(what.part) + what.source.model_dump_json().encode() + what.fields.model_dump_json().encode()
     )
 
 
 def settle(source: SourceParams, shards: list[Path]) -> Settled:
     """Draw the sample of `limit`, and find the questions that stood before."""
-    columns = ["question_id", "reason", "lot", "given_id"]
+    columns = ["question_id", "reason", "sampling_key", "given_id"]
     rows = pl.concat(pl.read_parquet(shard / "rows.parquet", columns=columns) for shard in shards)
     _check_ids(rows["given_id"], shards)
     taken = np.ones(rows.height, np.bool_)
     if source.limit is not None and source.limit < rows.height:
         taken[:] = False
-        taken[np.argpartition(rows["lot"].to_numpy(), source.limit - 1)[: source.limit]] = True
+        taken[np.argpartition(rows["sampling_key"].to_numpy(), source.limit - 1)[: source.limit]] = True
     usable = np.flatnonzero(rows["reason"].is_null().to_numpy() & taken)
     _, start, group = np.unique(
         rows["question_id"].gather(usable).hash().to_numpy(), return_index=True, return_inverse=True
@@ -136,7 +136,7 @@ def _check_ids(given: pl.Series, shards: list[Path]) -> None:
         return
     rows = pl.scan_parquet([shard / "rows.parquet" for shard in shards]).filter(pl.col("given_id") == twice[0])
     first, second = rows.select("origin").head(2).collect()["origin"]
-    raise repeated_id(twice[0], second, first)
+    raise duplicate_id_error(twice[0], second, first)
 
 
 def merge(shards: list[Path], settled: Settled, writer: FilterWriter) -> None:
@@ -163,15 +163,15 @@ def merge(shards: list[Path], settled: Settled, writer: FilterWriter) -> None:
 def run(pull: PullParams, shards: ShardsParams, *, work: Path, out: Path) -> None:
     """Read every source, in order."""
     with exclusive(out):
-        planned = [plan(source, "pool", f"pull.sources.{at}", work) for at, source in enumerate(pull.sources)]
-        pieces = [SourcePiece(piece, p.source, p.fields) for p in planned for piece in p.pieces]
-        job = Job("pull", out / ".shards", do_piece, None, shards_digest(__file__))
-        done = run_shards(job, [Shard(piece, source_range_fingerprint) for piece in pieces], shards)
+        planned = [plan_source(source, "pool", f"pull.sources.{at}", work) for at, source in enumerate(pull.sources)]
+        ranges = [SourceRange(part, plan.source, plan.fields) for plan in planned for part in plan.ranges]
+        job = Job("pull", out / ".shards", decide_range, None, shards_digest(__file__))
+        done = run_shards(job, [Shard(part, source_range_fingerprint) for part in ranges], shards)
         with publish(out) as folder:
             writer = FilterWriter(folder, STAGE, QUESTION)
             facts: dict[str, Any] = {}
             for index, each in enumerate(planned):
-                mine, done = done[: len(each.pieces)], done[len(each.pieces) :]
+                mine, done = done[: len(each.ranges)], done[len(each.ranges) :]
                 settled = settle(each.source, mine)
                 merge(mine, settled, writer)
                 counts = dict(writer.sources.get(each.source.name, {}))
@@ -189,7 +189,7 @@ def _nothing_kept(source: SourceParams, index: int, counts: dict[str, int]) -> L
     )
 
 
-def _facts(planned: Plan, settled: Settled, counts: dict[str, int]) -> dict[str, Any]:
+def _facts(planned: SourcePlan, settled: Settled, counts: dict[str, int]) -> dict[str, Any]:
     """What the manifest says of a source."""
     rejected = {reason: count for reason, count in counts.items() if reason != "kept"}
     counted = {"rows": len(settled.taken), "taken": int(settled.taken.sum()), "kept": counts["kept"]}

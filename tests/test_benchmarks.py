@@ -10,28 +10,28 @@ from tasks.core.errors import LimoError
 from tasks.grading.grader import grade
 from tasks.grading.rules import Rules
 from tasks.records.benchmark import ITEM
-from tasks.sources.rows import Draft, with_options
+from tasks.sources.rows import SourceRow, with_options
 from tasks.sources.source import BENCHMARKS, CHINESE_SYSTEM, Fields
 from tests.builders import manifest_of
 
 
 def test_golds_that_disagree_are_shown():
-    drafts = [
-        Draft("a", "15", None, None, "f:1"),
-        Draft("a", "27", None, None, "f:2"),
-        Draft("b", None, None, None, "f:3"),
+    rows = [
+        SourceRow("a", "15", None, None, "f:1"),
+        SourceRow("a", "27", None, None, "f:2"),
+        SourceRow("b", None, None, None, "f:3"),
     ]
 
-    decided = decide(BenchmarkParams(name="x", path="f"), drafts)
+    decided = decide(BenchmarkParams(name="x", path="f"), rows)
 
     assert decided["reason"].to_list() == [None, "repeated_row", "no_gold"]
     assert decided["evidence"][1] == "f:1, whose gold is 15, not 27"
 
 
 def test_a_gold_that_is_not_of_the_declared_kind_is_shown():
-    drafts = [Draft("a", "15", None, None, "f:1"), Draft("b", "x+1", None, None, "f:2")]
+    rows = [SourceRow("a", "15", None, None, "f:1"), SourceRow("b", "x+1", None, None, "f:2")]
 
-    decided = decide(BenchmarkParams(name="x", path="f", rules=Rules(kind="integer")), drafts)
+    decided = decide(BenchmarkParams(name="x", path="f", rules=Rules(kind="integer")), rows)
 
     assert decided["reason"].to_list() == [None, "gold_not_of_kind"]
     assert decided["evidence"][1] == "x+1 is expression, not integer"
@@ -43,7 +43,7 @@ def test_an_item_has_one_id_however_its_options_are_shuffled():
         fields = Fields(question="q", answer="a", distractors=("b", "c"), shuffle_seed=seed)
         shown = [with_options(f"Which {n}?", "one\nA. two", ["two", f"{n}"], seed) for n in range(5)]
         benchmark = BenchmarkParams(name="x", path="f", fields=fields)
-        return decide(benchmark, [Draft(*choice, None, None, "f", True) for choice in shown])
+        return decide(benchmark, [SourceRow(*choice, None, None, "f", True) for choice in shown])
 
     one, other = ids(1), ids(2)
     assert one["item_id"].to_list() == other["item_id"].to_list()

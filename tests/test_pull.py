@@ -11,7 +11,7 @@ from tasks.core.shards import ShardsParams, exclusive
 from tasks.pull import PullParams, decide, run
 from tasks.records.question import QUESTION, question_id
 from tasks.sources import readers
-from tasks.sources.rows import DRAFT
+from tasks.sources.rows import SOURCE_ROW
 from tasks.sources.source import SourceParams
 from tests.builders import manifest_of
 
@@ -54,21 +54,21 @@ def test_a_row_without_an_answer_does_not_shadow_a_later_one_with_it(tmp_path):
 
 
 def test_every_column_of_a_decided_table_is_in_the_schema():
-    drafts = pl.DataFrame([("a", "1", None, None, "f:1", False, None, None)], schema=DRAFT, orient="row")
+    rows = pl.DataFrame([("a", "1", None, None, "f:1", False, None, None)], schema=SOURCE_ROW, orient="row")
 
-    decided = decide(drafts, SourceParams(name="s", path="f"))
+    decided = decide(rows, SourceParams(name="s", path="f"))
 
     assert decided.columns[:9] == [*QUESTION.names(), "reason", "evidence"]
 
 
 @pytest.mark.slow
-def test_pieces_and_workers_make_no_difference(tmp_path, monkeypatch):
+def test_ranges_and_workers_make_no_difference(tmp_path, monkeypatch):
     rows = [row(f"question {number % 700}", str(number)) for number in range(1000)]
     source = write(tmp_path / "s.jsonl", *rows)
     whole, rejected, manifest = pull(tmp_path, source | {"limit": 900})
     files = [(tmp_path / f"out/{name}.parquet").read_bytes() for name in ("kept", "rejected")]
 
-    monkeypatch.setattr(readers, "PIECE_BYTES", 4_000)
+    monkeypatch.setattr(readers, "RANGE_BYTES", 4_000)
     again = pull(tmp_path, source | {"limit": 900}, workers=2)
 
     assert whole.height == 700 - len(set(range(700)) - {int(q.split()[1]) for q in whole["question"]})
@@ -79,7 +79,7 @@ def test_pieces_and_workers_make_no_difference(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_bad_row_stops_the_stage_and_what_was_done_is_not_done_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(readers, "PIECE_BYTES", 4_000)
+    monkeypatch.setattr(readers, "RANGE_BYTES", 4_000)
     rows = [json.dumps(row(f"question {number}", str(number))) for number in range(1000)]
     path = tmp_path / "s.jsonl"
     path.write_text("\n".join([*rows[:900], "{torn", *rows[900:]]))
@@ -99,7 +99,7 @@ def test_a_bad_row_stops_the_stage_and_what_was_done_is_not_done_again(tmp_path,
 
 
 def test_a_full_disk_is_one_line_and_earlier_shards_are_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(readers, "PIECE_BYTES", 4_000)
+    monkeypatch.setattr(readers, "RANGE_BYTES", 4_000)
     source = write(tmp_path / "s.jsonl", *(row(f"question {number}") for number in range(1000)))
     mkdir = type(tmp_path).mkdir
 

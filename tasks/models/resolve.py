@@ -105,7 +105,7 @@ def resolve(name: str, source: ModelSource, converted: Path) -> Model:
         converted: the folder that converted models live in.
 
     Raises:
-        LimoError: it cannot be had, or its folder lacks a part.
+        LimoError: it cannot be found, or its folder lacks a part.
     """
     if source.shipped is not None:
         return describe(_shipped_folder(name, source.shipped), name, f"shipped:{source.shipped}")

@@ -23,16 +23,16 @@ LETTERS = (
 )
 """An option alone, with its text after it, after `answer is`, and in brackets at the end."""
 LETTER_CHARS = 500
-"""Of a longer text only the end is looked at."""
+"""Of a longer text only the end is read."""
 
-How = Literal["auto", "as_is", "hash", "boxed", "letter"]
+AnswerFormat = Literal["auto", "as_is", "hash", "boxed", "letter"]
 
 
-def final_answer(value: Any, how: How, worked: bool) -> str | None:
+def final_answer(value: Any, how: AnswerFormat, is_solution: bool) -> str | None:
     """The final answer in a cell, or None when there is none.
 
     Args:
-        worked: the column holds worked solutions, which `auto` must not take as they are.
+        is_solution: the column holds worked solutions, which `auto` must not take as they are.
     """
     text = as_text(value)
     if text is None:
@@ -46,7 +46,7 @@ def final_answer(value: Any, how: How, worked: bool) -> str | None:
     elif how == "as_is":
         found = text
     else:
-        found = after_hashes(text) or last_boxed(text) or (None if worked else text)
+        found = after_hashes(text) or last_boxed(text) or (None if is_solution else text)
     return tidy(found) or None if found else None
 
 

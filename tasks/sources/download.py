@@ -1,7 +1,9 @@
-"""One remote file into a local one, going on from the byte that an interrupted download reached.
+"""Download one remote file, resuming an interrupted download from the byte it reached, and record its checksum.
 
-Any protocol that fsspec knows. What came so far lies in `NAME.part`, and `NAME.part.json` says of which version of the
-remote file it is a part.
+Any protocol that fsspec knows. The bytes so far are in `NAME.part`, and `NAME.part.json` holds the version of the
+remote file that they belong to. The first pull records what every file held, so that a later change is an error: one
+small JSON file a source file, named after its label, so that two stages that pull at the same time write different
+files, or the same bytes.
 """
 
 import errno
@@ -18,16 +20,16 @@ from tasks.core.errors import LimoError
 from tasks.core.files import read_json, write_json
 
 CHUNK = 4 * 2**20
-"""Bytes asked for at a time from stores that are not http."""
-WAITS = (1.0, 4.0, 15.0)
-"""Seconds before another try; counted anew whenever bytes came."""
+"""Bytes a request to stores that are not http."""
+RETRY_SECONDS = (1.0, 4.0, 15.0)
+"""Waits before retries; the count starts again whenever bytes arrived."""
 TAGS = ("ETag", "etag", "md5Hash", "Last-Modified", "LastModified", "mtime", "created")
-TRY_AGAIN = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
+RETRYABLE = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 HTTP = ("http://", "https://")
 EXTRAS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
 
 
-class Remote(NamedTuple):
+class RemoteFile(NamedTuple):
     """A remote file, as its server describes it."""
 
     store: Any
@@ -36,25 +38,25 @@ class Remote(NamedTuple):
     size: int | None
     """Bytes, where the server says."""
     tag: str | None
-    """A mark that changes with the content, such as an ETag, where the server gives one."""
+    """A version that changes with the content, such as an ETag, where the server gives one."""
 
 
 class UnreachableError(Exception):
-    """A remote file that cannot be had, and why."""
+    """A remote file that cannot be downloaded, and why."""
 
 
-def look_up(url: str, waits: tuple[float, ...] | None = None) -> Remote:
-    """Ask the server about a file.
+def request_info(url: str, waits: tuple[float, ...] | None = None) -> RemoteFile:
+    """Request a file's size and version from its server.
 
     Args:
-        waits: seconds before another try, as many tries as there are; WAITS when left out.
+        waits: seconds before each retry; RETRY_SECONDS when left out.
 
     Raises:
         UnreachableError: there is no such file, it is refused, or the server does not answer.
     """
     store = open_store(url)
     path = store._strip_protocol(url)
-    for wait in [*(WAITS if waits is None else waits), None]:
+    for wait in [*(RETRY_SECONDS if waits is None else waits), None]:
         try:
             info = store.info(path)
             break
@@ -63,15 +65,15 @@ def look_up(url: str, waits: tuple[float, ...] | None = None) -> Remote:
                 raise UnreachableError(_reason(error)) from None
             time.sleep(wait)
     tag = next((str(info[name]) for name in TAGS if info.get(name)), None)
-    # Some servers announce no length by announcing 0.
-    return Remote(store, path, info.get("size") or None, tag)
+    # Some servers announce an unknown length as 0.
+    return RemoteFile(store, path, info.get("size") or None, tag)
 
 
 def open_store(url: str, headers: dict[str, str] | None = None) -> Any:
     """The fsspec file system of a url.
 
     Args:
-        headers: sent along with every request to an http server.
+        headers: of every request to an http server.
 
     Raises:
         UnreachableError: the protocol is unknown, or its package is missing (with the command that installs it).
@@ -89,42 +91,42 @@ def open_store(url: str, headers: dict[str, str] | None = None) -> Any:
         raise UnreachableError(str(error)) from None
 
 
-def download(remote: Remote, target: Path) -> None:
-    """Bring a remote file to `target`, which appears only when it is complete.
+def download(remote: RemoteFile, target: Path) -> None:
+    """Download a remote file to `target`, which appears only when it is complete.
 
     Raises:
-        UnreachableError: the connection breaks again and again, or what came has another size than the server said.
+        UnreachableError: every retry failed, or the size differs from the one announced.
         LimoError: the disk is full, or cannot be written.
     """
     part = target.with_name(f"{target.name}.part")
     with disk_errors(part):
-        _keep_only_own_part(part, remote)
+        _drop_other_version(part, remote)
         failures = 0
-        while (error := _continue(remote, part)) is not None:
+        while (error := _resume(remote, part)) is not None:
             failures = 1 if error.progress else failures + 1
-            if failures > len(WAITS) or error.final:
+            if failures > len(RETRY_SECONDS) or error.final:
                 raise UnreachableError(error.reason)
-            time.sleep(WAITS[failures - 1])
+            time.sleep(RETRY_SECONDS[failures - 1])
         size = part.stat().st_size
         if remote.size not in (None, size):
             part.unlink()
-            raise UnreachableError(f"{size} bytes came where {remote.size} were announced")
+            raise UnreachableError(f"{size} bytes received where {remote.size} were announced")
         part.replace(target)
-        _notes(part).unlink(missing_ok=True)
+        _version_file(part).unlink(missing_ok=True)
 
 
-class Broken(NamedTuple):
-    """A download that stopped before the end."""
+class Interruption(NamedTuple):
+    """Why a download stopped before the end."""
 
     reason: str
     final: bool
-    """Another try would end the same way."""
+    """A retry would end the same way."""
     progress: bool
-    """Some bytes came."""
+    """Some bytes arrived."""
 
 
-def _continue(remote: Remote, part: Path) -> Broken | None:
-    """Append to `part` what it lacks; None when it has all."""
+def _resume(remote: RemoteFile, part: Path) -> Interruption | None:
+    """Append the missing bytes to `part`; None when it is complete."""
     before = part.stat().st_size if part.exists() else 0
     if before and before == remote.size:
         return None
@@ -138,13 +140,13 @@ def _continue(remote: Remote, part: Path) -> Broken | None:
     except LimoError:
         raise
     except Exception as error:  # each store has errors of its own
-        return Broken(_reason(error), _is_final(error), part.exists() and part.stat().st_size > before)
+        return Interruption(_reason(error), _is_final(error), part.exists() and part.stat().st_size > before)
     return None
 
 
 @contextmanager
-def _open_at(remote: Remote, start: int) -> Iterator[tuple[int, IO[bytes]]]:
-    """The remote file from byte `start` on, or from its first byte where it cannot be entered in the middle."""
+def _open_at(remote: RemoteFile, start: int) -> Iterator[tuple[int, IO[bytes]]]:
+    """The remote file from byte `start` on, or from its first byte where its server has no ranges."""
     if not remote.path.startswith(HTTP):
         with remote.store.open(remote.path, "rb", block_size=CHUNK, cache_type="none") as source:
             source.seek(start)
@@ -159,17 +161,17 @@ def _open_at(remote: Remote, start: int) -> Iterator[tuple[int, IO[bytes]]]:
         yield (start if source.r.status == HTTPStatus.PARTIAL_CONTENT else 0), source
 
 
-def _keep_only_own_part(part: Path, remote: Remote) -> None:
-    """Remove what came of another version of the file, or of a file whose versions cannot be told apart."""
+def _drop_other_version(part: Path, remote: RemoteFile) -> None:
+    """Delete the bytes of another version of the file, or of a file whose versions cannot be distinguished."""
     part.parent.mkdir(parents=True, exist_ok=True)
     version = {"size": remote.size, "tag": remote.tag}
-    telling = remote.size is not None and remote.tag is not None
-    if not (telling and _notes(part).exists() and read_json(_notes(part)) == version):
+    versioned = remote.size is not None and remote.tag is not None
+    if not (versioned and _version_file(part).exists() and read_json(_version_file(part)) == version):
         part.unlink(missing_ok=True)
-    write_json(_notes(part), version)
+    write_json(_version_file(part), version)
 
 
-def _notes(part: Path) -> Path:
+def _version_file(part: Path) -> Path:
     return part.with_name(f"{part.name}.json")
 
 
@@ -183,13 +185,13 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hint = "; make room and run again, it goes on from there" if error.errno == errno.ENOSPC else ""
+        hint = "; free some space and run again, the download resumes from there" if error.errno == errno.ENOSPC else ""
         raise LimoError(f"{path}: cannot be written ({error.strerror}){hint}") from None
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """A folder for one process at a time; the lock of a dead one is free.
+    """Lock a folder for one process at a time; a lock ends with its process.
 
     Raises:
         LimoError: the folder cannot be written.
@@ -210,18 +212,18 @@ def _http_options(headers: dict[str, str] | None) -> dict[str, Any]:
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether another try would end the same way."""
+    """Whether a retry would end the same way."""
     cause = _cause(error)
     status = getattr(cause, "status", None)
     if isinstance(status, int):
-        return HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in TRY_AGAIN
+        return HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in RETRYABLE
     # Botocore's NoCredentialsError and its kind are plain Exceptions.
     kinds = FileNotFoundError | PermissionError | ValueError | TypeError | ImportError
     return isinstance(cause, kinds) or "Credentials" in type(cause).__name__
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What lies behind an error: fsspec calls whatever happens to an http request a missing file."""
+    """The cause of an error: fsspec reports any failure of an http request as a missing file."""
     return error.__cause__ if isinstance(error, FileNotFoundError) and error.__cause__ else error
 
 
@@ -232,12 +234,6 @@ def _reason(error: Exception) -> str:
         return f"the server answers {status} {getattr(cause, 'message', '')}".strip()
     text = " ".join(str(cause).split())[:200]
     return "no such file" if isinstance(cause, FileNotFoundError) else f"{type(cause).__name__}: {text}".rstrip(": ")
-
-
-# What a source's files held when they were first pulled, so that a later change is seen.
-#
-# One small JSON file a source file, named after its label: two stages that pull at the same time write different
-# files, or the same bytes.
 
 
 class SourceFile(NamedTuple):
@@ -251,7 +247,7 @@ class SourceFile(NamedTuple):
     sha256: str
 
 
-class Recorded(NamedTuple):
+class FileRecord(NamedTuple):
     """What a file held when it was first pulled."""
 
     label: str
@@ -259,7 +255,7 @@ class Recorded(NamedTuple):
     """Bytes."""
     sha256: str
     tag: str | None = None
-    """The server's own mark of this version, such as an ETag."""
+    """The server's own version, such as an ETag."""
 
 
 def sha256_of(path: Path) -> str:
@@ -276,16 +272,16 @@ def sha256_of(path: Path) -> str:
 
 
 def short_hash(text: str) -> str:
-    """A name for a file or folder, made of any text."""
+    """A name for a file or folder, from any text."""
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 def record_path(downloads: Path, label: str) -> Path:
-    """Where the record of the file with this label lies."""
+    """The path of the record of the file with this label."""
     return downloads / "digests" / f"{short_hash(label)}.json"
 
 
-def read_record(downloads: Path, label: str) -> Recorded | None:
+def read_record(downloads: Path, label: str) -> FileRecord | None:
     """What the file held when it was first pulled; None before that.
 
     Raises:
@@ -295,18 +291,18 @@ def read_record(downloads: Path, label: str) -> Recorded | None:
     if not path.exists():
         return None
     try:
-        return Recorded(**read_json(path))
+        return FileRecord(**read_json(path))
     except TypeError:
         raise LimoError(f"{path}: is not a record of a source file; delete it") from None
 
 
-def write_record(downloads: Path, recorded: Recorded) -> None:
-    """Keep what a file holds now.
+def write_record(downloads: Path, record: FileRecord) -> None:
+    """Record what a file holds now.
 
     Raises:
         LimoError: the disk is full, or cannot be written.
     """
-    path = record_path(downloads, recorded.label)
+    path = record_path(downloads, record.label)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, recorded._asdict())
+        write_json(path, record._asdict())

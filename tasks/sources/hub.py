@@ -1,8 +1,12 @@
 """Files of Hugging Face data sets at a pinned commit, from the hub or from its local cache, each one verified.
 
-HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE and HF_HUB_CACHE are honoured. A file must hold what the hub says (SHA-256 for
+HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE and HF_HUB_CACHE are honoured. A file must hold what the hub lists (SHA-256 for
 large files, git's hash for small ones), and what it held when it was first pulled: a commit cannot change, but a mirror
 or a rewritten repository can serve other bytes under its name.
+
+Large files are downloaded here, since the hub's own library (2.4) deletes the bytes of an interrupted download when its
+process dies. A file in the cache's `blobs` folder under its digest, the documented layout of that cache, is then found
+and linked by the library.
 """
 
 import hashlib
@@ -18,8 +22,8 @@ from typing import NamedTuple
 from tasks.core.errors import LimoError
 from tasks.core.files import make_folder, one_line, read_json, write_json
 from tasks.sources.download import (
-    Recorded,
-    Remote,
+    FileRecord,
+    RemoteFile,
     SourceFile,
     UnreachableError,
     download,
@@ -33,16 +37,13 @@ from tasks.sources.download import (
 )
 from tasks.sources.source import HubFiles
 
-# Large files of the hub into its local cache, going on where an interrupted download stopped.
-#
-# The hub's own library (2.4) throws away what came of a file when its process dies. A file that lies in the cache's
-# `blobs` folder under its digest, the way that cache is documented, is what the library then finds and links.
-
 SHA256_DIGITS = 64
+SHARD = re.compile(r"-(\d{4,6})-of-(\d{4,6})\b")
+DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-class Told(NamedTuple):
-    """What the hub says of a file."""
+class BlobInfo(NamedTuple):
+    """What the hub lists of a file."""
 
     size: int
     """Bytes."""
@@ -50,12 +51,12 @@ class Told(NamedTuple):
     """SHA-256 (64 hex digits) of a large file, git's blob hash (40) of a small one."""
 
 
-def fill_cache(hub: HubFiles, wanted: Mapping[str, Told], downloads: Path) -> None:
-    """Download the large files that the cache lacks; what cannot be had is left to the hub's library to report.
+def fill_cache(hub: HubFiles, wanted: Mapping[str, BlobInfo], downloads: Path) -> None:
+    """Download the large files that the cache lacks; failures are left to the hub's library to report.
 
     Args:
         wanted: by the name inside the repository.
-        downloads: the folder for what has come so far.
+        downloads: the folder of partial downloads.
 
     Raises:
         LimoError: the disk is full, or cannot be written.
@@ -63,48 +64,44 @@ def fill_cache(hub: HubFiles, wanted: Mapping[str, Told], downloads: Path) -> No
     from huggingface_hub import constants
 
     blobs = Path(constants.HF_HUB_CACHE) / f"datasets--{hub.repo.replace('/', '--')}" / "blobs"
-    for file, told in wanted.items():
-        if len(told.digest) != SHA256_DIGITS or (blobs / told.digest).exists():
+    for file, info in wanted.items():
+        if len(info.digest) != SHA256_DIGITS or (blobs / info.digest).exists():
             continue
-        folder = downloads / "hub" / short_hash(told.digest)
+        folder = downloads / "hub" / short_hash(info.digest)
         with locked(folder):
-            if not (blobs / told.digest).exists():
-                _fetch_blob(hub, file, told, folder / told.digest, blobs)
+            if not (blobs / info.digest).exists():
+                _fetch_blob(hub, file, info, folder / info.digest, blobs)
 
 
-def _fetch_blob(hub: HubFiles, file: str, told: Told, fresh: Path, blobs: Path) -> None:
+def _fetch_blob(hub: HubFiles, file: str, info: BlobInfo, fresh: Path, blobs: Path) -> None:
     from huggingface_hub import get_token, hf_hub_url
 
     token = get_token()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     url = hf_hub_url(hub.repo, file, repo_type="dataset", revision=hub.revision)
     try:
-        download(Remote(open_store(url, headers), url, told.size, told.digest), fresh)
+        download(RemoteFile(open_store(url, headers), url, info.size, info.digest), fresh)
     except UnreachableError:
         return
-    if sha256_of(fresh) == told.digest:
+    if sha256_of(fresh) == info.digest:
         blobs.mkdir(parents=True, exist_ok=True)
-        # The cache may be on another disk, where a move is a copy: it must not be seen before it is whole.
-        scratch = blobs / f"{told.digest}.{os.getpid()}.incomplete"
+        # The cache may be on another disk, where a move is a copy: it must not be visible before it is complete.
+        scratch = blobs / f"{info.digest}.{os.getpid()}.incomplete"
         shutil.move(fresh, scratch)
-        scratch.replace(blobs / told.digest)
+        scratch.replace(blobs / info.digest)
     else:
         fresh.unlink()
 
 
-SHARD = re.compile(r"-(\d{4,6})-of-(\d{4,6})\b")
-DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-
-
 class Listing(NamedTuple):
-    """The files of a repository, or why the hub does not tell them."""
+    """The files of a repository, or why the hub does not list them."""
 
-    files: dict[str, Told]
+    files: dict[str, BlobInfo]
     problem: Exception | None
 
 
-def fetch(hub: HubFiles, key: str, downloads: Path) -> list[SourceFile]:
-    """Download what is missing, and verify all; an interrupted download goes on from the byte it reached.
+def fetch_hub(hub: HubFiles, key: str, downloads: Path) -> list[SourceFile]:
+    """Download missing files, and verify all; an interrupted download resumes from the byte it reached.
 
     Args:
         key: the key of `hub` in params.yaml, for messages.
@@ -114,11 +111,11 @@ def fetch(hub: HubFiles, key: str, downloads: Path) -> list[SourceFile]:
         LimoError: the hub cannot be reached and the cache lacks the files, access is refused, no file matches, a file
             is damaged, or it changed under its revision.
     """
-    # Its retries would bury the one line that counts.
+    # Its messages on retries would bury the one line that matters.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     listing = _listing(hub, key)
     if listing.problem is None:
-        wanted = {file: told for file, told in listing.files.items() if fnmatch(file, hub.file)}
+        wanted = {file: info for file, info in listing.files.items() if fnmatch(file, hub.file)}
         fill_cache(hub, wanted, downloads)
     folder = _snapshot(hub, key, listing.problem)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -126,8 +123,8 @@ def fetch(hub: HubFiles, key: str, downloads: Path) -> list[SourceFile]:
     matching = [file for file in names if fnmatch(file, hub.file)]
     if not matching:
         raise LimoError(f"{_name(hub)}: no file matches `{hub.file}` (params.yaml: {key}.file)")
-    _check_whole(hub, key, matching, listing.problem, downloads)
-    return [_verified(hub, file, names[file], listing.files.get(file), downloads) for file in matching]
+    _check_complete(hub, key, matching, listing.problem, downloads)
+    return [_verify(hub, file, names[file], listing.files.get(file), downloads) for file in matching]
 
 
 def _listing(hub: HubFiles, key: str) -> Listing:
@@ -135,23 +132,23 @@ def _listing(hub: HubFiles, key: str) -> Listing:
     from huggingface_hub.errors import OfflineModeIsEnabled, RevisionNotFoundError
 
     try:
-        info = HfApi().dataset_info(hub.repo, revision=hub.revision, files_metadata=True, timeout=20)
+        repository = HfApi().dataset_info(hub.repo, revision=hub.revision, files_metadata=True, timeout=20)
     except OfflineModeIsEnabled as error:
         return Listing({}, error)
     except RevisionNotFoundError:
         raise LimoError(
             f"{_name(hub)}: the hub has no such revision (any more); give another (params.yaml: {key}.revision), or "
-            "set HF_HUB_OFFLINE=1 to go on with the cached files"
+            "set HF_HUB_OFFLINE=1 to use the cached files"
         ) from None
     except Exception as error:  # of whichever http library this huggingface_hub uses
         return Listing({}, error)
-    told = {}
-    for file in info.siblings or []:
+    files = {}
+    for file in repository.siblings or []:
         if file.lfs is not None:
-            told[file.rfilename] = Told(file.lfs.size, file.lfs.sha256)
+            files[file.rfilename] = BlobInfo(file.lfs.size, file.lfs.sha256)
         elif file.blob_id is not None:
-            told[file.rfilename] = Told(file.size or 0, file.blob_id)
-    return Listing(told, None)
+            files[file.rfilename] = BlobInfo(file.size or 0, file.blob_id)
+    return Listing(files, None)
 
 
 def _snapshot(hub: HubFiles, key: str, problem: Exception | None) -> Path:
@@ -170,13 +167,14 @@ def _snapshot(hub: HubFiles, key: str, problem: Exception | None) -> Path:
     except Exception as error:  # of whichever http library this huggingface_hub uses
         reason = " ".join(str(problem or error).split())[:200]
         raise LimoError(
-            f"{_name(hub)}: cannot be had ({reason}); needs a way to the Hugging Face hub (HF_ENDPOINT for a mirror, "
-            f"HF_TOKEN for a gated data set) or the files in its cache; or give a local `path` (params.yaml: {key})"
+            f"{_name(hub)}: cannot be downloaded ({reason}); needs a connection to the Hugging Face hub (HF_ENDPOINT"
+            " for a mirror, HF_TOKEN for a gated data set) or the files in its cache; or give a local `path`"
+            f" (params.yaml: {key})"
         ) from None
 
 
-def _check_whole(hub: HubFiles, key: str, files: list[str], problem: Exception | None, downloads: Path) -> None:
-    """Without word from the hub, the cache must have all the files that the hub once listed, or that their names count.
+def _check_complete(hub: HubFiles, key: str, files: list[str], problem: Exception | None, downloads: Path) -> None:
+    """Without an answer of the hub, the cache must have all files that it once listed, or that their names count.
 
     Raises:
         LimoError: files are missing.
@@ -186,16 +184,16 @@ def _check_whole(hub: HubFiles, key: str, files: list[str], problem: Exception |
         make_folder(record.parent)
         write_json(record, files)
         return
-    wanted = set(read_json(record)) if record.exists() else {name for file in files for name in _numbered(file)}
+    wanted = set(read_json(record)) if record.exists() else {name for file in files for name in _shard_names(file)}
     missing = sorted(wanted - set(files))
     if missing:
         raise LimoError(
             f"{_name(hub)}: the cache lacks {len(missing)} of {len(wanted)} files, such as {missing[0]}, and the hub"
-            f" does not answer ({one_line(problem)}); pull once with a way to it (params.yaml: {key})"
+            f" does not answer ({one_line(problem)}); pull once with a connection to it (params.yaml: {key})"
         )
 
 
-def _numbered(file: str) -> list[str]:
+def _shard_names(file: str) -> list[str]:
     """All names of a set such as `train-00001-of-00005.parquet`; the name itself when it is of none."""
     found = SHARD.search(file)
     if found is None:
@@ -204,14 +202,14 @@ def _numbered(file: str) -> list[str]:
     return [f"{file[: found.start(1)]}{number:0{width}}{file[found.end(1) :]}" for number in range(count)]
 
 
-def _verified(hub: HubFiles, file: str, path: Path, told: Told | None, downloads: Path) -> SourceFile:
-    """The file, once it is what the hub says and what it was the first time."""
+def _verify(hub: HubFiles, file: str, path: Path, info: BlobInfo | None, downloads: Path) -> SourceFile:
+    """The file, which must hold what the hub lists and what it held the first time."""
     label = f"hub:{_name(hub)}/{file}"
     found = SourceFile(path, label, path.stat().st_size, sha256_of(path))
     record = read_record(downloads, label)
-    digest = told.digest if told is not None else _blob_name(path)
+    digest = info.digest if info is not None else _blob_name(path)
     if digest is not None and digest not in (found.sha256, _git_hash(path, digest)):
-        if told is not None and record is not None and record.sha256 == found.sha256:
+        if info is not None and record is not None and record.sha256 == found.sha256:
             raise LimoError(_changed(hub, file, record, digest, downloads))
         raise LimoError(
             f"{label}: damaged in the cache (it has {found.sha256} and must have {digest}); delete {path.resolve()}"
@@ -219,11 +217,11 @@ def _verified(hub: HubFiles, file: str, path: Path, told: Told | None, downloads
     if record is not None and record.sha256 != found.sha256:
         raise LimoError(_changed(hub, file, record, found.sha256, downloads))
     if record is None:
-        write_record(downloads, Recorded(label, found.size, found.sha256))
+        write_record(downloads, FileRecord(label, found.size, found.sha256))
     return found
 
 
-def _changed(hub: HubFiles, file: str, record: Recorded, now: str, downloads: Path) -> str:
+def _changed(hub: HubFiles, file: str, record: FileRecord, now: str, downloads: Path) -> str:
     return (
         f"{hub.repo}: {file} changed under the pinned revision {hub.revision} ({record.sha256} when first pulled, "
         f"{now} now); "

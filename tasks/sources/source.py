@@ -8,15 +8,15 @@ from urllib.parse import urlsplit
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from tasks.core.params import Params
-from tasks.sources.answers import How
+from tasks.sources.answers import AnswerFormat
 
-# Known data sets by name: where to get them, how to read them, their license and whom to cite.
+# Presets, known data sets by name: where to get them, how to read them, their license and whom to cite.
 #
 # BENCHMARKS are the ten of the paper and two more, POOL the usual sources of questions. Repositories, revisions, file
 # names, columns and licenses are as public code and data set cards cite them; none could be fetched when this was
-# written, so a mistake shows as "no file matches" or "no column", never as wrong questions. No public source names a
-# full commit of LIMO, LIMO-v2 and AIME25: they ask for one. The paper's own copies of CHMath, Gaokao, Kaoyan and
-# GradeSchool lie in github.com/GAIR-NLP/LIMO under eval/data and are on no hub: give their `path`.
+# written, so an error shows as "no file matches" or "no column", never as wrong questions. No public source names a
+# full commit of LIMO, LIMO-v2 and AIME25: these presets require one. The paper's own files of CHMath, Gaokao, Kaoyan
+# and GradeSchool are in github.com/GAIR-NLP/LIMO under eval/data and on no hub: give their `path`.
 
 LIMO_PAPER = "Ye et al., LIMO: Less is More for Reasoning, arXiv:2502.03387"
 
@@ -83,7 +83,7 @@ BENCHMARKS: dict[str, dict[str, Any]] = {
     "Gaokao": {"language": "zh", "system": CHINESE_SYSTEM, "fields": {"choice": "choice_answer"}},
     "Kaoyan": {"language": "zh", "system": CHINESE_SYSTEM},
     "GradeSchool": {"language": "zh", "system": CHINESE_SYSTEM},
-    # Not the paper's. No public source names a full commit of it: it asks for one.
+    # Not the paper's. No public source names a full commit of it: this preset requires one.
     "AIME25": {"hub": {"repo": "math-ai/aime25", "file": "test.jsonl"}, "rules": {"kind": "integer"}},
     "GSM8K-test": {
         "hub": {
@@ -177,8 +177,8 @@ POOL: dict[str, dict[str, Any]] = {
 }
 
 
-def fill_in(given: Any, presets: Mapping[str, Mapping[str, Any]], forms: Sequence[str]) -> Any:
-    """What is given for a source, with everything else from the preset it names.
+def apply_preset(given: Any, presets: Mapping[str, Mapping[str, Any]], forms: Sequence[str]) -> Any:
+    """The params given for a source, with everything else from the preset they name.
 
     `hub` and `fields` are filled in key by key, unless another repository is given; any other form of source replaces
     the preset's hub files.
@@ -199,11 +199,6 @@ def fill_in(given: Any, presets: Mapping[str, Mapping[str, Any]], forms: Sequenc
     for key in ("hub", "fields", "rules"):
         if isinstance(here.get(key), dict) and "repo" not in here[key]:
             filled[key] = {**preset.get(key, {}), **here[key]}
-    _check_hub(name, filled, forms)
-    return filled
-
-
-def _check_hub(name: str, filled: Mapping[str, Any], forms: Sequence[str]) -> None:
     if not any(form in filled for form in forms):
         raise ValueError(
             f"preset `{name}` is on no hub; give the `path` of its file from github.com/GAIR-NLP/LIMO, eval/data"
@@ -211,12 +206,13 @@ def _check_hub(name: str, filled: Mapping[str, Any], forms: Sequence[str]) -> No
     hub = filled.get("hub")
     if isinstance(hub, dict) and hub.get("revision") is None:
         raise ValueError(f"preset {name} needs hub.revision: give the full commit hash (40 hex digits)")
+    return filled
 
 
 FORMS = ("path", "hub", "url", "family", "reasoning_gym")
-BELONGS_TO = {"levels": ("family",), "count": ("family", "reasoning_gym"), "config": ("reasoning_gym",)}
+ALLOWED_FOR = {"levels": ("family",), "count": ("family", "reasoning_gym"), "config": ("reasoning_gym",)}
 SUFFIX = re.compile(r"\.((json|jsonl|csv)(\.gz|\.zst)?|parquet)$", re.IGNORECASE)
-NEEDS = {"family": ("levels", "count"), "reasoning_gym": ("count",)}
+REQUIRES = {"family": ("levels", "count"), "reasoning_gym": ("count",)}
 
 
 class HubFiles(Params):
@@ -245,7 +241,7 @@ class UrlFile(Params):
         if not SUFFIX.search(parts.path):
             raise ValueError("its path must end in .json, .jsonl, .csv (also .gz, .zst) or .parquet")
         if parts.username or parts.password:
-            # The url stands in the origin of every question.
+            # The url is part of every question's origin.
             raise ValueError("leave name and password out of the url; ~/.netrc or the store's own settings hold them")
         return url
 
@@ -270,12 +266,12 @@ class Fields(Params):
 
 
 class SourceParams(Params):
-    """One source; exactly one of `path`, `hub`, `url`, `family` and `reasoning_gym` says of what form."""
+    """One source; exactly one of `path`, `hub`, `url`, `family` and `reasoning_gym` says which form it has."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = POOL
 
     preset: str | None = None
-    """A known data set, by name: fills in whatever is not given here. A `path` or `url` given beside it is read the
+    """A known data set, by name: fills in whatever is not given here. A `path` or `url` given with it is read the
     same way."""
     name: str = Field(min_length=1)
     """Part of every id made from this source, so renaming it makes new questions."""
@@ -294,13 +290,13 @@ class SourceParams(Params):
     config: dict[str, Any] = Field(default_factory=dict)
     """Of a `reasoning_gym` task: its own settings."""
     fields: Fields = Fields()
-    answer_from: How = "auto"
-    r"""How the final answer stands in the answer column: `as_is`, after GSM8K's `####` (`hash`), in the last `\boxed{}`
+    answer_from: AnswerFormat = "auto"
+    r"""Where the final answer is in the answer column: `as_is`, after GSM8K's `####` (`hash`), in the last `\boxed{}`
     or as the `letter` of an option; `auto` decides row by row, and never takes a `solution` column as it is."""
     license: str | None = None
-    """Such as `mit`; kept in the manifest."""
+    """Such as `mit`; written to the manifest."""
     citation: str | None = None
-    """Whom to cite; kept in the manifest."""
+    """Whom to cite; written to the manifest."""
     limit: PositiveInt | None = None
     """Rows to take: a sample that depends only on `seed` and the questions' text; null takes all."""
     seed: int = 0
@@ -309,24 +305,24 @@ class SourceParams(Params):
     @model_validator(mode="before")
     @classmethod
     def _from_preset(cls, given: Any) -> Any:
-        return fill_in(given, cls.presets, FORMS)
+        return apply_preset(given, cls.presets, FORMS)
 
     @model_validator(mode="after")
     def _one_form(self) -> "SourceParams":
         forms = [form for form in FORMS if getattr(self, form) is not None]
         if len(forms) != 1:
             raise ValueError(f"give exactly one of {', '.join(FORMS)}, not {' and '.join(forms) or 'none'}")
-        for key in NEEDS.get(forms[0], ()):
+        for key in REQUIRES.get(forms[0], ()):
             if not getattr(self, key):
                 raise ValueError(f"a source given by `{forms[0]}` needs `{key}`")
-        for key, owners in BELONGS_TO.items():
+        for key, owners in ALLOWED_FOR.items():
             if getattr(self, key) and forms[0] not in owners:
                 raise ValueError(f"`{key}` has no meaning for a source given by `{forms[0]}`")
         return self
 
 
 def check_names(sources: tuple[SourceParams, ...]) -> None:
-    """Refuse an empty list, and two sources with one name: their ids would be mixed up.
+    """Refuse an empty list, and two sources with one name, whose ids would collide.
 
     Raises:
         ValueError: for a pydantic validator to report.

@@ -184,7 +184,7 @@ def pool_stages(folder, source, items, shards):
 
 @pytest.mark.slow(minutes=2)
 def test_the_pool_stages_write_the_same_files_on_ray(tmp_path, monkeypatch, cluster):
-    monkeypatch.setattr(readers, "PIECE_BYTES", 20_000)
+    monkeypatch.setattr(readers, "RANGE_BYTES", 20_000)
     names = ["Amanda", "Josie", "Mary", "Tom"]
     rows = [
         {"question": ITEM_TEXT.replace("Amanda", names[n % 4]).replace("50", str(n // 4)), "answer": str(n // 4 - 18)}

@@ -1,4 +1,4 @@
-"""A model is named in exactly one form, and one that cannot be had says what is needed."""
+"""A model is named in exactly one form, and one that cannot be found says what is needed."""
 
 import subprocess
 import sys

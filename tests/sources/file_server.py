@@ -13,7 +13,7 @@ from tests.waiting import LIMIT_SECONDS
 REVISION = "0" * 40
 
 
-class Asked(NamedTuple):
+class Request(NamedTuple):
     method: str
     path: str
     range: str | None
@@ -30,7 +30,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _serve(self):
         server, path = self.server, self.path.split("?")[0]
-        server.asked.append(Asked(self.command, self.path, self.headers["Range"]))
+        server.requests.append(Request(self.command, self.path, self.headers["Range"]))
         server.tokens.append(self.headers["Authorization"])
         if server.refusals:
             self._reply(server.refusals.pop(0), b"no")
@@ -84,7 +84,7 @@ class FileServer(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.headers, self.missing = {}, {}, {}
-        self.cuts, self.refusals, self.asked, self.tokens = [], [], [], []
+        self.cuts, self.refusals, self.requests, self.tokens = [], [], [], []
         self.replaces = {}
         self.ranges, self.stalls = True, False
         self.stalled, self.released = threading.Event(), threading.Event()
@@ -94,7 +94,7 @@ class FileServer(ThreadingHTTPServer):
         """Nothing: clients that hang up are what is tested."""
 
     def gets(self):
-        return [asked for asked in self.asked if asked.method == "GET"]
+        return [request for request in self.requests if request.method == "GET"]
 
     def put_data_set(self, files, large=()):
         """Speak as the hub does of one data set, `some/set`, at REVISION: its info, its tree, its files."""

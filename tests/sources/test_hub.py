@@ -21,11 +21,11 @@ SCRIPT = f"""
 import sys
 from pathlib import Path
 from tasks.core.errors import LimoError
-from tasks.sources.hub import fetch
+from tasks.sources.hub import fetch_hub
 from tasks.sources.source import HubFiles
 
 try:
-    for file in fetch(HubFiles(repo="some/set", revision="{REVISION}", file=sys.argv[1]), "key", Path(sys.argv[2])):
+    for file in fetch_hub(HubFiles(repo="some/set", revision="{REVISION}", file=sys.argv[1]), "key", Path(sys.argv[2])):
         print(file.label, file.size, file.sha256)
 except LimoError as error:
     print("error:", error)
@@ -90,12 +90,12 @@ def test_files_come_verified_and_then_serve_offline(hub, tmp_path):
     assert again == EXPECTED
     assert cached(tmp_path, "data/train-1.jsonl").read_bytes() == LARGE
     assert not cached(tmp_path, "README.md").exists()
-    tokens = {token for asked, token in zip(hub.asked, hub.tokens, strict=True) if "some/set" in asked.path}
+    tokens = {token for asked, token in zip(hub.requests, hub.tokens, strict=True) if "some/set" in asked.path}
     assert tokens == {"Bearer hf_secret"}
     assert [path.name for path in (tmp_path / "downloads/hub").rglob("*") if path.is_file()] == [".lock"]
 
 
-def test_a_killed_download_goes_on_from_the_byte_it_reached(hub, tmp_path):
+def test_a_killed_download_resumes_from_the_byte_it_reached(hub, tmp_path):
     hub.cuts, hub.stalls = [2_000_000], True
     process = start(hub, tmp_path)
     assert hub.stalled.wait(LIMIT_SECONDS)
@@ -123,7 +123,7 @@ def test_what_the_hub_serves_damaged_is_refused(hub, tmp_path):
 
 @pytest.mark.parametrize("name", ["data/train-0.jsonl", "data/train-1.jsonl"])
 @pytest.mark.parametrize("offline", ["0", "1"])
-def test_a_damaged_file_of_the_cache_is_named_and_comes_anew(hub, filled, name, offline):
+def test_a_damaged_file_of_the_cache_is_named_and_downloaded_again(hub, filled, name, offline):
     blob = cached(filled, name).resolve()
     blob.write_bytes(b"?" + blob.read_bytes()[1:])
 
@@ -174,11 +174,11 @@ def test_no_file_matches(hub, tmp_path):
 def test_without_hub_or_cache_it_says_what_is_needed(tmp_path):
     (line,) = fetch(None, tmp_path, HF_HUB_OFFLINE="1")
 
-    assert f"some/set@{REVISION}: cannot be had" in line
-    assert "needs a way to the Hugging Face hub" in line
+    assert f"some/set@{REVISION}: cannot be downloaded" in line
+    assert "needs a connection to the Hugging Face hub" in line
 
 
-def test_files_put_into_the_cache_by_hand_are_held_against_the_record(tmp_path):
+def test_files_put_into_the_cache_by_hand_are_compared_with_the_record(tmp_path):
     path = cached(tmp_path, "data/train-0.jsonl")
     path.parent.mkdir(parents=True)
     path.write_text("{}\n")
@@ -188,12 +188,12 @@ def test_files_put_into_the_cache_by_hand_are_held_against_the_record(tmp_path):
     assert "changed under the pinned revision" in fetch(None, tmp_path, HF_HUB_OFFLINE="1")[0]
 
 
-def test_a_cache_that_lacks_files_is_not_taken_for_the_whole(filled):
+def test_a_cache_that_lacks_files_is_not_taken_for_complete(filled):
     cached(filled, "data/train-0.jsonl").unlink()
 
     (message,) = fetch(None, filled, HF_HUB_OFFLINE="1")
 
-    assert "cannot be had" in message
+    assert "cannot be downloaded" in message
 
 
 def test_a_cache_filled_by_other_means_must_have_all_that_was_listed_or_is_numbered(filled):

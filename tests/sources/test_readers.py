@@ -6,7 +6,7 @@ import pytest
 
 from tasks.core.errors import LimoError
 from tasks.sources import readers
-from tasks.sources.readers import find_files, names, pieces, read
+from tasks.sources.readers import column_names, file_ranges, find_files, read_columns
 
 ROWS = [{"question": "1+1?", "answer": 2}, {"question": "Wie groß?", "answer": "三"}]
 
@@ -18,11 +18,11 @@ def write(path, rows=ROWS):
 
 
 def rows(path, spool=None):
-    """Every row with its number, read piece by piece."""
+    """Every row with its number, read range by range."""
     found = []
-    for piece in pieces(path, str(path), spool or path.parent / "spool"):
-        columns = names(piece)
-        cells = read(piece, columns)
+    for part in file_ranges(path, str(path), spool or path.parent / "spool"):
+        columns = column_names(part)
+        cells = read_columns(part, columns)
         cut = zip(*(cells.values[name] for name in columns), strict=True)
         found += [
             (number, dict(zip(columns, row, strict=True))) for number, row in zip(cells.numbers, cut, strict=True)
@@ -42,8 +42,8 @@ def test_jsonl_rows_carry_their_line(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet", ".jsonl.gz"])
-def test_pieces_are_the_whole_file_in_order(tmp_path, monkeypatch, suffix):
-    monkeypatch.setattr(readers, "PIECE_BYTES", 100)
+def test_ranges_are_the_whole_file_in_order(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(readers, "RANGE_BYTES", 100)
     table = pl.DataFrame({"question": [f"What is {number} + 1?" for number in range(50)], "answer": ["1"] * 50})
     path = tmp_path / f"a{suffix}"
     if suffix == ".jsonl.gz":
@@ -51,10 +51,10 @@ def test_pieces_are_the_whole_file_in_order(tmp_path, monkeypatch, suffix):
     else:
         {".jsonl": table.write_ndjson, ".csv": table.write_csv, ".parquet": table.write_parquet}[suffix](path)
 
-    cut = list(pieces(path, "label", tmp_path / "spool"))
+    cut = list(file_ranges(path, "label", tmp_path / "spool"))
 
     assert len(cut) > 2
-    assert {piece.label for piece in cut} == {"label"}
+    assert {part.label for part in cut} == {"label"}
     assert rows(path) == [(number, row) for number, row in enumerate(table.to_dicts(), 1)]
 
 
@@ -83,7 +83,7 @@ def test_long_numbers_and_a_byte_order_mark_are_taken(tmp_path):
 
 
 def test_a_json_array_too_large_to_hold_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(readers, "MOST_JSON", 10)
+    monkeypatch.setattr(readers, "MAX_ARRAY_BYTES", 10)
     path = write(tmp_path / "a.json")
 
     with pytest.raises(LimoError, match=r"a.json: a JSON array of .*write it as .jsonl"):
@@ -127,7 +127,7 @@ def test_csv_keeps_leading_zeros(tmp_path):
         ("a.jsonl", b'{"q": "caf\xe9"}\n', "a.jsonl:1: not UTF-8"),
         ("a.jsonl", b'{"q": "\\ud800"}\n', "a.jsonl:1: holds half a character"),
         ("a.json", b'{"q": 1}', "must be a JSON array of objects, found dict"),
-        ("a.json", b'{"q": 1}\n{"q": 2}\n', "call it .jsonl"),
+        ("a.json", b'{"q": 1}\n{"q": 2}\n', "name it .jsonl"),
         ("a.json", b'[{"q": 1},\n{"q" 2}]', "a.json:2: not JSON"),
         ("a.json", b'[{"q": 1}, 2]', "a.json:2: must be an object"),
         ("a.json", b"[" * 200_000, "cannot be read"),
@@ -141,7 +141,7 @@ def test_csv_keeps_leading_zeros(tmp_path):
         ("a.json.gz", gzip.compress(b'[{"q": 1}]' * 1000, mtime=0)[:20] + bytes(30), "cannot be read"),
         ("a.jsonl", b'{"q": ["\\ud800"]}\n', "a.jsonl:1: holds half a character"),
         ("a.json", b'[{"q": ["\\ud800"]}]', "a.json:1: holds half a character"),
-        ("a.parquet.gz", b"x", "Parquet is packed inside; unpack the file"),
+        ("a.parquet.gz", b"x", "Parquet is compressed inside; decompress the file"),
         ("a.txt", b"", "unknown format `.txt`"),
     ],
 )
