@@ -179,7 +179,7 @@ def trl(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     samples, _ = read_samples(Job(recipe=recipe(given), model=model, system=None, **paths))
     size = given.samples // STEPS
     order = [samples[row] for step in range(STEPS) for row in batch_rows(len(samples), 42, size, step)]
-    masks = [[0] * sample.prompt + [1] * sample.learnt for sample in order]
+    masks = [[0] * sample.prompt + [1] * sample.loss_tokens for sample in order]
     labels = [[-100] * sample.prompt + sample.ids[sample.prompt :] for sample in order]
     columns = {"input_ids": [sample.ids for sample in order]}
     data = Dataset.from_dict(columns | ({"completion_mask": masks} if packing else {"labels": labels}))

@@ -13,7 +13,7 @@ from pydantic import Field
 from tasks.core.errors import LimoError
 from tasks.core.params import Params
 from tasks.provenance.mlflow_run import CHALLENGER, CHAMPION, PREVIOUS
-from tasks.tracking.store import connected
+from tasks.tracking.store import mlflow_client
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -60,7 +60,7 @@ def promote(artifacts: Path, name: str, gate: Gate) -> Promotion:
     Raises:
         LimoError: there is no challenger, or a score to compare is missing.
     """
-    with connected(artifacts) as client:
+    with mlflow_client(artifacts) as client:
         aliases = _aliases(client, name)
         if CHALLENGER not in aliases:
             raise LimoError(
@@ -90,7 +90,7 @@ def rollback(artifacts: Path, name: str) -> Promotion:
     Raises:
         LimoError: there is no previous champion.
     """
-    with connected(artifacts) as client:
+    with mlflow_client(artifacts) as client:
         aliases = _aliases(client, name)
         if PREVIOUS not in aliases or CHAMPION not in aliases:
             raise LimoError(f"registered model {name}: no previous champion to go back to")

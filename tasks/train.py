@@ -4,7 +4,8 @@ Reads the samples and models.json. Writes the trained model's folder and its mod
 (steps.parquet, and steps.csv for plots), and which sample was in which step with what loss (samples.parquet): a trained
 model can be followed to the samples it was made from. A sample longer than `max_length` is rejected, never cut.
 
-The work is done by ranks that `accelerate launch` starts; a run that was killed goes on from its last checkpoint.
+The work is done by ranks that `accelerate launch` starts; a killed run resumes from its last checkpoint. The manifest
+describes the job, not the process that ended it: what each step took is saved with the checkpoints.
 """
 
 from collections.abc import Mapping
@@ -18,9 +19,9 @@ from tasks.core.errors import LimoError
 from tasks.core.files import publish, read_table, write_json
 from tasks.core.params import ChatParams, ModelName
 from tasks.core.stage import Stage, count_reasons, stage_main, write_manifest
-from tasks.records.model import Model, describe, load_models, require_model
+from tasks.records.model import describe, load_models, require_model
 from tasks.records.response import SAMPLE
-from tasks.tracking.live import shown_live
+from tasks.tracking.live import log_live
 from tasks.training.launch import launch
 from tasks.training.recipe import LIVE, Job, Recipe, job_key
 
@@ -33,7 +34,11 @@ class TrainParams(Recipe):
     base: ModelName = "base"
     """The model to train, by its name under `base.models`. Paper: Qwen2.5-32B-Instruct."""
     live: bool = True
-    """Show steps in MLflow as they are taken, in the experiment that MLFLOW_EXPERIMENT_NAME names, or limo-training."""
+    """Log steps to MLflow as they are taken, in the experiment that MLFLOW_EXPERIMENT_NAME names, or limo-training."""
+
+
+NOT_IN_MANIFEST = ("too_long", "resumed_at", "process_seconds")
+"""Of `outcome.json`: the first is in the table of rejected samples; the others are of the last process alone."""
 
 
 def decide(samples: pl.DataFrame, too_long: Mapping[str, int], max_length: int) -> pl.DataFrame:
@@ -59,14 +64,20 @@ def run(train: TrainParams, chat: ChatParams, *, samples: Path, models: Path, wo
     recipe = Recipe.model_validate(train.model_dump(exclude={"base", "live"}))
     key = job_key(recipe, given, base.model_id, chat.system, chat.thinking)
     with publish(out) as part:
-        absolute = base.model_copy(update={"path": str(Path(base.path).absolute())})
-        paths = {"samples": samples.absolute(), "work": (work / key).absolute(), "out": part.absolute()}
-        live = shown_live(work / key / LIVE, out.parent, key) if train.live else nullcontext()
-        with live:
-            asked = {"system": chat.system, "thinking": chat.thinking}
-            outcome = launch(Job(recipe=recipe, model=absolute, **asked, **paths))
-        decided = decide(given, outcome.pop("too_long"), recipe.max_length)
-        _write(part, samples, decided, outcome | {"run": key, "base_model_id": base.model_id}, out / "model")
+        job = Job(
+            recipe=recipe,
+            model=base.model_copy(update={"path": str(Path(base.path).absolute())}),
+            system=chat.system,
+            thinking=chat.thinking,
+            samples=samples.absolute(),
+            work=(work / key).absolute(),
+            out=part.absolute(),
+        )
+        with log_live(work / key / LIVE, out.parent, key) if train.live else nullcontext():
+            outcome = launch(job)
+        decided = decide(given, outcome["too_long"], recipe.max_length)
+        facts = {name: value for name, value in outcome.items() if name not in NOT_IN_MANIFEST}
+        _write(part, samples, decided, facts | {"run": key, "base_model_id": base.model_id}, out / "model")
 
 
 def _write(part: Path, samples: Path, decided: pl.DataFrame, facts: dict[str, Any], folder: Path) -> None:
@@ -74,7 +85,7 @@ def _write(part: Path, samples: Path, decided: pl.DataFrame, facts: dict[str, An
     steps.write_csv(part / "steps.csv")
     trained = describe(part / "model", "trained", "trained")
     # The model is still in the scratch folder; it will be read from its final one.
-    final: Model = trained.model_copy(update={"path": str(folder)})
+    final = trained.model_copy(update={"path": str(folder)})
     write_json(part / "model.json", [final.model_dump()])
     rejected = decided.filter(pl.col("reason").is_not_null())
     rejected.write_parquet(part / "rejected.parquet")

@@ -22,7 +22,7 @@ from tasks.score import ScoreParams, score_chains
 from tasks.scoring.scores import Resampling, metrics, score
 from tasks.select import SelectParams, select_samples
 from tasks.text.ngrams import OverlapRule, RuleCounts, rejections
-from tasks.tracking.store import connected
+from tasks.tracking.store import mlflow_client
 from tasks.training.log import SAMPLE_LOSS
 from tests.builders import make_model, make_question, write_models
 
@@ -63,7 +63,7 @@ def write_store(root, factory):
     # Parallel test processes have their folders side by side in that of the session.
     template = (session.parent if "PYTEST_XDIST_WORKER" in os.environ else session) / "mlflow.db"
     if not template.exists():
-        with connected(factory.mktemp("store")) as client:
+        with mlflow_client(factory.mktemp("store")) as client:
             client.search_experiments()
             made = client.tracking_uri.removeprefix("sqlite:///")
         # In one step, since another process may look for it meanwhile.
@@ -262,8 +262,8 @@ def _write_train(root, kept):
     (root / "train" / "model").mkdir()
     (root / "train" / "model" / "config.json").write_text("{}")
     steps = {"step": [1, 2, 3], "epoch": [0.5, 1.0, 1.5], "loss": [2.0, 1.0, 0.5], "lr": [1e-5, 5e-6, 0.0]}
-    facts = {"base_model_id": "m_base", "tokens": 600, "seconds": 9.0, "checkpoint": {"told": "step 3 of 3: the last"}}
-    facts |= {"epochs": 1.5, "step_seconds": 8.0, "device": "cpu", "world_size": 2}
+    facts = {"base_model_id": "m_base", "tokens": 600, "seconds": 8.0, "checkpoint": {"text": "step 3 of 3: the last"}}
+    facts |= {"epochs": 1.5, "device": "cpu", "world_size": 2}
     tables = {"steps": pl.DataFrame(steps), "rejected": kept.clear().with_columns(reason=None, evidence=None)}
     # The last sample is the one that is least learnt.
     losses = [(step, place, 2.0 / step + place) for step in (1, 2) for place in range(kept.height)]

@@ -7,7 +7,7 @@ from tasks.core.errors import LimoError
 from tasks.core.params import section_errors
 from tasks.records.model import load_models
 from tests.builders import manifest_of
-from tests.records.test_digest import make_folder
+from tests.records.test_model import make_folder
 
 
 def test_models_by_name(tmp_path):

@@ -10,7 +10,7 @@ from tasks.core.files import read_json, read_table
 from tasks.lineage import LineageParams, run
 from tasks.provenance.edges import EDGE
 from tasks.provenance.mlflow_run import md5
-from tasks.tracking.store import connected
+from tasks.tracking.store import mlflow_client
 from tests.artifacts import write_run, write_store
 
 PARAMS = "profile: default\nselect:\n  count: 4\nengine:\n  kind: vllm\nlineage:\n  experiment: limo\n"
@@ -56,7 +56,7 @@ def test_edges_and_manifest_are_written(logged):
 
 def test_one_parent_run_with_a_child_a_stage(logged):
     found = read_json(logged / "lineage" / "mlflow.json")
-    with connected(logged) as client:
+    with mlflow_client(logged) as client:
         parent = client.get_run(found["run_id"])
         train = client.get_run(found["stage_runs"]["train"])
         select = client.get_run(found["stage_runs"]["select"])
@@ -80,7 +80,7 @@ def test_one_parent_run_with_a_child_a_stage(logged):
 
 def test_scores_are_tied_to_model_and_benchmark(logged):
     found = read_json(logged / "lineage" / "mlflow.json")
-    with connected(logged) as client:
+    with mlflow_client(logged) as client:
         model = client.get_logged_model(found["logged_models"]["m_trained"])
     tied = {(metric.key, metric.dataset_name) for metric in model.metrics}
     assert ("trained/aime24/pass_at_1", "aime24") in tied
@@ -89,7 +89,7 @@ def test_scores_are_tied_to_model_and_benchmark(logged):
 
 def test_the_trained_model_is_the_challenger(logged):
     found = read_json(logged / "lineage" / "mlflow.json")
-    with connected(logged) as client:
+    with mlflow_client(logged) as client:
         version = client.get_model_version_by_alias("limo", "challenger")
     assert str(version.version) == found["version"] == "1"
     assert version.tags["model_id"] == "m_trained"
@@ -112,13 +112,13 @@ def test_the_same_state_again_adds_nothing(logged):
 
 def test_a_run_cut_short_is_logged_afresh(logged):
     before = read_json(logged / "lineage" / "mlflow.json")
-    with connected(logged) as client:
+    with mlflow_client(logged) as client:
         client.update_run(before["run_id"], status="RUNNING")
     after = log(logged)
     assert after["run_id"] != before["run_id"]
     assert after["version"] == before["version"]
     assert after["logged_models"] == before["logged_models"]
-    with connected(logged) as client:
+    with mlflow_client(logged) as client:
         assert client.get_run(before["run_id"]).info.lifecycle_stage == "deleted"
 
 

@@ -16,8 +16,7 @@ from tasks.core.files import one_line, read_table
 from tasks.provenance.mlflow_run import COMPARED, PARENT, STAGE, STATE, TABLES
 from tasks.records.benchmark import ANSWER, ITEM, VERDICT
 from tasks.scoring.statistics import Comparison, compare
-from tasks.tracking.commit import git
-from tasks.tracking.store import connected
+from tasks.tracking.store import git, mlflow_client
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -91,7 +90,7 @@ def _of_mlflow(name: str) -> dict[str, str] | None:
     """The digests that a run in MLflow names; None where there is no such run, or no store."""
     if not os.environ.get("MLFLOW_TRACKING_URI") and not (ARTIFACTS / "mlflow" / "mlflow.db").exists():
         return None
-    with connected(ARTIFACTS) as client:
+    with mlflow_client(ARTIFACTS) as client:
         run = _of_version(client, name) if name.startswith(MODEL) else _run(client, name)
     if run is None:
         return None

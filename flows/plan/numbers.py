@@ -311,9 +311,11 @@ def _training(manifest: Manifest, where: str, machine: Machine | None) -> Measur
     kind = gpu_kind(facts["device"])
     # On as many of them: how training scales is not known.
     same = facts["device"] == "cpu" if machine is None else (kind, facts["world_size"]) == (machine.gpu, machine.number)
-    if not same or not facts["step_seconds"]:
+    # Manifests of earlier versions have both, and `seconds` then is of the whole process.
+    seconds = facts.get("step_seconds", facts.get("seconds"))
+    if not same or not seconds:
         return Measured(numbers, {})
-    return Measured(numbers, {"train": Number(facts["tokens"] / facts["step_seconds"], where)})
+    return Measured(numbers, {"train": Number(facts["tokens"] / seconds, where)})
 
 
 SOLVED_OF_8 = {

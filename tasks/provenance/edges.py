@@ -85,7 +85,7 @@ def base_model_id(artifacts: Path) -> str:
 def checkpoint(artifacts: Path) -> str:
     """Which of its checkpoints the trained model is, and by what rule."""
     facts = read_manifest(artifacts, "train").facts
-    return str(facts.get("checkpoint", {}).get("told", "not recorded by the version that trained it"))
+    return str(facts.get("checkpoint", {}).get("text", "not recorded by the version that trained it"))
 
 
 def job(artifacts: Path) -> str:

@@ -23,18 +23,18 @@ from tasks.provenance.edges import base_model_id, checkpoint, job, trained_model
 from tasks.records.benchmark import ITEM, SCORE
 from tasks.records.ids import content_id
 from tasks.records.model import Model, load_models
-from tasks.tracking.commit import commit_tags
 from tasks.tracking.live import LIVE_RUN, live_run_id
 from tasks.tracking.store import (
-    Tie,
-    connected,
-    flat_metrics,
-    flat_params,
-    key,
+    MetricSource,
+    as_metrics,
+    commit_tags,
+    ensure_experiment,
+    flatten_metrics,
+    flatten_params,
     log_metrics,
-    open_experiment,
-    points,
-    step_points,
+    mlflow_client,
+    mlflow_key,
+    step_metrics,
     store_uri,
 )
 
@@ -215,7 +215,7 @@ class Run(NamedTuple):
     def state(self) -> str:
         """The id of this state: nothing of when or where it was made."""
         digests = [data.digest for listed in self.sets.values() for data in listed]
-        settings = [f"{name}={value}" for name, value in sorted(flat_params(self.params).items())]
+        settings = [f"{name}={value}" for name, value in sorted(flatten_params(self.params).items())]
         values = [f"{score}={value}" for score, value in sorted(self.scores.select("score_id", "value").iter_rows())]
         return content_id("run", self.trained.model_id, *digests, *values, *settings)
 
@@ -233,8 +233,8 @@ def log_run(
         What was made or found again: tracking URI, experiment, run ids, logged models, registered version.
     """
     run = _read(artifacts, params)
-    with connected(artifacts) as client:
-        experiment_id = open_experiment(client, experiment, artifacts)
+    with mlflow_client(artifacts) as client:
+        experiment_id = ensure_experiment(client, experiment, artifacts)
         runs = _finished(client, experiment_id, run.state(), read_manifests(artifacts).keys()) or _log(
             client, experiment_id, run, edges
         )
@@ -335,12 +335,12 @@ def _in_words(manifest: Manifest) -> str:
 
 def _counts(manifest: Manifest) -> Iterator["Metric"]:
     counts = {"taken": manifest.taken, "kept": manifest.kept, "rejected": manifest.rejected, **manifest.facts}
-    return points(flat_metrics(counts).items())
+    return as_metrics(flatten_metrics(counts).items())
 
 
 def _curves(steps: Path) -> Iterator["Metric"]:
     """Every number that training wrote a step, as a curve over steps."""
-    return step_points(read_table(steps, pl.read_parquet_schema(steps)).iter_rows(named=True))
+    return step_metrics(read_table(steps, pl.read_parquet_schema(steps)).iter_rows(named=True))
 
 
 def _scores(run: Run, run_id: str, models: Mapping[str, str]) -> Iterator["Metric"]:
@@ -350,14 +350,14 @@ def _scores(run: Run, run_id: str, models: Mapping[str, str]) -> Iterator["Metri
         name = f"{row['arm']}/{row['benchmark']}/{row['metric']}"
         values = {name: row["value"], f"{name}.low": row["low"], f"{name}.high": row["high"]}
         data = benchmarks.get(row["benchmark"])  # None for the average over all of them
-        tied = Tie(models[row["model_id"]], data and data.name, data and data.digest, run_id)
-        yield from points(((key(name), value) for name, value in values.items()), tied=tied)
+        source = MetricSource(models[row["model_id"]], data and data.name, data and data.digest, run_id)
+        yield from as_metrics(((mlflow_key(name), value) for name, value in values.items()), source=source)
 
 
 def _log_params(client: "MlflowClient", run_id: str, params: Mapping[str, Any]) -> None:
     from mlflow.entities import Param
 
-    listed = [Param(name, value) for name, value in flat_params(params).items()]
+    listed = [Param(name, value) for name, value in flatten_params(params).items()]
     for start in range(0, len(listed), MOST_PARAMS):
         client.log_batch(run_id, params=listed[start : start + MOST_PARAMS])
 
@@ -373,6 +373,6 @@ def _version_tags(run: Run) -> dict[str, str]:
     tags["path"] = str(keep(run.trained, run.artifacts))
     tags |= {"state": run.state(), "grader": ", ".join(sorted(run.scores["grader"].unique()))}
     for row in run.scores.iter_rows(named=True):
-        name = key(f"{'score' if row['arm'] == 'trained' else row['arm']}/{row['benchmark']}/{row['metric']}")
+        name = mlflow_key(f"{'score' if row['arm'] == 'trained' else row['arm']}/{row['benchmark']}/{row['metric']}")
         tags[name] = json.dumps({bound: row[bound] for bound in ("value", "low", "high")})
     return tags

@@ -1,7 +1,7 @@
-"""Training's curves in MLflow while it trains: a run for each job, which goes on where the job goes on.
+"""Training's curves in MLflow while it trains: a run for each job, continued when the job is resumed.
 
 The process that waits for the ranks follows the lines that rank 0 writes, so that no rank ever waits for MLflow. The
-run is for watching; what counts is what the stage writes and `tasks.provenance.mlflow_run` logs of it, in a run that
+run is for watching; the record is what the stage writes and `tasks.provenance.mlflow_run` logs of it, in a run that
 names this one by the tag `LIVE_RUN`.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tasks.core.errors import LimoError
-from tasks.tracking.store import connected, log_metrics, open_experiment, step_points, store_uri
+from tasks.tracking.store import ensure_experiment, log_metrics, mlflow_client, step_metrics, store_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,22 +24,22 @@ EXPERIMENT = "limo-training"
 """Where MLFLOW_EXPERIMENT_NAME names no other."""
 JOB, LIVE_RUN = "limo.job", "limo.live_run"
 EVERY_SECONDS = 1.0
-AT_ONCE = 50
-"""Steps in a message: all numbers of a step are in one, so that a step that is there is whole."""
+BATCH_STEPS = 50
+"""Steps in a request: all numbers of a step are in one, so that a step that is there is complete."""
 LAST_SECONDS = 30.0
 """How long the end of training waits for MLflow."""
 
 
 @contextmanager
-def shown_live(lines: Path, artifacts: Path, job: str) -> Iterator[None]:
-    """Log what is written to `lines`, as JSON rows of STEP, to the MLflow run of `job` until this is left.
+def log_live(lines: Path, artifacts: Path, job: str) -> Iterator[None]:
+    """Inside, log what is written to `lines`, as JSON rows of STEP, to the MLflow run of `job`.
 
     A store that cannot be reached costs a line on stderr, and the curves.
     """
     ended = threading.Event()
     outcome = ["KILLED"]
     follower = threading.Thread(target=_follow, args=(lines, artifacts, job, ended, outcome), daemon=True)
-    # What an earlier launch has left is not of this one.
+    # Those of an earlier launch are not of this one.
     lines.unlink(missing_ok=True)
     follower.start()
     try:
@@ -53,8 +53,7 @@ def shown_live(lines: Path, artifacts: Path, job: str) -> Iterator[None]:
         follower.join(LAST_SECONDS)
 
 
-def find_run(client: "MlflowClient", experiment_id: str, job: str) -> Any | None:
-    """The live run of a job, None where there is none."""
+def _find_live_run(client: "MlflowClient", experiment_id: str, job: str) -> Any | None:
     found = client.search_runs([experiment_id], f"tags.`{JOB}` = '{job}'", max_results=1)
     return found[0] if found else None
 
@@ -62,7 +61,7 @@ def find_run(client: "MlflowClient", experiment_id: str, job: str) -> Any | None
 def live_run_id(client: "MlflowClient", job: str) -> str | None:
     """The id of a job's live run; None where there is none."""
     experiment = client.get_experiment_by_name(_experiment())
-    run = find_run(client, experiment.experiment_id, job) if experiment else None
+    run = _find_live_run(client, experiment.experiment_id, job) if experiment else None
     return run.info.run_id if run else None
 
 
@@ -75,13 +74,13 @@ def _follow(lines: Path, artifacts: Path, job: str, ended: threading.Event, outc
         if ended.wait(EVERY_SECONDS) and not lines.exists():
             return
     try:
-        with connected(artifacts) as client, lines.open("rb") as file:
-            run_id, done = _open_run(client, open_experiment(client, _experiment(), artifacts), job)
+        with mlflow_client(artifacts) as client, lines.open("rb") as file:
+            run_id, done = _open_run(client, ensure_experiment(client, _experiment(), artifacts), job)
             over = False
             while not over:
                 # Once more after the end, for the last lines.
                 over = ended.wait(EVERY_SECONDS)
-                done = _log_new(client, run_id, file, done)
+                done = _log_lines(client, run_id, file, done)
             client.set_terminated(run_id, outcome[0])
     except LimoError as error:
         print(f"train: no live curves: {error}", file=sys.stderr, flush=True)
@@ -93,7 +92,7 @@ def _follow(lines: Path, artifacts: Path, job: str, ended: threading.Event, outc
 
 def _open_run(client: "MlflowClient", experiment_id: str, job: str) -> tuple[str, int]:
     """The job's run, and the last step that it has."""
-    run = find_run(client, experiment_id, job)
+    run = _find_live_run(client, experiment_id, job)
     if run is None:
         return client.create_run(experiment_id, tags={JOB: job}, run_name=f"train {job}").info.run_id, 0
     client.update_run(run.info.run_id, status="RUNNING")
@@ -101,14 +100,14 @@ def _open_run(client: "MlflowClient", experiment_id: str, job: str) -> tuple[str
     return run.info.run_id, max(steps, default=0)
 
 
-def _log_new(client: "MlflowClient", run_id: str, file: IO[bytes], done: int) -> int:
-    """Log the steps after `done` that have come; the last one logged then. A line that is not whole yet is left."""
+def _log_lines(client: "MlflowClient", run_id: str, file: IO[bytes], done: int) -> int:
+    """Log the new steps after `done`; the last one logged then. A line that is not complete yet is left for later."""
     rows: list[dict[str, Any]] = []
     while (line := file.readline()).endswith(b"\n"):
         rows.append(json.loads(line))
     file.seek(-len(line), os.SEEK_CUR)
-    # Steps since the last checkpoint are taken again by a run that goes on, with the same results.
+    # A resumed run takes the steps since its checkpoint again, with the same results.
     new = [row for row in rows if row["step"] > done]
-    for start in range(0, len(new), AT_ONCE):
-        log_metrics(client, run_id, step_points(new[start : start + AT_ONCE]))
+    for start in range(0, len(new), BATCH_STEPS):
+        log_metrics(client, run_id, step_metrics(new[start : start + BATCH_STEPS]))
     return max(done, *(int(row["step"]) for row in rows), 0)

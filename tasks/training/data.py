@@ -1,4 +1,4 @@
-"""Samples as token ids, their order, and the batches made of them: pure functions, so a resumed run repeats them."""
+"""Samples as token ids, the batch of each step, and its packs: pure functions, so a resumed run repeats them."""
 
 import heapq
 import itertools
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class Encoded(NamedTuple):
+class EncodedSample(NamedTuple):
     """One sample as the model reads it: the prompt, then the response up to and with its end token."""
 
     chain_id: str
@@ -23,7 +23,7 @@ class Encoded(NamedTuple):
     """How many of `ids` are the prompt."""
 
     @property
-    def learnt(self) -> int:
+    def loss_tokens(self) -> int:
         """Number of tokens in the loss: the response and its end token."""
         return len(self.ids) - self.prompt
 
@@ -32,7 +32,7 @@ class Pack(NamedTuple):
     """Samples end to end in one row of T tokens, which a rank takes through the model at once.
 
     The last four have an entry for each token in the loss: `target` is the token, predicted from the one at `place`,
-    `weight` its part in the loss, `sample` the number of its sample in the pack.
+    `weight` its weight in the loss, `sample` the number of its sample in the pack.
     """
 
     ids: "torch.Tensor"
@@ -54,7 +54,7 @@ class Pack(NamedTuple):
 
 def encode(
     tokenizer: Any, chain_id: str, system: str | None, question: str, response: str, *, thinking: bool | None = None
-) -> Encoded:
+) -> EncodedSample:
     """The sample in the model's own chat template.
 
     Prompt and response are encoded apart, as at inference, where the response grows token by token after the prompt.
@@ -68,11 +68,11 @@ def encode(
             end token.
     """
     options = {} if thinking is None else {"enable_thinking": thinking}
-    asked = [{"role": "system", "content": system}] if system else []
-    asked.append({"role": "user", "content": question})
-    prompt = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True, **options)
-    said = [*asked, {"role": "assistant", "content": response}]
-    whole = tokenizer.apply_chat_template(said, tokenize=False, **options)
+    messages = [{"role": "system", "content": system}] if system else []
+    messages.append({"role": "user", "content": question})
+    prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options)
+    answered = [*messages, {"role": "assistant", "content": response}]
+    whole = tokenizer.apply_chat_template(answered, tokenize=False, **options)
     if not whole.startswith(prompt):
         raise LimoError(
             f"{tokenizer.name_or_path}: its chat template does not continue its own prompt for sample {chain_id}"
@@ -82,7 +82,7 @@ def encode(
     if start < 0 or whole[len(prompt) : start].strip():
         raise LimoError(
             f"{tokenizer.name_or_path}: its chat template changes the response of sample {chain_id} (some "
-            "cut what stands before `</think>`); train a model whose template writes a response as it is"
+            "cut what comes before `</think>`); train a model whose template writes a response as it is"
         )
     prompt_ids = tokenizer.encode(prompt, add_special_tokens=False)
     ids = tokenizer.encode(whole[len(prompt) :], add_special_tokens=False)
@@ -92,7 +92,7 @@ def encode(
             f"{tokenizer.name_or_path}: its chat template does not close an answer with the end token `{token}`"
         )
     end = len(ids) - ids[::-1].index(tokenizer.eos_token_id)
-    return Encoded(chain_id, prompt_ids + ids[:end], len(prompt_ids))
+    return EncodedSample(chain_id, prompt_ids + ids[:end], len(prompt_ids))
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
@@ -137,8 +137,8 @@ def steps_per_epoch(count: int, global_batch: int) -> int:
     return -(-count // global_batch)
 
 
-def deal(rows: Sequence[int], lengths: Sequence[int], ranks: int, tokens: int) -> list[list[list[int]]]:
-    """The samples of each pack of each rank: `dealt[rank][k]`; a pack holds at most `tokens`, or one longer sample.
+def assign_packs(rows: Sequence[int], lengths: Sequence[int], ranks: int, tokens: int) -> list[list[list[int]]]:
+    """The samples of each pack of each rank: `assigned[rank][k]`; a pack holds at most `tokens`, or one longer sample.
 
     Packs are as few and as even as can be found: the longest samples go first, each into the emptiest pack (LPT; R. L.
     Graham, "Bounds on Multiprocessing Timing Anomalies", SIAM J. Appl. Math. 17, 1969). Every rank gets the same number
@@ -147,13 +147,13 @@ def deal(rows: Sequence[int], lengths: Sequence[int], ranks: int, tokens: int) -
     ordered = sorted(rows, key=lambda row: (-lengths[row], row))
     total = sum(lengths[row] for row in rows)
     passes = max(1, -(-total // (tokens * ranks)))
-    while (packs := _spread(ordered, lengths, passes * ranks, tokens)) is None:
+    while (packs := _balance(ordered, lengths, passes * ranks, tokens)) is None:
         passes += 1
     packs.sort(key=lambda pack: -sum(lengths[row] for row in pack))
     return [packs[rank::ranks] for rank in range(ranks)]
 
 
-def _spread(ordered: Sequence[int], lengths: Sequence[int], count: int, tokens: int) -> list[list[int]] | None:
+def _balance(ordered: Sequence[int], lengths: Sequence[int], count: int, tokens: int) -> list[list[int]] | None:
     """The samples over `count` packs, each into the emptiest; None where one would overflow."""
     heap: list[tuple[int, int]] = [(0, number) for number in range(count)]
     packs: list[list[int]] = [[] for _ in range(count)]
@@ -166,21 +166,21 @@ def _spread(ordered: Sequence[int], lengths: Sequence[int], count: int, tokens: 
     return packs
 
 
-def sample_weights(learnt: Sequence[int], weighting: str) -> list[float]:
+def sample_weights(loss_tokens: Sequence[int], weighting: str) -> list[float]:
     """The weight of one token of each sample of a global batch; over all tokens the weights sum to 1."""
     if weighting == "example":
-        return [1 / (count * len(learnt)) for count in learnt]
-    return [1 / sum(learnt)] * len(learnt)
+        return [1 / (count * len(loss_tokens)) for count in loss_tokens]
+    return [1 / sum(loss_tokens)] * len(loss_tokens)
 
 
-def collate(samples: Sequence[Encoded], weights: Sequence[float]) -> Pack:
+def collate(samples: Sequence[EncodedSample], weights: Sequence[float]) -> Pack:
     """The samples as one pack; an empty one becomes two tokens of which one is in the loss, without weight."""
     import torch
 
-    chosen = samples or [Encoded("", [0, 0], 1)]
+    chosen = samples or [EncodedSample("", [0, 0], 1)]
     lengths = tuple(len(sample.ids) for sample in chosen)
     starts = [0, *itertools.accumulate(lengths)]
-    learnt = torch.tensor([sample.learnt for sample in chosen])
+    loss_tokens = torch.tensor([sample.loss_tokens for sample in chosen])
     places = [
         torch.arange(start + s.prompt - 1, start + len(s.ids) - 1) for start, s in zip(starts, chosen, strict=False)
     ]
@@ -190,8 +190,8 @@ def collate(samples: Sequence[Encoded], weights: Sequence[float]) -> Pack:
         lengths,
         torch.cat(places),
         torch.tensor([token for sample in chosen for token in sample.ids[sample.prompt :]]),
-        torch.repeat_interleave(torch.tensor(list(weights) or [0.0]), learnt),
-        torch.repeat_interleave(torch.arange(len(chosen)), learnt),
+        torch.repeat_interleave(torch.tensor(list(weights) or [0.0]), loss_tokens),
+        torch.repeat_interleave(torch.arange(len(chosen)), loss_tokens),
     )
 
 
@@ -203,13 +203,11 @@ def learning_rate(step: int, total: int, peak: float, scheduler: str, warmup: in
     return peak * {"cosine": (1 + math.cos(math.pi * done)) / 2, "linear": 1 - done, "constant": 1.0}[scheduler]
 
 
-# Which samples each optimizer step takes, and how many steps there are.
-
 TENTHS = 10
 """Parts of a run that is counted in steps, each logged and checkpointed as an epoch."""
 
 
-class Choice(NamedTuple):
+class CheckpointChoice(NamedTuple):
     """The step whose weights are exported, of how many, and the rule it was chosen by; never one of benchmarks."""
 
     step: int
@@ -221,14 +219,13 @@ class Choice(NamedTuple):
     """`train.select_epoch`, or `last`."""
 
     def __str__(self) -> str:
-        """For people."""
         rule = "the last" if self.rule == "last" else f"chosen by {self.rule}"
         epoch = f"epoch {self.epoch} of {self.of_epochs}, " if self.epoch else ""
         return f"{epoch}step {self.step} of {self.of_steps}: {rule}"
 
     def facts(self) -> dict[str, int | str | None]:
-        """For the manifest, with the text for people as `told`."""
-        return self._asdict() | {"told": str(self)}
+        """For the manifest, with the same in words as `text`."""
+        return self._asdict() | {"text": str(self)}
 
 
 class Schedule(NamedTuple):
@@ -247,18 +244,20 @@ class Schedule(NamedTuple):
         return batch_rows(count, recipe.seed, recipe.global_batch, step)
 
 
-def choice_of(schedule: Schedule, recipe: Recipe) -> Choice:
+def choose_checkpoint(schedule: Schedule, recipe: Recipe) -> CheckpointChoice:
     """Which checkpoint the run exports."""
     rule = "last" if recipe.select_epoch is None else "train.select_epoch"
     if recipe.steps is not None:
-        return Choice(schedule.last, schedule.total, None, None, rule)
-    return Choice(schedule.last, schedule.total, recipe.select_epoch or recipe.epochs, recipe.epochs, rule)
+        return CheckpointChoice(schedule.last, schedule.total, None, None, rule)
+    return CheckpointChoice(schedule.last, schedule.total, recipe.select_epoch or recipe.epochs, recipe.epochs, rule)
 
 
-def schedule_of(samples: list[Encoded], recipe: Recipe) -> Schedule:
+def make_schedule(samples: list[EncodedSample], recipe: Recipe) -> Schedule:
     """The schedule of a run on these samples."""
     if recipe.steps is not None and recipe.batch_tokens is not None:
-        batches = token_batches([sample.learnt for sample in samples], recipe.seed, recipe.batch_tokens, recipe.steps)
+        batches = token_batches(
+            [sample.loss_tokens for sample in samples], recipe.seed, recipe.batch_tokens, recipe.steps
+        )
         return Schedule(-(-recipe.steps // TENTHS), recipe.steps, recipe.steps, batches)
     per_epoch = steps_per_epoch(len(samples), recipe.global_batch)
     return Schedule(per_epoch, per_epoch * recipe.epochs, per_epoch * (recipe.select_epoch or recipe.epochs), None)

@@ -1,4 +1,4 @@
-"""The trained weights as a Hugging Face model folder, like the base model's but for the weights."""
+"""The trained model as a Hugging Face folder: the base model's files with new weights, and a model card."""
 
 import json
 import shutil
@@ -10,45 +10,36 @@ import yaml
 
 from tasks.core.files import read_json, write_json
 from tasks.records.model import TOKENIZER_FILES, digest_file
-from tasks.tracking.commit import described_commit
-from tasks.training.data import Choice
+from tasks.tracking.store import commit_text
+from tasks.training.data import CheckpointChoice
 from tasks.training.recipe import Job, samples_digest
 
-if TYPE_CHECKING:
-    from tasks.records.model import Model
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-# The model card of a trained model: from what it was made, by which code, and which checkpoint it is.
-#
-# Nothing in it tells when or how fast it was made, so that the same run gives the same card.
-
+GENERATION = "generation_config.json"
 TAGS = ["sft", "full-parameter", "reasoning", "limo"]
 
 
-def card(job: Job, choice: Choice, samples: int, commit: str | None) -> str:
-    """README.md of the model folder.
+def model_card(job: Job, choice: CheckpointChoice, samples: int, commit: str | None) -> str:
+    """README.md of the model folder: from what the model was made, by which code, and which checkpoint it is.
+
+    It has no times or speeds, so that the same run gives the same card.
 
     Args:
         samples: how many of the job's samples were trained on; the others were too long.
     """
-    return f"---\n{yaml.safe_dump(_front(job.model), sort_keys=False)}---\n\n{_text(job, choice, samples, commit)}"
-
-
-def _front(base: "Model") -> dict[str, object]:
-    """What model hubs read."""
-    repository = base.origin.removeprefix("hub:").partition("@")[0] if base.origin.startswith("hub:") else base.name
-    return {
-        "base_model": repository,
+    base = job.model
+    hub_metadata = {
+        "base_model": base.origin.removeprefix("hub:").partition("@")[0]
+        if base.origin.startswith("hub:")
+        else base.name,
         "base_model_relation": "finetune",
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
         "tags": TAGS,
     }
-
-
-def _text(job: Job, choice: Choice, samples: int, commit: str | None) -> str:
     given = pl.read_parquet(job.samples)
     long = f", and {given.height - samples} longer than `max_length` left out" if given.height > samples else ""
     facts = {
@@ -63,15 +54,13 @@ def _text(job: Job, choice: Choice, samples: int, commit: str | None) -> str:
     lines = "\n".join(f"- {name}: {text}" for name, text in facts.items())
     recipe = json.dumps({"system message": job.system} | job.recipe.model_dump(), indent=2, ensure_ascii=False)
     return (
+        f"---\n{yaml.safe_dump(hub_metadata, sort_keys=False)}---\n\n"
         "# Fine-tuned model\n\nMade by full-parameter supervised fine-tuning with Accelerate FSDP2.\n\n"
         f"{lines}\n\n## Recipe\n\n```json\n{recipe}\n```\n"
     )
 
 
-GENERATION = "generation_config.json"
-
-
-def export(accelerator: "Accelerator", model: Any, job: Job, choice: Choice, samples: int) -> None:
+def export(accelerator: "Accelerator", model: Any, job: Job, choice: CheckpointChoice, samples: int) -> None:
     """Write the folder `model` of the job's output; every rank must call it, rank 0 writes."""
     import torch
     from transformers import AutoTokenizer, GenerationConfig
@@ -86,25 +75,25 @@ def export(accelerator: "Accelerator", model: Any, job: Job, choice: Choice, sam
     # Transformers refuses to save some that it loads (a temperature without sampling); the file is copied below.
     model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
     model.save_pretrained(folder, state_dict=weights)
-    _mend_config(folder, base, job.recipe.export_dtype)
+    _fix_config(folder, base, job.recipe.export_dtype)
     for name in TOKENIZER_FILES:
         if (base / name).exists():
             shutil.copyfile(base / name, folder / name)
-    _mend_generation(folder, base, AutoTokenizer.from_pretrained(base))
-    (folder / "README.md").write_text(card(job, choice, samples, described_commit()), encoding="utf-8")
+    _fix_generation_config(folder, base, AutoTokenizer.from_pretrained(base))
+    (folder / "README.md").write_text(model_card(job, choice, samples, commit_text()), encoding="utf-8")
 
 
-def _mend_config(folder: Path, base: Path, dtype: str) -> None:
+def _fix_config(folder: Path, base: Path, dtype: str) -> None:
     """State the base model's architecture, as FSDP renames the class, and the type that the weights now have."""
     config = read_json(folder / "config.json")
     config |= {"architectures": read_json(base / "config.json")["architectures"], "dtype": dtype}
     write_json(folder / "config.json", config)
 
 
-def _mend_generation(folder: Path, base: Path, tokenizer: Any) -> None:
-    """Let generation end at the end token that was learnt, and pad: a base that was never tuned may say neither."""
-    named = base / GENERATION
-    given = read_json(named) if named.exists() else {}
+def _fix_generation_config(folder: Path, base: Path, tokenizer: Any) -> None:
+    """Set the end token that was trained on, and a pad token: a base that was never tuned may lack both."""
+    original = base / GENERATION
+    given = read_json(original) if original.exists() else {}
     ends = given.get("eos_token_id", read_json(base / "config.json").get("eos_token_id"))
     ends = ends if isinstance(ends, list) else [ends] if ends is not None else []
     end, pad = tokenizer.eos_token_id, tokenizer.pad_token_id

@@ -1,7 +1,7 @@
-"""Accelerate FSDP2, on GPUs over nccl and on CPUs over gloo, and the proof that it is what runs.
+"""Accelerate FSDP2, on GPUs over nccl and on CPUs over gloo, and the check that it is what runs.
 
-Accelerate never says "FSDP" of a CPU run: asked for it, it silently runs plain data parallelism, or even independent
-copies of the run. `start` sets its state right, `prove` fails when the result is anything else.
+Accelerate never sets FSDP up on CPUs: configured for it, it silently runs plain data parallelism, or even independent
+runs. `start_accelerator` sets its state right, `require_fsdp2` fails when the result is anything else.
 """
 
 import os
@@ -43,11 +43,11 @@ def accelerate_config(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def start(recipe: Recipe) -> "Accelerator":
+def start_accelerator(recipe: Recipe) -> "Accelerator":
     """Join the other ranks; the FSDP settings come from the launcher, through the environment.
 
     Raises:
-        LimoError: there are fewer GPUs than ranks, or none where one is asked for.
+        LimoError: there are fewer GPUs than ranks, or none where one is needed.
     """
     import torch
     from accelerate import Accelerator, FullyShardedDataParallelPlugin
@@ -63,7 +63,7 @@ def start(recipe: Recipe) -> "Accelerator":
         cpu=cpu, mixed_precision="bf16" if recipe.precision == "bf16" else "no", fsdp_plugin=plugin
     )
     if cpu:
-        _say_fsdp(plugin)
+        _set_fsdp_state(plugin)
     return accelerator
 
 
@@ -78,17 +78,17 @@ def _check_devices(recipe: Recipe, cpu: bool, gpus: int) -> None:
         raise LimoError("train.cpu_offload and train.attention flash_attention_2 need a GPU, and this machine has none")
 
 
-def _say_fsdp(plugin: Any) -> None:
+def _set_fsdp_state(plugin: Any) -> None:
     from accelerate.state import AcceleratorState, PartialState
     from accelerate.utils import DistributedType
 
-    # All of Accelerate asks these two shared dicts what kind of run it is in; it sets them to FSDP on GPUs only.
+    # All of Accelerate reads from these two shared dicts what kind of run it is in; it sets them to FSDP on GPUs only.
     for shared in (AcceleratorState._shared_state, PartialState._shared_state):
         shared["distributed_type"] = DistributedType.FSDP
     AcceleratorState._shared_state["fsdp_plugin"] = plugin
 
 
-def prove(accelerator: "Accelerator", model: Any, processes: int) -> None:
+def require_fsdp2(accelerator: "Accelerator", model: Any, processes: int) -> None:
     """Raise unless the model is sharded by FSDP2 over exactly `processes` ranks."""
     from torch.distributed.fsdp import FSDPModule
     from torch.distributed.tensor import DTensor

@@ -1,4 +1,8 @@
-"""Start the ranks with `accelerate launch`, wait for them, and say in one line why they failed."""
+"""Start the ranks with `accelerate launch`, on one machine or by Slurm on several; report why they failed in one line.
+
+Each of several nodes runs `python -m tasks.training.launch JOB HOST PORT`, started by srun, which gives its rank.
+Work folder, project and Python are assumed to be on a file system that all nodes share.
+"""
 
 import os
 import re
@@ -20,16 +24,13 @@ from tasks.core.errors import LimoError
 from tasks.core.files import read_json
 from tasks.core.stage import die_with_parent, one_line_errors
 from tasks.training.fsdp import accelerate_config
-from tasks.training.recipe import OUTCOME, Job, hold
+from tasks.training.recipe import OUTCOME, Job, lock_work
 from tasks.training.worker import FAILURE
 
-# The ranks of one machine, started by `accelerate launch`, and the wish to end them passed on.
-#
-# Of several nodes each runs `python -m tasks.training.launch JOB HOST PORT`, started by srun, which says the node's
-# place.
-
-ENDING = (signal.SIGTERM, signal.SIGUSR1)
-"""Signals that ask a run to save and leave. Slurm follows its SIGTERM with a SIGKILL, hence the second."""
+LOG = "worker.log"
+STOPPED_EARLY = "stopped by a signal before the first step"
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+"""Signals at which a run saves and exits. Slurm follows its SIGTERM with a SIGKILL, hence the second."""
 
 
 def run_ranks(job: Job, log: IO[bytes] | None = None, machine: tuple[str, ...] = ()) -> int:
@@ -37,7 +38,7 @@ def run_ranks(job: Job, log: IO[bytes] | None = None, machine: tuple[str, ...] =
 
     Args:
         log: gets what the ranks write to stderr; None: our own stderr.
-        machine: options of the launcher that place this machine among several.
+        machine: options of the launcher that give this machine its rank among several.
     """
     # The death signal outlives the exec: when this process ends, so does the launcher, and with it the ranks.
     process = subprocess.Popen(
@@ -47,14 +48,14 @@ def run_ranks(job: Job, log: IO[bytes] | None = None, machine: tuple[str, ...] =
         preexec_fn=_prepare,  # noqa: PLW1509
     )
 
-    def tell() -> None:
+    def stop() -> None:
         with suppress(psutil.NoSuchProcess):
             launcher = psutil.Process(process.pid)
             # The launcher only before there are ranks: it would kill them after 30 seconds.
             for each in launcher.children() or [launcher]:
                 each.terminate()
 
-    with passing_on(tell):
+    with forward_signals(stop):
         try:
             return process.wait()
         finally:
@@ -62,41 +63,38 @@ def run_ranks(job: Job, log: IO[bytes] | None = None, machine: tuple[str, ...] =
 
 
 @contextmanager
-def passing_on(tell: Callable[[], None]) -> Iterator[None]:
-    """Meanwhile call `tell` where this process is asked to end."""
+def forward_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Meanwhile call `stop` at each signal that would end this process."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = [signal.signal(number, lambda *_: tell()) for number in ENDING]
+    before = [signal.signal(number, lambda *_: stop()) for number in STOP_SIGNALS]
     try:
         yield
     finally:
-        for number, handler in zip(ENDING, before, strict=True):
+        for number, handler in zip(STOP_SIGNALS, before, strict=True):
             signal.signal(number, handler)
 
 
 def _prepare() -> None:
     die_with_parent()
-    # Slurm sends it to every process of a node: to us, who know what to do, and to the launcher and the ranks.
+    # Slurm sends it to every process of a node: to us, who handle it, and to the launcher and the ranks.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 def _accelerate_command(job: Job, machine: tuple[str, ...]) -> list[str]:
-    launcher = [sys.executable, "-m", "tasks.training.launcher", "--config_file", str(job.work / "accelerate.yaml")]
     return [
-        *launcher,
-        *machine,
-        "--module",
-        "tasks.training.worker",
-        str(job.work / "job.json"),
+        *(sys.executable, "-m", "tasks.training.accelerate_launch"),
+        *("--config_file", str(job.work / "accelerate.yaml"), *machine),
+        *("--module", "tasks.training.worker", str(job.work / "job.json")),
     ]
 
 
 def _environment(job: Job) -> dict[str, str]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    # All files are local by now; and nothing is reported to anyone.
+    # All files are local by now; and no library sends telemetry.
     added = {
-        # Also the launcher's own: what it has loaded stays as it is in the ranks that it forks.
+        # Also the launcher's own: what it has imported stays as it is in the ranks that it forks.
         "OMP_NUM_THREADS": str(max(1, cores * job.recipe.nodes // job.recipe.processes)),
         "HF_HUB_OFFLINE": "1",
         "DO_NOT_TRACK": "1",
@@ -119,41 +117,36 @@ def main() -> None:
                 f"train: node {name} does not see {path}; put the project on a file system that all nodes share"
             )
     job = Job.model_validate_json(path.read_bytes())
-    place = ("--machine_rank", os.environ["SLURM_PROCID"], "--main_process_ip", host, "--main_process_port", port)
-    sys.exit(run_ranks(job, machine=place))
-
-
-# The ranks of several machines: those of the Slurm allocation this process is in, by way of srun.
-#
-# Work folder, project and Python are taken to be on a file system that all nodes share.
+    machine = ("--machine_rank", os.environ["SLURM_PROCID"], "--main_process_ip", host, "--main_process_port", port)
+    sys.exit(run_ranks(job, machine=machine))
 
 
 def run_nodes(job: Job, log: IO[bytes]) -> int:
-    """Start the ranks of all nodes and wait for them; srun's exit code.
+    """Start the ranks of all nodes of this Slurm allocation by srun, and wait for them; srun's exit code.
 
     Raises:
         LimoError: this is no allocation of as many nodes.
     """
     process = subprocess.Popen(
-        _srun_command(job, hosts(job.recipe.nodes)),
+        _srun_command(job, node_names(job.recipe.nodes)),
         stdin=subprocess.DEVNULL,
         stderr=log,
-        # Killed ourselves, the ranks save; see below.
+        # When we are killed, the ranks save; see below.
         preexec_fn=lambda: die_with_parent(signal.SIGUSR1),  # noqa: PLW1509
     )
 
-    def tell() -> None:
-        # srun passes SIGUSR1 on to all nodes; at a SIGTERM it would kill what runs there.
+    def stop() -> None:
+        # srun forwards SIGUSR1 to all nodes; at a SIGTERM it would kill what runs there.
         process.send_signal(signal.SIGUSR1)
 
-    with passing_on(tell):
+    with forward_signals(stop):
         try:
             return process.wait()
         finally:
-            tell()
+            stop()
 
 
-def hosts(nodes: int) -> list[str]:
+def node_names(nodes: int) -> list[str]:
     """The names of the first `nodes` nodes of the allocation.
 
     Raises:
@@ -167,10 +160,10 @@ def hosts(nodes: int) -> list[str]:
         raise LimoError(
             f"train.nodes is {nodes}, but {why}; start it by sbatch or salloc (README, Training), or set train.nodes: 1"
         )
-    asked = subprocess.run(["scontrol", "show", "hostnames", allocation], capture_output=True, text=True, check=False)
-    names = asked.stdout.split()
+    found = subprocess.run(["scontrol", "show", "hostnames", allocation], capture_output=True, text=True, check=False)
+    names = found.stdout.split()
     if len(names) < nodes:
-        have = ", ".join(names) or " ".join(asked.stderr.split()) or "none"
+        have = ", ".join(names) or " ".join(found.stderr.split()) or "none"
         raise LimoError(f"train.nodes is {nodes}, but the allocation has {len(names)} ({have}); ask Slurm for more")
     return names[:nodes]
 
@@ -193,18 +186,15 @@ def _free_port() -> int:
         return port
 
 
-LOG = "worker.log"
-
-
 def launch(job: Job) -> dict[str, Any]:
-    """Run the job to its end; what rank 0 says of it.
+    """Run the job to its end; the content of its `outcome.json`.
 
     Raises:
         LimoError: a rank failed.
     """
     job.work.mkdir(parents=True, exist_ok=True)
-    # The ranks of an earlier run may still be saving, and say there why they end.
-    hold(job.work).close()
+    # The ranks of an earlier run may still be saving, and write there why they end.
+    lock_work(job.work).close()
     for left_over in [*job.work.glob(FAILURE.format(rank="*")), job.work / OUTCOME]:
         left_over.unlink(missing_ok=True)
     (job.work / "job.json").write_text(job.model_dump_json(indent=2), encoding="utf-8")
@@ -212,37 +202,37 @@ def launch(job: Job) -> dict[str, Any]:
     with (job.work / LOG).open("wb") as log:
         code = run_ranks(job, log) if job.recipe.nodes == 1 else run_nodes(job, log)
     if code == -signal.SIGTERM:
-        raise LimoError("train: told to end before the first step; rerun to go on")
+        raise LimoError(f"train: {STOPPED_EARLY}; rerun to resume")
     if code != 0 or not (job.work / OUTCOME).exists():
-        raise LimoError(failure(job.work))
+        raise LimoError(failure_line(job.work))
     outcome: dict[str, Any] = read_json(job.work / OUTCOME)
     return outcome
 
 
-def failure(work: Path) -> str:
+def failure_line(work: Path) -> str:
     """Why the ranks failed: the line of one that knows the cause, else a kill, else the first line there is."""
-    told = [read_json(path) for path in sorted(work.glob(FAILURE.format(rank="*")))]
-    causes = [entry["line"] for entry in told if entry["cause"]]
+    failures = [read_json(path) for path in sorted(work.glob(FAILURE.format(rank="*")))]
+    causes = [entry["line"] for entry in failures if entry["cause"]]
     if causes:
         return str(causes[0])
     log = (work / LOG).read_text(encoding="utf-8", errors="replace")
-    # A node that does not see the work folder can say so nowhere else.
+    # A node that does not see the work folder can report it nowhere else.
     if unseen := re.search(r"^limo: (.+)$", log, re.MULTILINE):
         return unseen[1]
-    if reason := _killed(log):
-        return f"train: {reason}; rerun to go on from the last checkpoint; see {work / LOG}"
-    line = told[0]["line"] if told else "train: accelerate launch failed"
+    if reason := _kill_reason(log):
+        return f"train: {reason}; rerun to resume from the last checkpoint; see {work / LOG}"
+    line = failures[0]["line"] if failures else "train: accelerate launch failed"
     return f"{line}; see {work / LOG}"
 
 
-def _killed(log: str) -> str | None:
+def _kill_reason(log: str) -> str | None:
     killed = re.findall(r"Signal \d+ \((\w+)\) received by PID", log)
     # When one is killed, the launcher ends the others with a SIGTERM.
     if others := [name for name in killed if name != "SIGTERM"]:
         return f"a rank was killed ({others[0]}; out of memory?)"
     if killed:
-        return "told to end before the first step"
-    # Slurm's first line on what went wrong; it is no news that a node exited, for its ranks say why.
+        return STOPPED_EARLY
+    # Slurm's first line on what went wrong; that a node exited is no cause, as its ranks report one.
     slurm = re.search(r"^(?:srun|slurmstepd)[\w-]*: error: (.+)$", log, re.MULTILINE)
     return None if slurm is None or "Exited with" in slurm[1] else f"Slurm says: {slurm[1]}"
 

@@ -1,4 +1,4 @@
-"""What training did, step by step and sample by sample."""
+"""What each training step did, to each sample too, and what it took of the machine."""
 
 import json
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import IO, Any, NamedTuple
 import polars as pl
 
 from tasks.core.errors import LimoError
-from tasks.core.files import read_json
+from tasks.core.files import read_json, write_json
 from tasks.models.shapes import Shape, gpu_kind, read_shape, train_flops
 
 STEP = pl.Schema(
@@ -41,7 +41,7 @@ SAMPLE_LOSS = pl.Schema(
         "loss": pl.Float64,
     }
 )
-"""A sample's part in a step, so its losses by epoch; `loss` is the mean over its learnt tokens, before the step."""
+"""A sample in a step, so its losses by epoch; `loss` is the mean over its tokens in the loss, before the step."""
 
 
 class StepRow(NamedTuple):
@@ -72,29 +72,43 @@ class SampleRow(NamedTuple):
     loss: float
 
 
-class Log:
-    """The rows of a run so far, whole after `gather`; a checkpoint carries them, so that none is lost or doubled."""
+class Hardware(NamedTuple):
+    """What steps run on."""
 
-    def __init__(self) -> None:
-        """Start with no rows."""
+    device: str
+    """`cpu`, or the GPU by the name that its driver gives it."""
+    world_size: int
+
+
+HARDWARE = "hardware.json"
+
+
+class StepLog:
+    """The rows of a job so far, complete after `gather`; saved with each checkpoint, so none is lost or doubled."""
+
+    def __init__(self, hardware: Hardware) -> None:
         self.steps: list[StepRow] = []
         self.samples: list[SampleRow] = []
-        self._ours: list[SampleRow] = []
+        self.hardware = hardware
+        """Of the last step: of this process only where it took one."""
+        self._own_hardware = hardware
+        self._own_samples: list[SampleRow] = []
         self._live: IO[str] | None = None
 
-    def show(self, file: Path) -> None:
+    def stream(self, file: Path) -> None:
         """Write the steps so far, and from now on each as it is taken, as lines of JSON for `tasks.tracking.live`."""
         self._live = file.open("w", encoding="utf-8", buffering=1)
         for step in self.steps:
-            self._tell(step)
+            self._write_line(step)
 
     def add(self, step: StepRow, samples: Sequence[SampleRow]) -> None:
         """Add a step, and what this rank's samples were in it."""
         self.steps.append(step)
-        self._ours.extend(samples)
-        self._tell(step)
+        self.hardware = self._own_hardware
+        self._own_samples.extend(samples)
+        self._write_line(step)
 
-    def _tell(self, step: StepRow) -> None:
+    def _write_line(self, step: StepRow) -> None:
         if self._live is not None:
             self._live.write(json.dumps(step._asdict()) + "\n")
 
@@ -102,29 +116,38 @@ class Log:
         """Bring the ranks' new sample rows together; every rank must call it."""
         import torch.distributed as dist
 
-        everyone: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(everyone, self._ours)
-        self.samples += sorted(row for rows in everyone for row in rows)
-        self._ours = []
+        gathered: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(gathered, self._own_samples)
+        self.samples += sorted(row for rows in gathered for row in rows)
+        self._own_samples = []
 
     def write(self, folder: Path) -> None:
         """Write steps.parquet and samples.parquet."""
         pl.DataFrame(self.steps, STEP, orient="row").write_parquet(folder / "steps.parquet")
         pl.DataFrame(self.samples, SAMPLE_LOSS, orient="row").write_parquet(folder / "samples.parquet")
 
-    def read(self, folder: Path) -> None:
-        """Go on from the rows that `write` left in `folder`."""
+    def save(self, folder: Path) -> None:
+        """Write all that `load` reads: the tables, and what the last step ran on."""
+        self.write(folder)
+        write_json(folder / HARDWARE, self.hardware._asdict())
+
+    def load(self, folder: Path) -> None:
+        """Continue the log that `save` wrote to `folder`."""
+        # Checkpoints of earlier versions do not say what they ran on.
+        if (folder / HARDWARE).exists():
+            self.hardware = Hardware(**read_json(folder / HARDWARE))
         self.steps = [StepRow(*row) for row in pl.read_parquet(folder / "steps.parquet").iter_rows()]
         self.samples = [SampleRow(*row) for row in pl.read_parquet(folder / "samples.parquet").iter_rows()]
 
-
-# What a step takes of the machine: memory, and model FLOPs utilisation (PaLM, arXiv:2204.02311, appendix B).
 
 MIB = 2**20
 
 
 class Meter:
-    """Measures the steps of one rank's device."""
+    """Measures the steps of one rank's device.
+
+    Memory, and model FLOPs utilisation (PaLM, arXiv:2204.02311, appendix B).
+    """
 
     def __init__(self, model: Path, device: str, ranks: int) -> None:
         """Take a model's folder, and `cpu` or `cuda`."""
@@ -132,8 +155,8 @@ class Meter:
 
         self._cuda = device == "cuda"
         self._process = psutil.Process()
-        self.device = _device_name() if self._cuda else device
-        kind = gpu_kind(self.device)
+        self.hardware = Hardware(_device_name() if self._cuda else device, ranks)
+        kind = gpu_kind(self.hardware.device)
         self._peak = kind.flops * ranks if kind else None
         self._shape = _shape(model)
 
@@ -166,5 +189,5 @@ def _shape(model: Path) -> Shape | None:
     try:
         return read_shape(read_json(model / "config.json"), str(model))
     except LimoError:
-        # Of a kind that limo plan does not know: it can be trained all the same.
+        # Of a kind that limo plan does not know: it can be trained nevertheless.
         return None

@@ -1,60 +1,49 @@
-"""The decoder layers compiled by torch.compile: one program for all of them, and for packs of any length.
-
-Attention over a pack stays as it is (`tasks.training.model.register`): a layer is compiled in two parts, around it.
-Only the computation within a layer is replaced: FSDP's gathering, recomputation and the names of weights are outside.
-"""
+"""What is changed in a model to train it on packs: its attention, its last layer with the loss, and compiled layers."""
 
 import os
 import shutil
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from tasks.core.errors import LimoError
 from tasks.training.data import Pack
 
-if TYPE_CHECKING:
-    import torch
-
-
-# Attention over a pack in which no sample sees another.
-#
-# Flash-attention does that by itself, of the lengths that it is given. Elsewhere each sample is a call of its own to
-# PyTorch's causal attention: no mask of T by T tokens is made, and no work is done between samples.
+# Attention over a pack in which no sample sees another: flash-attention does that by itself, of the lengths that it is
+# given. Elsewhere each sample is a call of its own to PyTorch's causal attention: no mask of T by T tokens is made, and
+# no work is done between samples.
 
 PACKED = "limo_packed"
 """The name under which transformers knows `packed_attention`."""
 
 
-class Lengths:
+class PackLengths:
     """Tokens of each sample of a pack, as an object: torch.compile would make a program for each tuple that it sees."""
 
     def __init__(self, each: tuple[int, ...]) -> None:
-        """Hold them."""
         self.each = each
 
 
-def register() -> None:
+def register_attention() -> None:
     """Make `packed_attention` known to transformers."""
-    import torch
     from transformers import AttentionInterface
 
-    # Its loop over samples would be compiled anew for each number of them.
+    # Its loop over samples would be compiled again for each number of them.
     AttentionInterface.register(PACKED, torch.compiler.disable(packed_attention))  # type: ignore[no-untyped-call]
 
 
 def packed_attention(
     module: Any,
-    query: "torch.Tensor",
-    key: "torch.Tensor",
-    value: "torch.Tensor",
-    attention_mask: "torch.Tensor | None",
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
     *,
-    lengths: Lengths,
+    lengths: PackLengths,
     scaling: float | None = None,
     sliding_window: int | None = None,
     **_: Any,
-) -> tuple["torch.Tensor", None]:
+) -> tuple[torch.Tensor, None]:
     """Causal attention within each sample.
 
     Args:
@@ -69,7 +58,6 @@ def packed_attention(
     Raises:
         LimoError: a sample is longer than the layer's window, which this does not know.
     """
-    import torch
     import torch.nn.functional as F  # noqa: N812
 
     assert attention_mask is None, "a mask for packed samples"
@@ -84,29 +72,25 @@ def packed_attention(
     return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
 
 
-def pack_arguments(pack: Pack, attention: str) -> dict[str, Any]:
-    """What the model is called with, beside the tokens, so that samples stay apart."""
-    import torch
-
+def attention_arguments(pack: Pack, attention: str) -> dict[str, Any]:
+    """Arguments of the model's forward pass that keep samples apart."""
     if attention == PACKED:
-        return {"lengths": Lengths(pack.lengths)}
+        return {"lengths": PackLengths(pack.lengths)}
     ends = torch.tensor([0, *pack.lengths], dtype=torch.int32, device=pack.ids.device).cumsum(0, dtype=torch.int32)
     longest = max(pack.lengths)
     return {"cu_seq_lens_q": ends, "cu_seq_lens_k": ends, "max_length_q": longest, "max_length_k": longest}
 
 
-# The last layer and the loss in one: the cross-entropy of each token without ever holding all logits.
-#
-# At 152k words and 16k tokens the logits alone are 10 GB in fp32, and as much again for their gradient. They are made
-# and used up here a few hundred tokens at a time, with their gradients in the same go (as in Hsu et al., "Liger
-# Kernel: Efficient Triton Kernels for LLM Training", arXiv 2410.10989, section 3.2), in plain PyTorch, so also on a
-# CPU.
+# The last layer and the loss in one, without ever holding all logits. At 152k words and 16k tokens the logits alone are
+# 10 GB in fp32, and as much again for their gradient. They are made and used up here a few hundred tokens at a time,
+# with their gradients in the same go (as in Hsu et al., "Liger Kernel: Efficient Triton Kernels for LLM Training",
+# arXiv 2410.10989, section 3.2), in plain PyTorch, so also on a CPU.
 
 LOGITS = 2**26
 """Logits held at once, in fp32: 256 MiB."""
 
 
-class Losses(torch.autograd.Function):
+class FusedLoss(torch.autograd.Function):
     """From hidden states to the loss; see `token_losses`."""
 
     @staticmethod
@@ -153,25 +137,25 @@ def token_losses(
     Returns:
         The sum of losses times `share`, to go backward from; and the losses in fp32, without a gradient.
     """
-    return Losses.apply(hidden, weight, target, share)  # type: ignore[no-any-return, no-untyped-call]
+    return FusedLoss.apply(hidden, weight, target, share)  # type: ignore[no-any-return, no-untyped-call]
 
 
 SCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 """Settings of models that change logits after the last layer."""
 
 
-class Asked(NamedTuple):
-    """What the last layer is to compute in the next pass."""
+class LossTargets(NamedTuple):
+    """What the last layer computes the loss of in the next pass."""
 
     target: torch.Tensor
     share: torch.Tensor
 
 
 class FusedHead:
-    """Has a model's last layer return `token_losses` of what was asked of it, in place of logits."""
+    """Makes a model's last layer return `token_losses` of `targets`, in place of logits."""
 
     def __init__(self, model: Any) -> None:
-        """Take the place of the layer's forward: what FSDP gathers for it is there when this runs.
+        """Replace the layer's forward: what FSDP gathers for it is there when this runs.
 
         Raises:
             LimoError: the model does more to its logits than this knows.
@@ -180,27 +164,29 @@ class FusedHead:
         odd = [name for name in SCALED if getattr(model.config, name, None) not in (None, 1, 1.0)]
         if odd or self._head.bias is not None:
             name = type(model).__name__
-            raise LimoError(f"train: {name}: its last layer has {odd[0] if odd else 'a bias'}, which is not known here")
-        self.asked: Asked | None = None
+            raise LimoError(f"train: {name}: its last layer has {odd[0] if odd else 'a bias'}, which is not supported")
+        self.targets: LossTargets | None = None
         self._head.forward = self._forward
 
     def _forward(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        assert self.asked is not None, "a pass without targets"
-        return token_losses(hidden[0], self._head.weight, *self.asked)
+        assert self.targets is not None, "a pass without targets"
+        return token_losses(hidden[0], self._head.weight, *self.targets)
 
 
 def compile_layers(model: Any) -> None:
-    """Have each decoder layer compiled when it first runs.
+    """Have each decoder layer compiled when it first runs: one program for all of them, and for packs of any length.
+
+    `packed_attention` is not compiled: a layer is compiled in two parts, around it. Only the computation within a layer
+    is replaced: FSDP's gathering, recomputation and the names of weights are outside.
 
     Raises:
         LimoError: there is no compiler for what torch writes for CPUs.
     """
-    import torch
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     compiler = os.environ.get("CXX", "g++")
     if model.device.type == "cpu" and shutil.which(compiler) is None:
-        raise LimoError(f"train.compile needs the C++ compiler {compiler}, which is not here; install it, or set false")
+        raise LimoError(f"train.compile needs the C++ compiler {compiler}, which is missing; install it, or set false")
     layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
     assert layers, f"no decoder layers in {type(model).__name__}"
     for layer in layers:

@@ -1,4 +1,4 @@
-"""The settings of a training run, as the ranks read them."""
+"""A training run as its ranks read it: the recipe, the job file, the key of its work folder, and its lock."""
 
 import fcntl
 import hashlib
@@ -97,27 +97,27 @@ class Recipe(Params):
         return self
 
 
-# A training run as one JSON file: what the stage asks of the ranks, and the key its checkpoints are kept under.
-
 FORMAT = 2
-"""Raised when a change of the trainer makes older checkpoints wrong to go on from."""
+"""Raised when a change of the trainer makes older checkpoints wrong to resume from."""
 
 OUTCOME = "outcome.json"
-"""In the work folder, written by rank 0 when all is done."""
+"""In the work folder, written by rank 0 at the end: the facts of the job, and of the process that ended it."""
 
 LIVE = "live.jsonl"
 """In the work folder: the steps as rank 0 takes them."""
+
+LOCK = "lock"
 
 INDIFFERENT = {
     *("checkpoint_every", "keep_checkpoints", "export_dtype", "select_epoch"),
     *("processes", "nodes", "pack_tokens", "activation_checkpointing", "cpu_offload", "compile"),
 }
-"""Settings that do not change the course of training, so that a changed one goes on from the same checkpoints. Those of
-the second line decide how a step is computed: the same sums in another order, so its results differ by rounding."""
+"""Settings that do not change the course of training: a run with other values resumes from the same checkpoints. Those
+of the second line decide how a step is computed: the same sums in another order, so its results differ by rounding."""
 
 
 class Job(BaseModel):
-    """Read by every rank. Paths are absolute."""
+    """One JSON file, read by every rank. Paths are absolute."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -151,33 +151,30 @@ def samples_digest(samples: pl.DataFrame) -> str:
     return digest.hexdigest()
 
 
-# Asked to end, a run finishes its step, saves, and leaves; and no second run of the same job writes meanwhile.
-
-LOCK = "lock"
-_asked = False
+_stop_requested = False
 
 
-def listen() -> None:
-    """From now on a SIGTERM to this rank is remembered, not obeyed at once."""
-    signal.signal(signal.SIGTERM, _remember)
+def catch_sigterm() -> None:
+    """From now on a SIGTERM does not end this rank: it finishes its step, saves and exits; see `stop_requested`."""
+    signal.signal(signal.SIGTERM, _request_stop)
 
 
-def asked() -> bool:
-    """Whether this rank was told to end."""
-    return _asked
+def stop_requested() -> bool:
+    """Whether this rank got a SIGTERM."""
+    return _stop_requested
 
 
-def hold(work: Path) -> IO[str]:
-    """Wait until no other run writes to `work`; the job is ours as long as what this returns is open."""
+def _request_stop(*_: Any) -> None:
+    global _stop_requested  # noqa: PLW0603
+    _stop_requested = True
+
+
+def lock_work(work: Path) -> IO[str]:
+    """Wait until no other run writes to `work`; it is locked as long as the file that this returns is open."""
     lock = (work / LOCK).open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        print(f"train: an earlier run is still saving to {work}; waiting for it", flush=True)
+        print(f"train: an earlier run is still saving to {work}; waiting for its lock", flush=True)
         fcntl.flock(lock, fcntl.LOCK_EX)
     return lock
-
-
-def _remember(*_: Any) -> None:
-    global _asked  # noqa: PLW0603
-    _asked = True

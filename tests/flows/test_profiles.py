@@ -3,7 +3,7 @@ import pytest
 from flows import profiles
 from tasks.core.errors import LimoError
 from tasks.core.params import read_tree
-from tasks.training.data import Encoded, schedule_of
+from tasks.training.data import EncodedSample, make_schedule
 from tasks.training.recipe import Recipe
 
 
@@ -76,4 +76,4 @@ def test_the_papers_recipe_of_training(tmp_path, name, batch, weighting, epoch):
 
 def test_v1_exports_the_step_that_the_paper_released():
     recipe = Recipe(global_batch=32, select_epoch=9)
-    assert schedule_of([Encoded("c", [1, 2], 1)] * 817, recipe)[:3] == (26, 390, 234)
+    assert make_schedule([EncodedSample("c", [1, 2], 1)] * 817, recipe)[:3] == (26, 390, 234)

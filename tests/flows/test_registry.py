@@ -4,7 +4,7 @@ import pytest
 
 from flows.registry import Gate, promote, rollback
 from tasks.core.errors import LimoError
-from tasks.tracking.store import connected
+from tasks.tracking.store import mlflow_client
 from tests.artifacts import write_store
 
 
@@ -22,7 +22,7 @@ def register(artifacts, name, average, base=0.2, grader="g 1"):
     scores = {"score/average/pass_at_1": average, "base/average/pass_at_1": base}
     tags = {tag: json.dumps({"value": value, "low": value - 0.1, "high": value + 0.1}) for tag, value in scores.items()}
     tags["grader"] = grader
-    with connected(artifacts) as client:
+    with mlflow_client(artifacts) as client:
         if not client.search_registered_models(f"name='{name}'"):
             client.create_registered_model(name)
         version = client.create_model_version(name, str(artifacts / "model"), tags=tags).version
@@ -30,7 +30,7 @@ def register(artifacts, name, average, base=0.2, grader="g 1"):
 
 
 def aliases(artifacts, name):
-    with connected(artifacts) as client:
+    with mlflow_client(artifacts) as client:
         return {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
 
 

@@ -1,4 +1,4 @@
-"""A model is named in exactly one form, and one that cannot be found says what is needed."""
+"""A model is named in exactly one form; an error says what is missing."""
 
 import subprocess
 import sys
@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.core.errors import LimoError
-from tasks.models.resolve import ModelSource, resolve
+from tasks.models.resolve import ModelSource, convert_package, find_gguf, resolve
+from tasks.records.model import digest_file
 
 COMMIT = "a" * 40
 
@@ -46,3 +47,30 @@ def test_an_unreachable_hub_says_how_else(tmp_path):
     environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PYTHONPATH": "."}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert "base.models.m: a/b@aaaaaaaaaaaa is not in the hub cache" in done.stderr.splitlines()[-1]
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    folder = tmp_path / "site" / "made_gguf"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("raise ImportError('needs a heavy library')")
+    (folder / "Made-1M.Q4_1.gguf").write_bytes(b"GGUF")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "site"), *sys.path])
+    return folder
+
+
+def test_found_by_its_file(package):
+    assert find_gguf("made-gguf") == package / "Made-1M.Q4_1.gguf"
+
+
+def test_two_files_are_refused(package):
+    (package / "Other.gguf").write_bytes(b"GGUF")
+    with pytest.raises(LimoError, match="holds 2 GGUF files"):
+        find_gguf("made-gguf")
+
+
+def test_a_converted_folder_is_used_again(package, tmp_path):
+    digest = digest_file(package / "Made-1M.Q4_1.gguf")[:12]
+    there = tmp_path / "models" / f"Made-1M-{digest}"
+    there.mkdir(parents=True)
+    assert convert_package("made-gguf", tmp_path / "models") == there

@@ -1,4 +1,4 @@
-"""Curves in MLflow while rows are being written; what a killed run leaves, and how the next one goes on."""
+"""Curves in MLflow while rows are being written; what a killed run leaves, and how it is continued."""
 
 import json
 import sqlite3
@@ -6,8 +6,8 @@ from contextlib import closing
 
 import pytest
 
-from tasks.tracking.live import EXPERIMENT, live_run_id, shown_live
-from tasks.tracking.store import connected
+from tasks.tracking.live import EXPERIMENT, live_run_id, log_live
+from tasks.tracking.store import mlflow_client
 from tests.waiting import LIMIT_SECONDS, wait_until
 
 
@@ -25,7 +25,7 @@ def history(artifacts, metric="loss"):
             ).fetchall()
             points = store.execute("select step, value from metrics where key = ? order by step", [metric]).fetchall()
     except sqlite3.OperationalError:
-        # It is still being made.
+        # It is still being created.
         return None, []
     assert len(runs) < 2
     return (runs[0][0] if runs else None), points
@@ -42,8 +42,8 @@ def lines(tmp_path, monkeypatch):
     return tmp_path / "live.jsonl"
 
 
-def test_steps_are_there_while_it_runs_and_once_after_it_went_on(lines, tmp_path):
-    with pytest.raises(KeyboardInterrupt), shown_live(lines, tmp_path, "j1"):
+def test_steps_are_there_while_it_runs_and_once_after_it_was_resumed(lines, tmp_path):
+    with pytest.raises(KeyboardInterrupt), log_live(lines, tmp_path, "j1"):
         with lines.open("w", buffering=1) as file:
             file.write(row(1) + row(2))
             assert until(tmp_path, 2) == "RUNNING"
@@ -53,26 +53,26 @@ def test_steps_are_there_while_it_runs_and_once_after_it_went_on(lines, tmp_path
         raise KeyboardInterrupt
     assert history(tmp_path)[0] == "KILLED"
 
-    with shown_live(lines, tmp_path, "j1"):
-        # It goes on from a checkpoint of two steps.
+    with log_live(lines, tmp_path, "j1"):
+        # It resumes from a checkpoint of two steps.
         lines.write_text(row(1) + row(2) + row(3) + row(4))
     assert history(tmp_path) == ("FINISHED", [(step, 1 / step) for step in range(1, 5)])
     assert history(tmp_path, "mfu")[1] == []
-    with connected(tmp_path) as client:
+    with mlflow_client(tmp_path) as client:
         assert live_run_id(client, "j1") is not None
         assert live_run_id(client, "j2") is None
 
 
 def test_a_job_that_takes_no_step_makes_no_run(lines, tmp_path):
-    with shown_live(lines, tmp_path, "j1"):
+    with log_live(lines, tmp_path, "j1"):
         pass
     assert history(tmp_path) == (None, [])
 
 
 def test_a_store_that_is_not_there_costs_one_line_and_the_curves(lines, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////proc/no/such/folder.db")
-    with shown_live(lines, tmp_path, "j1"):
+    with log_live(lines, tmp_path, "j1"):
         lines.write_text(row(1))
-    told = [line for line in capfd.readouterr().err.splitlines() if line.startswith("train:")]
-    assert len(told) == 1
-    assert told[0].startswith("train: no live curves: MLflow at sqlite:////proc/no/such/folder.db")
+    reported = [line for line in capfd.readouterr().err.splitlines() if line.startswith("train:")]
+    assert len(reported) == 1
+    assert reported[0].startswith("train: no live curves: MLflow at sqlite:////proc/no/such/folder.db")

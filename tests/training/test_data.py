@@ -1,54 +1,57 @@
-"""Which tokens are learnt, in which order, with what weight."""
+"""Which tokens are in the loss, in which order, with what weight, and which checkpoint is exported."""
 
 import pytest
 
 from tasks.core.errors import LimoError
 from tasks.training.data import (
-    Encoded,
+    EncodedSample,
+    assign_packs,
     batch_rows,
+    choose_checkpoint,
     collate,
-    deal,
     encode,
     epoch_order,
     learning_rate,
+    make_schedule,
     sample_weights,
     steps_per_epoch,
     token_batches,
 )
+from tasks.training.recipe import Recipe
 from tests.training.tiny import TEMPLATE, make_tokenizer
 
 
-def test_response_and_end_token_are_learnt_and_nothing_else():
+def test_response_and_end_token_are_in_the_loss_and_nothing_else():
     tokenizer = make_tokenizer()
     sample = encode(tokenizer, "c_1", "Think.", "What is 1 + 1?", "It is \\boxed{2}.")
     prompt = "<|im_start|>system\nThink.<|im_end|>\n<|im_start|>user\nWhat is 1 + 1?<|im_end|>\n<|im_start|>assistant\n"
     assert tokenizer.decode(sample.ids[: sample.prompt]) == prompt
     assert tokenizer.decode(sample.ids[sample.prompt :]) == "It is \\boxed{2}.<|im_end|>"
-    pack = collate([sample, Encoded("c_2", [5, 6, 7], 2)], [0.5, 0.25])
+    pack = collate([sample, EncodedSample("c_2", [5, 6, 7], 2)], [0.5, 0.25])
     assert pack.ids.tolist() == [[*sample.ids, 5, 6, 7]]
     assert pack.positions.tolist() == [[*range(len(sample.ids)), 0, 1, 2]]
     assert pack.lengths == (len(sample.ids), 3)
-    learnt = pack.target[pack.sample == 0].tolist()
-    assert tokenizer.decode(learnt) == "It is \\boxed{2}.<|im_end|>"
+    in_loss = pack.target[pack.sample == 0].tolist()
+    assert tokenizer.decode(in_loss) == "It is \\boxed{2}.<|im_end|>"
     assert pack.ids[0, pack.place + 1].tolist() == pack.target.tolist()
-    assert pack.weight.tolist() == [0.5] * sample.learnt + [0.25]
+    assert pack.weight.tolist() == [0.5] * sample.loss_tokens + [0.25]
 
 
 @pytest.mark.parametrize(
-    ("template", "said"),
+    ("template", "line"),
     [
         (TEMPLATE.replace("assistant\n{% endif", "assistant\n<think>{% endif"), "does not continue its own prompt"),
         (TEMPLATE.replace("m.content", "m.content.split('</think>')|last"), "changes the response of sample c_1"),
         (TEMPLATE.replace("<|im_end|>\n", "\n"), "does not close an answer with the end token `<|im_end|>`"),
     ],
 )
-def test_a_template_that_cannot_be_trained_on_is_named(template, said):
+def test_a_template_that_cannot_be_trained_on_is_named(template, line):
     with pytest.raises(LimoError) as caught:
         encode(make_tokenizer(template), "c_1", "s", "q", "so</think>r")
-    assert said in str(caught.value)
+    assert line in str(caught.value)
 
 
-def test_reasoning_that_the_prompt_opens_is_learnt_from_there():
+def test_reasoning_that_the_prompt_opens_is_in_the_loss_from_there():
     tokenizer = make_tokenizer(TEMPLATE.replace("assistant\n{% endif", "assistant\n<think>{% endif"))
     sample = encode(tokenizer, "c_1", None, "q", "<think>so</think>r")
     assert tokenizer.decode(sample.ids[sample.prompt :]) == "so</think>r<|im_end|>"
@@ -68,7 +71,7 @@ def test_the_templates_switch_for_reasoning_is_set_as_at_inference():
 def test_order_depends_on_seed_and_epoch_only():
     assert epoch_order(6, seed=1, epoch=0) == epoch_order(6, seed=1, epoch=0)
     assert len({tuple(epoch_order(20, seed, epoch)) for seed in (1, 2) for epoch in (0, 1)}) == 4
-    # Pinned: another order would break going on from checkpoints made before.
+    # Pinned: another order would break resuming from earlier checkpoints.
     assert epoch_order(6, seed=42, epoch=0) == [1, 3, 0, 5, 2, 4]
 
 
@@ -85,28 +88,28 @@ def test_every_epoch_sees_every_sample_once():
 )
 def test_ranks_get_equally_many_packs_that_hold_what_they_may(rows, ranks, tokens):
     lengths = [10 * row + 1 for row in range(rows)]
-    dealt = deal(range(rows), lengths, ranks, tokens)
-    assert len({len(share) for share in dealt}) == 1
-    packs = [pack for share in dealt for pack in share]
+    assigned = assign_packs(range(rows), lengths, ranks, tokens)
+    assert len({len(share) for share in assigned}) == 1
+    packs = [pack for share in assigned for pack in share]
     assert sorted(row for pack in packs for row in pack) == list(range(rows))
     assert all(len(pack) == 1 or sum(lengths[row] for row in pack) <= tokens for pack in packs if pack)
 
 
 def test_packs_are_even_and_alike_over_ranks():
-    assert deal([0, 1, 2, 3], [9, 1, 8, 2], ranks=2, tokens=10) == [[[0, 1]], [[2, 3]]]
+    assert assign_packs([0, 1, 2, 3], [9, 1, 8, 2], ranks=2, tokens=10) == [[[0, 1]], [[2, 3]]]
     lengths = [(place * 37) % 90 + 10 for place in range(64)]
-    dealt = deal(range(64), lengths, ranks=2, tokens=512)
-    sums = [[sum(lengths[row] for row in pack) for pack in share] for share in dealt]
+    assigned = assign_packs(range(64), lengths, ranks=2, tokens=512)
+    sums = [[sum(lengths[row] for row in pack) for pack in share] for share in assigned]
     assert all(abs(a - b) < 60 for a, b in zip(*sums, strict=True))
     assert len(sums[0]) == -(-sum(lengths) // 1024)
 
 
 def test_weights_of_a_batch_sum_to_one():
-    learnt = [1, 3, 12]
+    tokens = [1, 3, 12]
     for weighting in ("token", "example"):
-        assert sum(w * n for w, n in zip(sample_weights(learnt, weighting), learnt, strict=True)) == pytest.approx(1)
-    assert sample_weights(learnt, "token") == [1 / 16] * 3
-    assert sample_weights(learnt, "example") == [1 / 3, 1 / 9, 1 / 36]
+        assert sum(w * n for w, n in zip(sample_weights(tokens, weighting), tokens, strict=True)) == pytest.approx(1)
+    assert sample_weights(tokens, "token") == [1 / 16] * 3
+    assert sample_weights(tokens, "example") == [1 / 3, 1 / 9, 1 / 36]
 
 
 def test_an_empty_pack_weighs_nothing():
@@ -146,3 +149,18 @@ def test_samples_are_taken_epoch_after_epoch():
     batches = token_batches([10] * 6, seed=3, batch_tokens=40, steps=6)
     flat = [row for batch in batches for row in batch]
     assert [sorted(flat[start : start + 6]) for start in range(0, 24, 6)] == [list(range(6))] * 4
+
+
+SAMPLES = [EncodedSample(f"c_{place}", [1, 2, 3, 4], 2) for place in range(800)]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "text"),
+    [
+        (Recipe(global_batch=32, select_epoch=9), "epoch 9 of 15, step 225 of 375: chosen by train.select_epoch"),
+        (Recipe(global_batch=32), "epoch 15 of 15, step 375 of 375: the last"),
+        (Recipe(steps=30, batch_tokens=100), "step 30 of 30: the last"),
+    ],
+)
+def test_the_exported_checkpoint_in_words(recipe, text):
+    assert str(choose_checkpoint(make_schedule(SAMPLES, recipe), recipe)) == text

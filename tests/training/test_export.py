@@ -8,12 +8,12 @@ import yaml
 
 from tasks.core.files import read_json, write_json
 from tasks.records.model import describe
-from tasks.training.data import Choice
-from tasks.training.export import card, export
+from tasks.training.data import CheckpointChoice
+from tasks.training.export import export, model_card
 from tasks.training.recipe import Job, Recipe, job_key, samples_digest
 from tests.training.tiny import make_folder, make_samples
 
-CHOICE = Choice(234, 390, 9, 15, "train.select_epoch")
+CHOICE = CheckpointChoice(234, 390, 9, 15, "train.select_epoch")
 
 
 @pytest.fixture
@@ -48,12 +48,12 @@ def front(text):
 
 
 def test_the_card_names_what_the_model_was_made_from(job):
-    head, body = front(card(job, CHOICE, 2, "abc-dirty"))
+    head, body = front(model_card(job, CHOICE, 2, "abc-dirty"))
     assert head["base_model"] == "Qwen/Qwen2.5-32B-Instruct"
     assert head["library_name"] == "transformers"
     assert "sft" in head["tags"]
     md5 = hashlib.md5(job.samples.read_bytes()).hexdigest()
-    for said in (
+    for line in (
         f"`base`, from {job.model.origin}, id `{job.model.model_id}`",
         "2 trained on, and 1 longer than `max_length` left out",
         f"`sha256:{samples_digest(make_samples(3))}`",
@@ -64,12 +64,12 @@ def test_the_card_names_what_the_model_was_made_from(job):
         '"system message": "Think."',
         '"lr": 5e-06',
     ):
-        assert said in body
+        assert line in body
 
 
 def test_a_card_outside_git_says_so_and_a_local_base_has_its_name(job):
     local = job.model_copy(update={"model": job.model.model_copy(update={"origin": "path:models/it"})})
-    head, body = front(card(local, CHOICE, 3, None))
+    head, body = front(model_card(local, CHOICE, 3, None))
     assert head["base_model"] == "base"
     assert "Git commit: none: no git repository, or nothing committed in it" in body
     assert "3 trained on\n" in body
@@ -96,7 +96,7 @@ def test_the_card_does_not_change_what_the_model_is(job):
         ),
     ],
 )
-def test_generation_ends_at_the_end_token_that_was_learnt(job, given, wanted):
+def test_generation_ends_at_the_end_token_that_was_trained_on(job, given, wanted):
     """The base says that it ends with token 7, as one does that was never tuned to the template."""
     base = job.out / "base"
     write_json(base / "config.json", read_json(base / "config.json") | {"eos_token_id": 7})

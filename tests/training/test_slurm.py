@@ -12,7 +12,7 @@ import pytest
 from tasks.core.errors import LimoError
 from tasks.records.model import describe
 from tasks.training.checkpoint import checkpoints, step_of
-from tasks.training.launch import hosts, launch
+from tasks.training.launch import launch, node_names
 from tasks.training.recipe import Job, Recipe
 from tests.training.tiny import make_folder, make_samples
 from tests.waiting import LIMIT_SECONDS, wait_until
@@ -100,12 +100,12 @@ def wait_for_nodes(process):
 
     def started():
         everyone = psutil.Process(process.pid).children(recursive=True)
-        return everyone if sum("tasks.training.launcher" in p.cmdline() for p in everyone) == 2 else None
+        return everyone if sum("tasks.training.accelerate_launch" in p.cmdline() for p in everyone) == 2 else None
 
     return wait_until(started)
 
 
-def test_two_nodes_give_the_weights_of_one_also_told_to_end_and_killed(cluster):
+def test_two_nodes_give_the_weights_of_one_also_stopped_and_killed(cluster):
     one, two = make_job(cluster, "one", processes=2), make_job(cluster, "two", processes=2, nodes=2)
     launch(one)
 
@@ -113,22 +113,22 @@ def test_two_nodes_give_the_weights_of_one_also_told_to_end_and_killed(cluster):
     assert process.stdout.readline().startswith("train: epoch 1/6")
     process.terminate()
     _, error = process.communicate(timeout=LIMIT_SECONDS)
-    told = re.search(r"limo: train: told to end after step (\d+) of 18, which is saved; rerun to go on", error)
-    assert told, error
-    assert step_of(checkpoints(two.work)[0]) == int(told[1])
+    stopped = re.search(r"limo: train: stopped by a signal after step (\d+) of 18, saved; rerun to resume", error)
+    assert stopped, error
+    assert step_of(checkpoints(two.work)[0]) == int(stopped[1])
 
     process = start(two)
     everyone = wait_for_nodes(process)
     node = next(p for p in everyone if p.environ().get("SLURM_PROCID") == "1")
     os.killpg(node.pid, signal.SIGKILL)
     _, error = process.communicate(timeout=LIMIT_SECONDS)
-    assert "limo: train: Slurm says: node1: task 1: Killed; rerun to go on from the last checkpoint; see" in error
+    assert "limo: train: Slurm says: node1: task 1: Killed; rerun to resume from the last checkpoint; see" in error
     _, alive = psutil.wait_procs(everyone, timeout=LIMIT_SECONDS)
     assert alive == []
 
     outcome = launch(two)
     assert outcome["world_size"] == 2
-    assert outcome["resumed_at"] == int(told[1])
+    assert outcome["resumed_at"] == int(stopped[1])
     stored = [(job.out / "model/model.safetensors").read_bytes() for job in (one, two)]
     assert stored[0] == stored[1]
 
@@ -160,10 +160,10 @@ def test_a_node_that_does_not_see_the_job_is_one_line(cluster, monkeypatch):
 def test_no_allocation_is_one_line(cluster, monkeypatch, name, value, line):
     monkeypatch.setenv(name, value)
     with pytest.raises(LimoError, match=line):
-        hosts(2)
+        node_names(2)
 
 
 def test_an_allocation_that_is_too_small_is_one_line(cluster):
-    assert hosts(2) == ["localhost", "other"]
+    assert node_names(2) == ["localhost", "other"]
     with pytest.raises(LimoError, match=r"train\.nodes is 3, but the allocation has 2 \(localhost, other\); ask Slurm"):
-        hosts(3)
+        node_names(3)

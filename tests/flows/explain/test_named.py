@@ -10,7 +10,7 @@ import yaml
 from flows.explain.runs import find_tables, flips, side
 from tasks.core.errors import LimoError
 from tasks.provenance.mlflow_run import COMPARED, PARENT, STAGE, STATE, TABLES, md5
-from tasks.tracking.store import connected
+from tasks.tracking.store import mlflow_client
 from tests.artifacts import write_run, write_store
 
 pytestmark = pytest.mark.slow
@@ -60,7 +60,7 @@ def digests(tmp_path_factory):
 
 
 def log_runs(digests):
-    with connected(Path("artifacts")) as client:
+    with mlflow_client(Path("artifacts")) as client:
         experiment = client.create_experiment("limo", artifact_location=Path("artifacts").absolute().as_uri())
 
         def log(name, stage=PARENT, **tags):
@@ -80,7 +80,7 @@ def log_runs(digests):
 
 
 def id_of(name):
-    with connected(Path("artifacts")) as client:
+    with mlflow_client(Path("artifacts")) as client:
         (found,) = client.search_runs(["1"], f"attributes.run_name = '{name}'")
         return found.info.run_id
 

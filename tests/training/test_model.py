@@ -6,21 +6,30 @@ import torch.nn.functional as F  # noqa: N812
 
 from tasks.core.errors import LimoError
 from tasks.training import model
-from tasks.training.data import Encoded, collate
-from tasks.training.loop import losses_of
-from tasks.training.model import PACKED, FusedHead, Lengths, pack_arguments, packed_attention, register, token_losses
+from tasks.training.data import EncodedSample, collate
+from tasks.training.loop import pack_losses
+from tasks.training.model import (
+    PACKED,
+    FusedHead,
+    PackLengths,
+    attention_arguments,
+    compile_layers,
+    packed_attention,
+    register_attention,
+    token_losses,
+)
 from tests.training.tiny import make_model
 
 SAMPLES = [
-    Encoded("a", list(range(10, 40)), 5),
-    Encoded("b", list(range(50, 60)), 3),
-    Encoded("c", [7, 8, 9, 7, 8, 9, 7], 1),
+    EncodedSample("a", list(range(10, 40)), 5),
+    EncodedSample("b", list(range(50, 60)), 3),
+    EncodedSample("c", [7, 8, 9, 7, 8, 9, 7], 1),
 ]
 WEIGHTS = [0.02, 0.01, 0.03]
 
 
 def packed_model():
-    register()
+    register_attention()
     model = make_model()
     model.set_attn_implementation(PACKED)
     return model, FusedHead(model)
@@ -36,7 +45,7 @@ def plain(sample):
 
 def test_a_pack_has_the_losses_and_gradients_of_its_samples_alone():
     model, fused = packed_model()
-    weighted, losses = losses_of(model, fused, collate(SAMPLES, WEIGHTS), PACKED)
+    weighted, losses = pack_losses(model, fused, collate(SAMPLES, WEIGHTS), PACKED)
     weighted.backward()
     alone = [plain(sample) for sample in SAMPLES]
     torch.testing.assert_close(losses, torch.cat([each for _, each in alone]).detach())
@@ -51,11 +60,11 @@ def test_a_pack_has_the_losses_and_gradients_of_its_samples_alone():
 
 def test_no_sample_sees_another():
     model, fused = packed_model()
-    other = Encoded("z", [90, 91, 92] * 10, 5)
+    other = EncodedSample("z", [90, 91, 92] * 10, 5)
     with torch.no_grad():
-        before = losses_of(model, fused, collate([SAMPLES[0], SAMPLES[1]], [1.0, 1.0]), PACKED)[1]
-        after = losses_of(model, fused, collate([other, SAMPLES[1]], [1.0, 1.0]), PACKED)[1]
-    torch.testing.assert_close(before[-SAMPLES[1].learnt :], after[-SAMPLES[1].learnt :])
+        before = pack_losses(model, fused, collate([SAMPLES[0], SAMPLES[1]], [1.0, 1.0]), PACKED)[1]
+        after = pack_losses(model, fused, collate([other, SAMPLES[1]], [1.0, 1.0]), PACKED)[1]
+    torch.testing.assert_close(before[-SAMPLES[1].loss_tokens :], after[-SAMPLES[1].loss_tokens :])
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 1000])
@@ -75,16 +84,16 @@ def test_the_loss_in_chunks_is_cross_entropy(monkeypatch, chunk):
     torch.testing.assert_close(found, (hidden.grad, weight.grad))
 
 
-def test_flash_attention_is_told_where_samples_end():
-    told = pack_arguments(collate(SAMPLES, WEIGHTS), "flash_attention_2")
-    assert told["cu_seq_lens_q"].tolist() == [0, 30, 40, 47]
-    assert told["max_length_k"] == 30
+def test_flash_attention_gets_where_samples_end():
+    arguments = attention_arguments(collate(SAMPLES, WEIGHTS), "flash_attention_2")
+    assert arguments["cu_seq_lens_q"].tolist() == [0, 30, 40, 47]
+    assert arguments["max_length_k"] == 30
 
 
 def test_a_window_shorter_than_a_sample_is_refused():
     part = torch.zeros(1, 2, 40, 4)
     with pytest.raises(LimoError, match="the model sees 16 tokens back, and a sample has 30; set flash_attention_2"):
-        packed_attention(None, part, part, part, None, lengths=Lengths((30, 10)), sliding_window=16)
+        packed_attention(None, part, part, part, None, lengths=PackLengths((30, 10)), sliding_window=16)
 
 
 def test_a_model_that_scales_its_logits_is_refused():
@@ -92,3 +101,9 @@ def test_a_model_that_scales_its_logits_is_refused():
     model.config.final_logit_softcapping = 30.0
     with pytest.raises(LimoError, match="Qwen2ForCausalLM: its last layer has final_logit_softcapping"):
         FusedHead(model)
+
+
+def test_without_a_compiler_there_is_one_line(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(LimoError, match="train.compile needs the C\\+\\+ compiler no-such-compiler"):
+        compile_layers(make_model())

@@ -10,7 +10,7 @@ import yaml
 from accelerate.commands import launch
 from torch.distributed import run
 
-from tasks.training import launcher
+from tasks.training import accelerate_launch
 from tasks.training.fsdp import accelerate_config
 from tasks.training.recipe import Recipe
 from tests.waiting import LIMIT_SECONDS, wait_until
@@ -19,36 +19,36 @@ pytestmark = pytest.mark.slow
 
 
 def test_no_rank_is_forked_from_a_process_that_asked_cuda_for_its_gpus(monkeypatch):
-    # Other tests in this process may want what it keeps away.
+    # Other tests in this process may need what it blocks.
     monkeypatch.setitem(sys.modules, "tasks.core.lean", sys)
     started = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(launch, "main", lambda: started.append(run.config_from_args))
     before = run.config_from_args
-    launcher.main()
+    accelerate_launch.main()
     assert started == [before]
 
 
 RANKS = """
 import os, sys, time
-from tasks.training import launcher
+from tasks.training import accelerate_launch
 from tasks.core.stage import die_with_parent
-from tasks.training.recipe import asked, listen
+from tasks.training.recipe import catch_sigterm, stop_requested
 
-def work(path):
-    listen()
+def run_rank(path):
+    catch_sigterm()
     die_with_parent()
     (path / os.environ["RANK"]).write_text(str(os.getpid()))
-    while os.environ["RANK"] == "0" and not asked():
+    while os.environ["RANK"] == "0" and not stop_requested():
         time.sleep(0.05)
 
-launcher.work, launcher.PRELOADED = work, ()
-launcher.main()
+accelerate_launch.run_rank, accelerate_launch.PRELOADED = run_rank, ()
+accelerate_launch.main()
 """
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU the ranks are no forks")
-def test_ranks_end_with_their_launcher_also_one_that_is_done(tmp_path):
+def test_ranks_end_with_their_launcher_also_one_that_has_finished(tmp_path):
     """torch has a rank that is done wait for the launcher."""
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(accelerate_config(Recipe(processes=2, device="cpu"))))
     options = ["--config_file", str(tmp_path / "config.yaml"), "--module", "tasks.training.worker", str(tmp_path)]

@@ -1,8 +1,39 @@
+"""Params, facts and code version as MLflow takes them."""
+
 import subprocess
 
 import pytest
 
-from tasks.tracking.commit import commit_tags, described_commit
+from tasks.tracking.store import commit_tags, commit_text, flatten_metrics, flatten_params, mlflow_key
+
+
+def test_params_are_flat_with_lists_as_json():
+    params = {
+        "score": {"weights": {"a": 0.5}, "words": ("check", "检"), "none": None},
+        "profile": "default",
+        "empty": {},
+    }
+    assert flatten_params(params) == {
+        "score.weights.a": "0.5",
+        "score.words": '["check", "检"]',
+        "score.none": "null",
+        "profile": "default",
+        "empty": "{}",
+    }
+
+
+def test_a_long_value_is_cut_to_what_mlflow_takes():
+    assert len(flatten_params({"text": "x" * 9000})["text"]) == 6000
+
+
+def test_only_numbers_become_metrics():
+    facts = {"taken": 3, "rejected": {"too long": 1}, "engine": "vllm", "resumed": True, "teachers": [{"tokens": 7}]}
+    assert flatten_metrics(facts) == {"taken": 3.0, "rejected.too long": 1.0, "resumed": 1.0, "teachers.0.tokens": 7.0}
+
+
+def test_names_are_written_in_mlflows_characters():
+    assert mlflow_key("base/aime24/pass@1") == "base/aime24/pass_at_1"
+    assert mlflow_key("数学(a)") == "___a_"
 
 
 def git(*words):
@@ -24,10 +55,10 @@ def test_commit_and_changes_since(folder):
     tags = commit_tags()
     assert len(tags["mlflow.source.git.commit"]) == 40
     assert tags["limo.dirty"] == "false"
-    assert described_commit() == tags["mlflow.source.git.commit"]
+    assert commit_text() == tags["mlflow.source.git.commit"]
     (folder / "file").write_text("2")
     assert commit_tags()["limo.dirty"] == "true"
-    assert described_commit() == tags["mlflow.source.git.commit"] + "-dirty"
+    assert commit_text() == tags["mlflow.source.git.commit"] + "-dirty"
 
 
 def test_dvc_lock_is_no_change(folder, monkeypatch):
@@ -48,7 +79,7 @@ def test_dvc_lock_is_no_change(folder, monkeypatch):
 
 def test_outside_a_repository_there_is_none():
     assert commit_tags() == {}
-    assert described_commit() is None
+    assert commit_text() is None
 
 
 def test_without_git_there_is_none(monkeypatch):
