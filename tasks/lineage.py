@@ -12,7 +12,7 @@ from pydantic import Field
 from tasks.core.files import publish, write_json
 from tasks.core.params import Params, read_tree
 from tasks.core.stage import stage_main
-from tasks.provenance.edges import build_edges, require_connected, require_reached, trained_model
+from tasks.provenance.edges import build_edges, require_connected, require_questions, trained_model
 from tasks.provenance.mlflow_run import log_run
 
 
@@ -32,7 +32,7 @@ def run(lineage: LineageParams, *, artifacts: Path, params_file: Path, out: Path
     """Write the edges of the run in `artifacts`, check that they connect, and log the run."""
     edges = build_edges(artifacts)
     require_connected(edges, artifacts)
-    questions = require_reached(edges, trained_model(artifacts).model_id)
+    questions = require_questions(edges, trained_model(artifacts).model_id)
     kinds = edges.unique(["child_id"])["child_kind"].value_counts().sort("child_kind")
     # How the run is logged and drawn is no part of what it was.
     params = {name: section for name, section in read_tree(params_file).items() if name not in UNLOGGED}

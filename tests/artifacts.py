@@ -33,7 +33,7 @@ WORDS = ["we", "check", "that", "3", "+", "4", "since", "it", "might", "be", "pe
 SHARED = "sums: what is $3 + 0$, and 1 more?"
 
 DUPLICATES = [
-    make_question(text, answer, source="other", origin=f"other.jsonl:{row}").model_dump()
+    make_question(text, answer, source="other", origin=f"other.jsonl:{row}")
     for row, (text, answer) in enumerate(
         [("What is $0 + 0$?", "0"), ("So what is 1 + 0 then?", "1"), ("So what is 1 + 0?", "2")], start=1
     )
@@ -74,8 +74,7 @@ def write_store(root, factory):
 
 def _question(number):
     answer = None if number % 10 == 9 else str(number)
-    made = make_question(f"What is {number} + 0?", answer, domain=f"d{number % 3}", level="1", origin=f"made:{number}")
-    return made.model_dump()
+    return make_question(f"What is {number} + 0?", answer, domain=f"d{number % 3}", level="1", origin=f"made:{number}")
 
 
 def _write_base(root):

@@ -5,15 +5,15 @@ from pathlib import Path
 
 from tasks.core.files import manifest_path, read_json, write_json
 from tasks.records.model import Model
-from tasks.records.question import Question, question_id
+from tasks.records.question import QUESTION, question_id
 
 SHIPPED = Path("tasks/shipped")
 
 
-def make_question(question="What is 3 + 4?", answer="7", source="made", **fields):
-    return Question(
-        question_id=question_id(source, question), source=source, question=question, answer=answer, **fields
-    )
+def make_question(question="What is 3 + 4?", answer="7", source="made", domain=None, level=None, origin=""):
+    """A row of QUESTION."""
+    values = (question_id(source, question), source, question, answer, domain, level, origin)
+    return dict(zip(QUESTION, values, strict=True))
 
 
 def make_model(name="base", path="tasks/shipped/base", **fields):

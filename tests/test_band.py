@@ -17,7 +17,7 @@ SAMPLING = SamplingParams(temperature=0.7, max_tokens=40)
 
 
 def frame(*questions):
-    return pl.DataFrame([one.model_dump() for one in questions], schema=QUESTION)
+    return pl.DataFrame(questions, schema=QUESTION)
 
 
 def attempts_of(question, correct, count, finish="stop"):
@@ -25,8 +25,8 @@ def attempts_of(question, correct, count, finish="stop"):
     return [
         given
         | {
-            "question_id": question.question_id,
-            "response_id": f"{question.question_id}-{index}",
+            "question_id": question["question_id"],
+            "response_id": f"{question['question_id']}-{index}",
             "sample_index": index,
             "verdict": "correct" if index < correct else "incorrect",
             "finish_reason": finish,

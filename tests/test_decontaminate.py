@@ -27,7 +27,7 @@ def items(*questions):
 
 
 def pool(*questions):
-    rows = [make_question(question, "1").model_dump() for question in questions]
+    rows = [make_question(question, "1") for question in questions]
     return pl.DataFrame(rows, schema=QUESTION).with_columns(language=pl.lit("en"))
 
 

@@ -17,14 +17,14 @@ RIGHT, WRONG = "So \\boxed{7}.", "So \\boxed{8}."
 
 
 def banded(*questions):
-    rows = [one.model_dump() | {"solved": 2, "sampled": 32} for one in questions]
+    rows = [one | {"solved": 2, "sampled": 32} for one in questions]
     return pl.DataFrame(rows, schema=BANDED)
 
 
 def attempt(question, index, verdict, finish="stop"):
     given = dict.fromkeys(ATTEMPT) | {"teacher": "strong", "text": f"text {index}", "n_tokens": 9}
     return given | {
-        "question_id": question.question_id,
+        "question_id": question["question_id"],
         "response_id": f"r_{index}",
         "model_id": "m_strong",
         "sample_index": index,
@@ -45,7 +45,7 @@ def test_only_right_and_whole_responses_become_chains():
     chains = decide(banded(solved, unsolved), pl.DataFrame(rows, schema={**ATTEMPT, "teacher": pl.String}))
     assert chains.kept.schema == CHAIN
     kept = chains.kept.row(0, named=True)
-    assert kept["chain_id"] == chain_id(solved.question_id, "r_0")
+    assert kept["chain_id"] == chain_id(solved["question_id"], "r_0")
     assert (kept["question"], kept["answer"], kept["domain"], kept["teacher"]) == ("solved", "7", "sums", "strong")
     assert chains.rejected.select("response_id", "reason").rows() == [
         ("r_1", "truncated"),

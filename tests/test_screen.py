@@ -18,13 +18,13 @@ SCREEN = ScreenParams(model="base", attempts=3, sampling=SAMPLING)
 
 
 def frame(*questions):
-    return pl.DataFrame([one.model_dump() for one in questions], schema=QUESTION)
+    return pl.DataFrame(questions, schema=QUESTION)
 
 
 def attempt(question, index, verdict, finish="stop"):
     given = dict.fromkeys(ATTEMPT)
     return given | {
-        "question_id": question.question_id,
+        "question_id": question["question_id"],
         "response_id": f"r_{index}",
         "sample_index": index,
         "verdict": verdict,

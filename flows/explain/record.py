@@ -9,7 +9,7 @@ import polars as pl
 from flows.explain.question import question_history, question_row
 from tasks.core.errors import LimoError
 from tasks.core.files import read_table
-from tasks.provenance.edges import EDGE, checkpoint, ids, sample_trails, trace, trained_model
+from tasks.provenance.edges import EDGE, ancestors, checkpoint_text, records_of, sample_origins, trained_model
 from tasks.records.benchmark import ANSWER, ITEM, JUDGEMENT, SCORE, VERDICT
 from tasks.records.model import Model, load_models
 from tasks.records.question import QUESTION
@@ -39,7 +39,7 @@ def find(artifacts: Path, edges: pl.DataFrame, id_prefix: str) -> tuple[str, str
     ]
     questions = pl.concat(pool).select(id="question_id", kind=pl.lit("question"))
     items = read_table(artifacts / "benchmarks" / "items.parquet", {"item_id": ITEM["item_id"]})
-    named = pl.concat([ids(edges), questions, items.select(id="item_id", kind=pl.lit("item"))])
+    named = pl.concat([records_of(edges), questions, items.select(id="item_id", kind=pl.lit("item"))])
     found = named.filter(pl.col("id").str.starts_with(id_prefix)).unique("id").sort("id")
     if found.is_empty() or not id_prefix:
         raise LimoError(
@@ -79,18 +79,18 @@ def _model(artifacts: Path, edges: pl.DataFrame, identifier: str) -> list[str]:
         )
         return [*lines, "It was not trained here, so no sample lies behind it."]
     base = _models(artifacts)[_parents(edges, identifier, "model")[0]]
-    questions = trace(edges, identifier).filter(pl.col("kind") == "question").height
+    questions = ancestors(edges, identifier).filter(pl.col("kind") == "question").height
     shown = {
         "model": f"{identifier} · {model.name} · {model.parameters:,} parameters · {model.path}",
         "trained from": f"{base.model_id} · {base.name} · {base.origin}",
         "trained on": f"{samples.len()} samples of {questions} pool questions",
-        "checkpoint": checkpoint(artifacts),
+        "checkpoint": checkpoint_text(artifacts),
     }
     return [*fields(shown), "", *_samples(artifacts)]
 
 
 def _samples(artifacts: Path) -> list[str]:
-    trails = sample_trails(artifacts)
+    trails = sample_origins(artifacts)
     rows = [
         {
             "rank": row["rank"],

@@ -10,7 +10,7 @@ import polars as pl
 from tasks.core.errors import LimoError
 from tasks.core.params import ChatParams
 from tasks.engines.machine import set_environment
-from tasks.records.benchmark import asked
+from tasks.records.benchmark import fill_prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -74,7 +74,7 @@ def prompt_renderer(folder: Path, chat: ChatParams) -> Renderer:
 def item_prompts(render: Renderer, items: pl.DataFrame) -> list[str]:
     """The prompts of benchmark items (ITEM), each by its benchmark's own prompt and system message."""
     rows = items.select("question", "prompt", "system").iter_rows()
-    return [render(asked(question, prompt), system) for question, prompt, system in rows]
+    return [render(fill_prompt(question, prompt), system) for question, prompt, system in rows]
 
 
 def _load(folder: Path) -> "PreTrainedTokenizerBase":

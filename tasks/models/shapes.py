@@ -19,7 +19,7 @@ LATENT = ("deepseek_v3",)
 
 
 class Latent(NamedTuple):
-    """Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434): keys and values kept as one short vector a token."""
+    """Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434): keys and values as one short vector a token."""
 
     query_rank: int
     kv_rank: int
@@ -78,7 +78,7 @@ def read_shape(config: Mapping[str, Any], where: str) -> Shape:
     """The shape that a config.json states.
 
     Raises:
-        LimoError: it is of a kind not known here, or lacks a number.
+        LimoError: it is of an unsupported kind, or lacks a number.
     """
     config = config.get("text_config") or config
     kind = str(config.get("model_type"))
@@ -153,7 +153,7 @@ def mlp_parameters(shape: Shape, *, active: bool = False) -> int:
     if shape.experts is None:
         return 3 * shape.hidden * shape.intermediate
     used = shape.experts.chosen if active else shape.experts.total
-    # The router has a correction a expert beside its matrix.
+    # The router has its matrix, and a correction for each expert.
     router = shape.experts.total * (shape.hidden + 1)
     return router + 3 * shape.hidden * shape.experts.size * (used + shape.experts.shared)
 
@@ -192,7 +192,7 @@ def weight_bytes(shape: Shape, width: float | None = None) -> float:
 def cache_bytes(shape: Shape, tensor_parallel: int = 1) -> int:
     """Bytes that one token's keys and values take on each of the GPUs that share the model, in 16 bits.
 
-    Key heads are split over GPUs and repeated where there are more GPUs than heads; a latent is kept whole on each.
+    Key heads are split over GPUs and repeated where there are more GPUs than heads; a latent is stored whole on each.
     """
     if shape.latent:
         return 2 * shape.layers * (shape.latent.kv_rank + shape.latent.rotary)
@@ -211,12 +211,6 @@ def train_flops(shape: Shape, length: float) -> float:
     """FLOPs of training on one token of a sample of `length` tokens: three forward passes (Kaplan et al.: 6 a weight);
     a token sees half of its sample on average."""
     return 3 * forward_flops(shape, length / 2)
-
-
-# GPUs whose peaks are known, and what `--gpus 8xH200` means.
-#
-# Peaks are NVIDIA's data sheets for dense bf16 (half of what they print with sparsity) of the SXM variants; memory is
-# what torch reports as the device's total, a few per cent below the name's.
 
 
 class Gpu(NamedTuple):
@@ -242,7 +236,9 @@ KINDS = {
         Gpu("L40S", 362e12, 0.864e12, 44.5, True),
     )
 }
-"""A100 and H100 are those of 80 GB."""
+"""GPUs whose peaks are known: NVIDIA's data sheets for dense bf16 (half of what they print with sparsity) of the SXM
+variants; memory is what torch reports as the device's total, a few per cent below the name's. A100 and H100 are those
+of 80 GB."""
 NODE = 8
 """GPUs of one machine: beyond them a model is not split, as its parts talk in every layer."""
 

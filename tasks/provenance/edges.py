@@ -1,4 +1,4 @@
-"""The edges of lineage: every record with the records it was made from, out of the ids that the tables carry."""
+"""The edges of lineage: every record with the records it was made from, by the ids in the tables; and its ancestors."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +13,6 @@ from tasks.records.model import Model, load_models
 from tasks.records.question import BANDED, QUESTION
 from tasks.records.response import ATTEMPT, CHAIN, SAMPLE
 
-# One step of lineage: a child record and one it was made from.
-
 EDGE = pl.Schema(
     {
         "child_id": pl.String,
@@ -24,8 +22,8 @@ EDGE = pl.Schema(
         "stage": pl.String,
     }
 )
-"""Kinds: question, response, chain, model, item, verdict, score. `stage` made the child."""
-
+"""A child record and one it was made from. Kinds: question, response, chain, model, item, verdict, score. `stage` made
+the child."""
 
 PARENTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "response": (("model",), ("question", "item")),
@@ -41,17 +39,17 @@ AVERAGE = "average"
 ROOTS = ("question", "item", "model")
 
 
-class Node(NamedTuple):
+class IdColumn(NamedTuple):
     """A column of ids, and the kind of record they name."""
 
     column: str
     kind: str
 
 
-RESPONSE = Node("response_id", "response")
-QUESTIONS = Node("question_id", "question")
-MODELS = Node("model_id", "model")
-ITEMS = Node("item_id", "item")
+RESPONSE = IdColumn("response_id", "response")
+QUESTIONS = IdColumn("question_id", "question")
+MODELS = IdColumn("model_id", "model")
+ITEMS = IdColumn("item_id", "item")
 
 
 def build_edges(artifacts: Path) -> pl.DataFrame:
@@ -61,7 +59,7 @@ def build_edges(artifacts: Path) -> pl.DataFrame:
 
 
 def trained_samples(artifacts: Path) -> pl.DataFrame:
-    """The selected samples (SAMPLE) that the trainer did take, the best first."""
+    """The selected samples (SAMPLE) that were trained on, the best first."""
     samples = read_table(artifacts / "select" / "kept.parquet", SAMPLE).sort("rank")
     left_out = artifacts / "train" / "rejected.parquet"
     if not left_out.exists():
@@ -82,14 +80,14 @@ def base_model_id(artifacts: Path) -> str:
     return str(facts["base_model_id"])
 
 
-def checkpoint(artifacts: Path) -> str:
-    """Which of its checkpoints the trained model is, and by what rule."""
+def checkpoint_text(artifacts: Path) -> str:
+    """Which of its checkpoints the trained model is, and by what rule, in words."""
     facts = read_manifest(artifacts, "train").facts
     return str(facts.get("checkpoint", {}).get("text", "not recorded by the version that trained it"))
 
 
-def job(artifacts: Path) -> str:
-    """The key of the training run, which its checkpoints and its live curves are kept under."""
+def training_job(artifacts: Path) -> str:
+    """The key of the training job, which names its checkpoints and its live curves."""
     return str(read_manifest(artifacts, "train").facts.get("run", ""))
 
 
@@ -120,7 +118,7 @@ def _sampled(artifacts: Path) -> list[pl.DataFrame]:
 
 def _chains(artifacts: Path) -> pl.DataFrame:
     chains = _ids(artifacts / "reason" / "kept.parquet", CHAIN, "chain_id", "response_id", "question_id")
-    chain = Node("chain_id", "chain")
+    chain = IdColumn("chain_id", "chain")
     return pl.concat([_edges(chains, chain, parent, "reason") for parent in (RESPONSE, QUESTIONS)])
 
 
@@ -129,8 +127,8 @@ def _trained(artifacts: Path) -> pl.DataFrame:
     child, base = trained_model(artifacts).model_id, base_model_id(artifacts)
     samples = trained_samples(artifacts).select(pl.lit(child).alias("model_id"), "chain_id")
     from_base = pl.DataFrame({"model_id": [child], "base": [base]})
-    chains = _edges(samples, MODELS, Node("chain_id", "chain"), "train")
-    return pl.concat([chains, _edges(from_base, MODELS, Node("base", "model"), "train")])
+    chains = _edges(samples, MODELS, IdColumn("chain_id", "chain"), "train")
+    return pl.concat([chains, _edges(from_base, MODELS, IdColumn("base", "model"), "train")])
 
 
 def _answered(artifacts: Path) -> list[pl.DataFrame]:
@@ -143,7 +141,7 @@ def _graded(artifacts: Path) -> list[pl.DataFrame]:
     of = ["benchmark", "arm", "model_id"]
     verdicts = _ids(artifacts / "grade" / "verdicts.parquet", VERDICT, "verdict_id", "response_id", "item_id", *of)
     scores = _ids(artifacts / "grade" / "scores.parquet", SCORE, "score_id", *of)
-    verdict, score = Node("verdict_id", "verdict"), Node("score_id", "score")
+    verdict, score = IdColumn("verdict_id", "verdict"), IdColumn("score_id", "score")
     averages = pl.col("benchmark") == AVERAGE
     single = scores.filter(~averages).join(verdicts, on=of, maintain_order="left_right")
     average = scores.filter(averages).join(verdicts, on=of[1:], maintain_order="left_right")
@@ -156,16 +154,16 @@ def _judged(artifacts: Path) -> list[pl.DataFrame]:
     """Judgements from item and model; verdicts from the judgement that decided them."""
     said = _ids(artifacts / "grade" / "judgements.parquet", JUDGEMENT, "response_id", "item_id", "model_id")
     verdicts = _ids(artifacts / "grade" / "verdicts.parquet", VERDICT, "verdict_id", "judge_response_id").drop_nulls()
-    by_judge = _edges(verdicts, Node("verdict_id", "verdict"), Node("judge_response_id", "response"), "grade")
+    by_judge = _edges(verdicts, IdColumn("verdict_id", "verdict"), IdColumn("judge_response_id", "response"), "grade")
     return [by_judge, *(_edges(said, RESPONSE, parent, "grade") for parent in (ITEMS, MODELS))]
 
 
 def _ids(path: Path, schema: pl.Schema, *columns: str) -> pl.DataFrame:
-    """Some columns of a table; texts, which are nearly all of it, stay on disk."""
+    """Some columns of a table; texts, which are nearly all of it, are not read."""
     return read_table(path, {column: schema[column] for column in columns})
 
 
-def _edges(table: pl.DataFrame, child: Node, parent: Node, stage: str) -> pl.DataFrame:
+def _edges(table: pl.DataFrame, child: IdColumn, parent: IdColumn, stage: str) -> pl.DataFrame:
     return table.select(
         child_id=pl.col(child.column),
         child_kind=pl.lit(child.kind),
@@ -181,7 +179,7 @@ def _model_ids(artifacts: Path) -> list[str]:
 
 
 def _require_parent(edges: pl.DataFrame, kind: str, group: tuple[str, ...]) -> None:
-    """Every record of the kind, wherever it stands in an edge, has a parent of one of the group's kinds."""
+    """Every record of the kind, as a child or a parent, has a parent of one of the group's kinds."""
     children = edges.filter(pl.col("child_kind") == kind)["child_id"]
     parents = edges.filter(pl.col("parent_kind") == kind)["parent_id"] if kind in PARENTS else children.clear()
     connected = edges.filter(pl.col("parent_kind").is_in(group))["child_id"]
@@ -201,11 +199,8 @@ def _require_known(edges: pl.DataFrame, kind: str, known: pl.Series) -> None:
         raise LimoError(f"lineage: {stage} used {kind} {identifier}, which no table has; run `dvc repro -f {stage}`")
 
 
-# The training samples with where each came from: chain, teacher, difficulty, question, source.
-
-
-def sample_trails(artifacts: Path) -> pl.DataFrame:
-    """The samples that were trained on, the best first, each with its trail.
+def sample_origins(artifacts: Path) -> pl.DataFrame:
+    """The samples that were trained on, the best first, each with its question's source and difficulty.
 
     Returns:
         The columns of SAMPLE, and the question's `source`, `origin`, `level`, `solved` of `sampled` in `band`, and
@@ -215,15 +210,12 @@ def sample_trails(artifacts: Path) -> pl.DataFrame:
     banded = read_table(artifacts / "band" / "kept.parquet", {name: BANDED[name] for name in columns})
     attempts = read_table(artifacts / "screen" / "attempts.parquet", {"question_id": ATTEMPT["question_id"]})
     screened = attempts.group_by("question_id").agg(screened=pl.len().cast(pl.Int64))
-    trails = trained_samples(artifacts).join(banded, on="question_id", how="left", maintain_order="left")
-    trails = trails.join(screened, on="question_id", how="left", maintain_order="left")
-    return trails.with_columns(pl.col("screened").fill_null(0))
+    origins = trained_samples(artifacts).join(banded, on="question_id", how="left", maintain_order="left")
+    origins = origins.join(screened, on="question_id", how="left", maintain_order="left")
+    return origins.with_columns(pl.col("screened").fill_null(0))
 
 
-# Walking the edges of lineage from a record to all it was made from.
-
-
-def trace(edges: pl.DataFrame, identifier: str) -> pl.DataFrame:
+def ancestors(edges: pl.DataFrame, identifier: str) -> pl.DataFrame:
     """Every record that `identifier` was made from, directly or not, each once.
 
     Args:
@@ -240,13 +232,13 @@ def trace(edges: pl.DataFrame, identifier: str) -> pl.DataFrame:
         parents = edges.join(frontier, left_on="child_id", right_on="id", how="semi", maintain_order="left")
         parents = parents.select(id="parent_id", kind="parent_kind", depth=pl.lit(depth, pl.Int64))
         parents = parents.unique("id", maintain_order=True)
-        # What was met before is not walked again, so that a cycle, which would be a bug, still ends.
+        # What was found before is not visited again, so that a cycle, which would be a bug, still ends.
         frontier = parents.join(found, on="id", how="anti", maintain_order="left")
         found = pl.concat([found, frontier])
     return found
 
 
-def require_reached(edges: pl.DataFrame, model_id: str) -> int:
+def require_questions(edges: pl.DataFrame, model_id: str) -> int:
     """How many pool questions a trained model's scores come from.
 
     Raises:
@@ -256,14 +248,14 @@ def require_reached(edges: pl.DataFrame, model_id: str) -> int:
     if scored.is_empty():
         raise LimoError(f"lineage: no score was made of the trained model {model_id}; run `dvc repro -f -s grade`")
     # Every score has an edge to its model, so what the model reaches is what each of its scores reaches.
-    questions = trace(edges, model_id).filter(pl.col("kind") == "question").height
+    questions = ancestors(edges, model_id).filter(pl.col("kind") == "question").height
     if questions == 0:
         score = scored["child_id"][0]
         raise LimoError(f"lineage: score {score} of {model_id} reaches no question; run `dvc repro --force`")
     return questions
 
 
-def ids(edges: pl.DataFrame) -> pl.DataFrame:
+def records_of(edges: pl.DataFrame) -> pl.DataFrame:
     """Every record named by the edges, with its kind, each once: columns `id` and `kind`."""
     assert set(EDGE) <= set(edges.columns)
     children = edges.select(id="child_id", kind="child_kind")

@@ -1,7 +1,7 @@
-"""A run of the pipeline in MLflow, made from its artifacts: runs, data sets, models, and a registered version.
+"""Log a run of the pipeline to MLflow, from its artifacts: runs, data sets, models, and a registered version.
 
 One parent run a state of the pipeline (trained model, data sets, scores, params), one child run a stage. The same state
-logged again finds its runs and its version and adds none. A run that was cut short is deleted and logged afresh.
+logged again finds its runs and its version and adds none. A run that was logged in part is deleted and logged again.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import polars as pl
 from tasks.core.errors import LimoError
 from tasks.core.files import read_table
 from tasks.core.stage import Manifest, read_manifests, stage_entries
-from tasks.provenance.edges import base_model_id, checkpoint, job, trained_model
+from tasks.provenance.edges import base_model_id, checkpoint_text, trained_model, training_job
 from tasks.records.benchmark import ITEM, SCORE
 from tasks.records.ids import content_id
 from tasks.records.model import Model, load_models
@@ -39,25 +39,19 @@ from tasks.tracking.store import (
 )
 
 if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput
-if TYPE_CHECKING:
     from mlflow import MlflowClient
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric
-
-
-# The run's data sets as MLflow knows them: name, digest, rows, columns, where they lie.
-#
-# The records stay where they are; `mlflow.data.from_polars` would read a pool of ten million questions to count its
-# rows.
+    from mlflow.entities import DatasetInput, Metric
 
 CONTEXT = "mlflow.data.context"
 _TYPES = {pl.String: "string", pl.Int64: "long", pl.Float64: "double", pl.Boolean: "boolean"}
 
 
 class DataSet(NamedTuple):
-    """A table that a stage takes in."""
+    """A table that a stage takes, as MLflow records it: name, digest, rows, columns, path.
+
+    The records stay where they are; `mlflow.data.from_polars` would read a pool of ten million questions to count its
+    rows.
+    """
 
     name: str
     digest: str
@@ -82,7 +76,7 @@ class DataSet(NamedTuple):
         return DatasetInput(dataset, [InputTag(CONTEXT, self.context)])
 
 
-def file_set(name: str, path: Path, context: str) -> DataSet:
+def file_dataset(name: str, path: Path, context: str) -> DataSet:
     """A whole file, known by its MD5, which is what dvc.lock calls it by."""
     return DataSet(name, md5(path), path, pl.scan_parquet(path).select(pl.len()).collect().item(), context)
 
@@ -93,7 +87,7 @@ def md5(path: Path) -> str:
         return hashlib.file_digest(stream, "md5").hexdigest()
 
 
-def benchmark_sets(items: Path) -> list[DataSet]:
+def benchmark_datasets(items: Path) -> list[DataSet]:
     """One data set a benchmark, known by the ids of its items."""
     table = read_table(items, {name: ITEM[name] for name in ("item_id", "benchmark")})
     return [
@@ -106,30 +100,26 @@ def _mlflow_type(kind: pl.DataType) -> str:
     return next((name for known, name in _TYPES.items() if kind == known), "string")
 
 
-# Keeping the weights of registered versions, which the next training would replace.
+def link_weights(model: Model, artifacts: Path) -> Path:
+    """The model's files in a folder of their own, `artifacts/models/<model_id>`, as hard links: no second copy.
 
-
-def keep(model: Model, artifacts: Path) -> Path:
-    """The model's files under a name of its own, `artifacts/models/<model_id>`, as hard links: no second copy.
+    So a registered version has its weights after the next training replaces `artifacts/train/model`.
 
     Raises:
-        LimoError: the model's folder has gone.
+        LimoError: the model's folder is missing.
     """
-    kept = artifacts / "models" / model.model_id
-    if kept.is_dir():
-        return kept
+    links = artifacts / "models" / model.model_id
+    if links.is_dir():
+        return links
     if not Path(model.path).is_dir():
-        raise LimoError(f"{model.path}: the trained model's folder has gone; run `dvc checkout artifacts/train/model`")
-    scratch = kept.with_name(f".{kept.name}.{os.getpid()}")
+        raise LimoError(
+            f"{model.path}: the trained model's folder is missing; run `dvc checkout artifacts/train/model`"
+        )
+    scratch = links.with_name(f".{links.name}.{os.getpid()}")
     shutil.copytree(model.path, scratch, copy_function=os.link)
-    scratch.rename(kept)
-    return kept
+    scratch.rename(links)
+    return links
 
-
-# Logged models, and the registered version of the trained one.
-#
-# Weights stay in their folders, which the model's digest and path name; MLflow holds a card a model, not a copy of 64
-# GB.
 
 MODEL_ID = "limo.model_id"
 CHALLENGER = "challenger"
@@ -140,6 +130,9 @@ PREVIOUS = "previous"
 def log_models(client: "MlflowClient", experiment_id: str, run_id: str, models: Mapping[str, Model]) -> dict[str, str]:
     """MLflow's id of every model, by ours; those it does not have yet are logged.
 
+    Weights stay in their folders, which the model's digest and path name; MLflow holds a card a model, not a copy of 64
+    GB.
+
     Args:
         run_id: the run they are logged under: training, which takes or makes them.
     """
@@ -149,9 +142,9 @@ def log_models(client: "MlflowClient", experiment_id: str, run_id: str, models: 
 def ensure_version(
     client: "MlflowClient", name: str, model: Model, logged_id: str, run_id: str, tags: Mapping[str, str]
 ) -> str:
-    """The version of the registered model that is `model`, made when it is not there; its tags are brought up to date.
+    """The version of the registered model that is `model`, created when it does not exist; its tags are updated.
 
-    It becomes the challenger, unless it is the champion, or was it before and has been replaced or rolled back.
+    It becomes the challenger, unless it is the champion, or was champion before and has been replaced or rolled back.
     """
     from mlflow import MlflowException
 
@@ -200,8 +193,8 @@ COMPARED = {
 MOST_PARAMS = 100
 
 
-class Run(NamedTuple):
-    """The pipeline's state as its artifacts tell it."""
+class PipelineRun(NamedTuple):
+    """The pipeline's state, read from its artifacts."""
 
     artifacts: Path
     params: Mapping[str, Any]
@@ -230,12 +223,12 @@ def log_run(
         edges: the lineage as Parquet, which becomes an artifact of the parent run.
 
     Returns:
-        What was made or found again: tracking URI, experiment, run ids, logged models, registered version.
+        What was created or found: tracking URI, experiment, run ids, logged models, registered version.
     """
-    run = _read(artifacts, params)
+    run = _read_run(artifacts, params)
     with mlflow_client(artifacts) as client:
         experiment_id = ensure_experiment(client, experiment, artifacts)
-        runs = _finished(client, experiment_id, run.state(), read_manifests(artifacts).keys()) or _log(
+        runs = _find_logged(client, experiment_id, run.state(), read_manifests(artifacts).keys()) or _log_new(
             client, experiment_id, run, edges
         )
         digests = {table: md5(artifacts / path) for table, path in COMPARED.items()}
@@ -249,24 +242,24 @@ def log_run(
     return {"tracking_uri": store_uri(artifacts), "state": run.state()} | found
 
 
-def _read(artifacts: Path, params: Mapping[str, Any]) -> Run:
+def _read_run(artifacts: Path, params: Mapping[str, Any]) -> PipelineRun:
     trained = trained_model(artifacts)
     models = [*load_models(artifacts / "base" / "models.json").values(), trained]
-    benchmarks = benchmark_sets(artifacts / "benchmarks" / "items.parquet")
+    benchmarks = benchmark_datasets(artifacts / "benchmarks" / "items.parquet")
     sets = {
-        "clean": [file_set("pool", artifacts / "pull" / "kept.parquet", "pool")],
-        "reason": [file_set("band", artifacts / "band" / "kept.parquet", "pool")],
-        "train": [file_set("samples", artifacts / "select" / "kept.parquet", "training")],
+        "clean": [file_dataset("pool", artifacts / "pull" / "kept.parquet", "pool")],
+        "reason": [file_dataset("band", artifacts / "band" / "kept.parquet", "pool")],
+        "train": [file_dataset("samples", artifacts / "select" / "kept.parquet", "training")],
         "answer": benchmarks,
         "grade": benchmarks,
     }
     scores = read_table(artifacts / "grade" / "scores.parquet", SCORE)
     by_id = {model.model_id: model for model in models}
-    return Run(artifacts, params, trained, base_model_id(artifacts), by_id, sets, scores)
+    return PipelineRun(artifacts, params, trained, base_model_id(artifacts), by_id, sets, scores)
 
 
-def _finished(client: "MlflowClient", experiment_id: str, state: str, stages: AbstractSet[str]) -> dict[str, str]:
-    """The run ids of this state by stage, the parent's among them; empty when it has not been logged to the end."""
+def _find_logged(client: "MlflowClient", experiment_id: str, state: str, stages: AbstractSet[str]) -> dict[str, str]:
+    """The run ids of this state by stage, the parent's among them; empty when it has not been logged completely."""
     found = client.search_runs([experiment_id], f"tags.`{STATE}` = '{state}'", max_results=1000)
     runs = {run.data.tags[STAGE]: run for run in found}
     if PARENT in runs and runs[PARENT].info.status == "FINISHED" and runs.keys() >= stages:
@@ -276,7 +269,7 @@ def _finished(client: "MlflowClient", experiment_id: str, state: str, stages: Ab
     return {}
 
 
-def _log(client: "MlflowClient", experiment_id: str, run: Run, edges: Path) -> dict[str, str]:
+def _log_new(client: "MlflowClient", experiment_id: str, run: PipelineRun, edges: Path) -> dict[str, str]:
     tags = {STATE: run.state(), MODEL_ID: run.trained.model_id, "limo.profile": str(run.params.get("profile", ""))}
     parent = client.create_run(
         experiment_id, tags=tags | commit_tags() | {STAGE: PARENT}, run_name=run.trained.model_id
@@ -289,25 +282,25 @@ def _log(client: "MlflowClient", experiment_id: str, run: Run, edges: Path) -> d
         _log_params(client, runs[stage], _sections(run.params, stage))
         log_metrics(client, runs[stage], _counts(manifest))
         client.log_inputs(runs[stage], datasets=[data.entity() for data in run.sets.get(stage, [])])
-    _log_params(client, runs["train"], {"checkpoint": checkpoint(run.artifacts)})
-    if live := live_run_id(client, job(run.artifacts)):
+    _log_params(client, runs["train"], {"checkpoint": checkpoint_text(run.artifacts)})
+    if live := live_run_id(client, training_job(run.artifacts)):
         client.set_tag(runs["train"], LIVE_RUN, live)
     models = log_models(client, experiment_id, runs["train"], run.models)
     _log_params(client, parent, {name: value for name, value in run.params.items() if isinstance(value, Mapping)})
-    client.log_inputs(parent, datasets=[data.entity() for data in _each_once(run.sets.values())])
+    client.log_inputs(parent, datasets=[data.entity() for data in _distinct(run.sets.values())])
     log_metrics(client, runs["train"], _curves(run.artifacts / "train" / "steps.parquet"))
     for logged in (parent, runs["grade"]):
         log_metrics(client, logged, _scores(run, logged, models))
     _link(client, runs, run, models)
     client.log_artifact(parent, str(edges), "lineage")
     client.log_artifact(runs["grade"], str(run.artifacts / "grade" / "verdicts.parquet"))
-    # The parent last: that it is finished says that all is there.
+    # The parent last: once it is finished, all is there.
     for name in (*manifests, PARENT):
         client.set_terminated(runs[name])
     return runs
 
 
-def _link(client: "MlflowClient", runs: Mapping[str, str], run: Run, models: Mapping[str, str]) -> None:
+def _link(client: "MlflowClient", runs: Mapping[str, str], run: PipelineRun, models: Mapping[str, str]) -> None:
     """Which models each of the runs took in and gave out."""
     from mlflow.entities import LoggedModelInput, LoggedModelOutput
 
@@ -343,7 +336,7 @@ def _curves(steps: Path) -> Iterator["Metric"]:
     return step_metrics(read_table(steps, pl.read_parquet_schema(steps)).iter_rows(named=True))
 
 
-def _scores(run: Run, run_id: str, models: Mapping[str, str]) -> Iterator["Metric"]:
+def _scores(run: PipelineRun, run_id: str, models: Mapping[str, str]) -> Iterator["Metric"]:
     """Scores and their intervals, each tied to its model and its benchmark."""
     benchmarks = {data.name: data for data in run.sets["grade"]}
     for row in run.scores.iter_rows(named=True):
@@ -362,15 +355,15 @@ def _log_params(client: "MlflowClient", run_id: str, params: Mapping[str, Any]) 
         client.log_batch(run_id, params=listed[start : start + MOST_PARAMS])
 
 
-def _each_once(listed: Iterable[list[DataSet]]) -> list[DataSet]:
+def _distinct(listed: Iterable[list[DataSet]]) -> list[DataSet]:
     return list({data.digest: data for sets in listed for data in sets}.values())
 
 
-def _version_tags(run: Run) -> dict[str, str]:
+def _version_tags(run: PipelineRun) -> dict[str, str]:
     """What the gate of the registry compares, and what identifies the version."""
     tags = {"samples_digest": run.sets["train"][0].digest, "base_model_id": run.base_id}
-    tags["checkpoint"] = checkpoint(run.artifacts)
-    tags["path"] = str(keep(run.trained, run.artifacts))
+    tags["checkpoint"] = checkpoint_text(run.artifacts)
+    tags["path"] = str(link_weights(run.trained, run.artifacts))
     tags |= {"state": run.state(), "grader": ", ".join(sorted(run.scores["grader"].unique()))}
     for row in run.scores.iter_rows(named=True):
         name = mlflow_key(f"{'score' if row['arm'] == 'trained' else row['arm']}/{row['benchmark']}/{row['metric']}")

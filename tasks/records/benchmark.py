@@ -21,7 +21,7 @@ ITEM = pl.Schema(
     }
 )
 """`kind` is how its answers are graded: a kind, or rules as JSON (`Rules.text`); `language` is `en` or `zh`; `system`
-is the benchmark's own system message, null where the model's counts; `prompt` is what is asked around `{question}`,
+is the benchmark's own system message, null where the model's counts; `prompt` is the text around `{question}`,
 null for the question alone; the last three are the gold as a typed record (`tasks.grading.golds`)."""
 
 QUESTION_MARK = "{question}"
@@ -64,7 +64,7 @@ VERDICT = pl.Schema(
 )
 """`verdict` is `correct`, `incorrect` or `ungraded`; the last has its reason in `verdict_reason`; `answer_key` is equal
 for answers that are plainly the same, null where there is none; `judge_response_id` is null where no judge was
-asked."""
+called."""
 
 JUDGEMENT = pl.Schema(
     {
@@ -102,8 +102,8 @@ SCORE = pl.Schema(
 count responses."""
 
 
-def asked(question: str, prompt: str | None) -> str:
-    """What a model is asked of a question: the benchmark's prompt around it."""
+def fill_prompt(question: str, prompt: str | None) -> str:
+    """The user message for a question: the benchmark's prompt around it."""
     return prompt.replace(QUESTION_MARK, question) if prompt else question
 
 

@@ -1,4 +1,4 @@
-"""Content ids: what a record is, not where it stands. Given once, joined on everywhere."""
+"""Content ids: a hash of what a record is, not of where it is. Given once, joined on everywhere."""
 
 import hashlib
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""A model on disk, known by the digest of its files."""
+"""A model on disk: complete or not, its digest, architecture and size, without loading a weight; models.json."""
 
 import hashlib
 import json
@@ -49,18 +49,16 @@ def require_model(models: dict[str, Model], name: str, key: str) -> Model:
     """The model called `name`, whose folder exists.
 
     Raises:
-        LimoError: no such model, named with the params key that asks for it; or its folder has gone.
+        LimoError: no such model, named with the params key that names it; or its folder is missing.
     """
     if name not in models:
         raise LimoError(
             f"params.yaml: {key}: no model `{name}` under base.models, which has {', '.join(sorted(models))}"
         )
     if not Path(models[name].path).is_dir():
-        raise LimoError(f"{models[name].path}: the folder of model `{name}` has gone; run `dvc repro -f -s base`")
+        raise LimoError(f"{models[name].path}: the folder of model `{name}` is missing; run `dvc repro -f -s base`")
     return models[name]
 
-
-# What a model folder is: complete or not, its digest, its architecture and its size, without loading a weight.
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -73,7 +71,7 @@ TOKENIZER_FILES = (
     "chat_template.jinja",
     "generation_config.json",
 )
-"""With config.json and the weights, every file that decides what a model says."""
+"""With config.json and the weights, every file that decides a model's output."""
 
 NO_TOKENIZER = "a tokenizer (tokenizer.json, or tokenizer.model)"
 NO_TEMPLATE = "a chat template (chat_template.jinja, or `chat_template` in tokenizer_config.json)"
@@ -105,7 +103,7 @@ def describe(folder: Path, name: str, origin: str) -> Model:
 def check_complete(folder: Path, name: str) -> None:
     """Raise a `LimoError` that names all of config, tokenizer, chat template and weights that the folder lacks."""
     if not folder.is_dir():
-        raise LimoError(f"{folder}: no such folder, asked for by base.models.{name}")
+        raise LimoError(f"{folder}: no such folder, named by base.models.{name}")
     missing = [part for part, there in _parts(folder).items() if not there]
     if missing:
         raise LimoError(f"{folder}: the folder of model `{name}` lacks {'; '.join(missing)}")
@@ -157,7 +155,7 @@ def read_header(path: Path) -> dict[str, int]:
         if path.stat().st_size != 8 + length + end:
             raise ValueError(f"it has {path.stat().st_size} bytes, its header says {8 + length + end}")
     except (ValueError, KeyError, TypeError) as error:
-        raise LimoError(f"{path}: not a whole safetensors file ({error}); fetch or make it again") from None
+        raise LimoError(f"{path}: not a whole safetensors file ({error}); download or convert it again") from None
     return {name: math.prod(entry["shape"]) for name, entry in tensors.items()}
 
 

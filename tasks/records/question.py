@@ -1,29 +1,8 @@
-"""A question of the pool, from `pull` to `select`."""
+"""A question of the pool, from `pull` to `select`: its tables, clusters of duplicates, overlap with benchmarks."""
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict
 
 from tasks.records.ids import content_id
-
-
-class Question(BaseModel):
-    """One pool question; `question_id` hashes source and text, so it survives reordering and re-pulling."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    question_id: str
-    source: str
-    """Name of the source in params.yaml."""
-    question: str
-    answer: str | None
-    """The final answer as the source states it, taken out of its solution text; None when it has none."""
-    domain: str | None = None
-    """The source's own subject, such as `Algebra`."""
-    level: str | None = None
-    """The source's own difficulty, as text."""
-    origin: str = ""
-    """Where it stood: `file:row` or the generator's call."""
-
 
 QUESTION = pl.Schema(
     {
@@ -36,7 +15,12 @@ QUESTION = pl.Schema(
         "origin": pl.String,
     }
 )
-"""Rejected tables have these columns, and `reason` and `evidence`."""
+"""One pool question a row; rejected tables have these columns, and `reason` and `evidence`.
+
+`question_id` hashes source and text, so it survives reordering and re-pulling; `source` is its name in params.yaml;
+`answer` is the final answer as the source states it, taken out of its solution text, null when it has none; `domain` is
+the source's own subject, such as `Algebra`; `level` its own difficulty, as text; `origin` is `file:row` or the
+generator's call."""
 
 CLEANED = pl.Schema({**QUESTION, "language": pl.String()})
 """From `clean` on: the ISO 639-1 code of the question's language, `und` where its words are too few to tell."""
@@ -50,8 +34,6 @@ def question_id(source: str, question: str) -> str:
     return content_id("q", source, question)
 
 
-# Questions that say the same: the clusters of duplicates that `clean` finds.
-
 CLUSTER = pl.Schema(
     {
         "cluster_id": pl.String,
@@ -63,17 +45,15 @@ CLUSTER = pl.Schema(
         "agrees": pl.Boolean,
     }
 )
-"""One row for each member of a cluster of two or more, the representative too. `representative` is the question id of
-the first, which is kept; `form` is `representative`, `exact` or `near`; `similarity`, in [0, 1], is that to the
-representative; `agrees` tells whether the answer equals the representative's."""
+"""The duplicates that `clean` finds: a row for each member of a cluster of two or more, the representative too.
+`representative` is the question id of the first, which is kept; `form` is `representative`, `exact` or `near`;
+`similarity`, in [0, 1], is that to the representative; `agrees` is whether the answer equals the representative's."""
 
 
 def cluster_id(representative: str) -> str:
     """The id of a cluster: `k_` and the hash of its representative's id."""
     return content_id("k", representative)
 
-
-# What a text has in common with a benchmark item: found for pool questions, and for training chains.
 
 HIT = pl.Schema(
     {
@@ -86,8 +66,9 @@ HIT = pl.Schema(
         "drops": pl.Boolean,
     }
 )
-"""What `decontaminate` finds, one row for each question, rule and item. `match` is the text in common as it stands in
-the question; `share`, in [0, 1], is what the rule measured; `drops` tells a rule that rejects from one that reports."""
+"""Overlap with benchmark items that `decontaminate` finds, one row for each question, rule and item. `match` is the
+overlapping text as it is in the question; `share`, in [0, 1], is what the rule measured; `drops` is whether the rule
+rejects, or only reports."""
 
 LEAK = pl.Schema(
     {
@@ -101,4 +82,4 @@ LEAK = pl.Schema(
         "drops": pl.Boolean,
     }
 )
-"""The other way: benchmark items that stand in a training chain. `match` is as it stands in the chain."""
+"""The other way: benchmark items in a training chain. `match` is as it is in the chain."""

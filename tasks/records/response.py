@@ -1,4 +1,4 @@
-"""A model's response, as the ledger keeps it, and the attempt a filter makes of it."""
+"""A model's response, as the ledger stores it, the attempt a filter makes of it, and the reasoning chain."""
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict
@@ -29,7 +29,7 @@ class Response(BaseModel):
     seconds: float
     """From submission to the last token, queueing included."""
     logprob_sum: float | None = None
-    """Sum of the log-probabilities of its tokens, natural logarithm, before temperature; null: not asked for."""
+    """Sum of the log-probabilities of its tokens, natural logarithm, before temperature; null: not requested."""
     engine: str = ""
     """What generated it: library, version, device, type, such as `vllm 0.32.0 cpu bfloat16`."""
     finished_at: float = 0.0
@@ -84,8 +84,6 @@ def unsent_questions(attempts: pl.DataFrame) -> pl.Series:
     return attempts.filter(pl.col("finish_reason") == TOO_LONG)["question_id"]
 
 
-# A reasoning chain: a teacher's response whose final answer is right.
-
 CHAIN = pl.Schema(
     {
         "chain_id": pl.String,
@@ -101,7 +99,8 @@ CHAIN = pl.Schema(
         "n_tokens": pl.Int64,
     }
 )
-"""What `reason` keeps. `answer` is the question's gold; `text` is the whole response."""
+"""A reasoning chain, which `reason` keeps: a teacher's response whose final answer is right. `answer` is the
+question's gold; `text` is the whole response."""
 
 SCORED = pl.Schema(
     {

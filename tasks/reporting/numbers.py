@@ -8,7 +8,7 @@ import polars as pl
 
 from tasks.core.files import read_table
 from tasks.core.stage import pool_path, read_manifests
-from tasks.provenance.edges import sample_trails
+from tasks.provenance.edges import sample_origins
 from tasks.records.benchmark import ANSWER, ITEM, VERDICT
 from tasks.records.question import BANDED
 from tasks.records.response import CUT_OFF, SAMPLE, SCORED
@@ -76,7 +76,7 @@ class Pair(NamedTuple):
 
 def best_sample(artifacts: Path) -> dict[str, Any]:
     """The training sample of the highest rank, with its trail."""
-    return sample_trails(artifacts).row(0, named=True)
+    return sample_origins(artifacts).row(0, named=True)
 
 
 def answered_pair(artifacts: Path) -> Pair | None:
@@ -130,7 +130,7 @@ def least_learnt(artifacts: Path) -> list[Learnt]:
         return []
     by_sample = pl.read_parquet(path).sort("step", maintain_order=True).group_by("chain_id", maintain_order=True)
     losses = by_sample.agg(pl.col("loss_tokens").first(), first=pl.col("loss").first(), last=pl.col("loss").last())
-    trails = sample_trails(artifacts).select("chain_id", "question_id", "question", "teacher")
+    trails = sample_origins(artifacts).select("chain_id", "question_id", "question", "teacher")
     highest = losses.join(trails, on="chain_id").sort("last", "chain_id", descending=[True, False]).head(MOST)
     return [Learnt(**row) for row in highest.iter_rows(named=True)]
 

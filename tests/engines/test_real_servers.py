@@ -77,7 +77,7 @@ def engine(pair):
 def pool(tmp_path_factory):
     drawn = [*problems("buttons", 20, 5, [2, 3, 4], "pool"), *problems("days", 20, 5, [2, 3, 4], "pool")]
     path = tmp_path_factory.mktemp("pool") / "questions.parquet"
-    rows = [make_question(one.question, str(one.answer)).model_dump() for one in drawn]
+    rows = [make_question(one.question, str(one.answer)) for one in drawn]
     pl.DataFrame(rows, schema=QUESTION).write_parquet(path)
     return path
 

@@ -26,15 +26,15 @@ def test_a_hub_revision_is_a_commit(revision):
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "line"),
     [
-        ({"path": "/no/such"}, "/no/such: no such folder, asked for by base.models.m"),
+        ({"path": "/no/such"}, "/no/such: no such folder, named by base.models.m"),
         ({"shipped": "nothing"}, "base.models.m.shipped: no `nothing`"),
         ({"gguf_package": "no-such-package"}, "`no-such-package`.* not installed; `make real`"),
     ],
 )
-def test_what_cannot_be_had_is_one_line(tmp_path, source, said):
-    with pytest.raises(LimoError, match=said):
+def test_what_cannot_be_found_is_one_line(tmp_path, source, line):
+    with pytest.raises(LimoError, match=line):
         resolve("m", ModelSource.model_validate(source), tmp_path)
 
 
@@ -69,7 +69,7 @@ def test_two_files_are_refused(package):
         find_gguf("made-gguf")
 
 
-def test_a_converted_folder_is_used_again(package, tmp_path):
+def test_a_converted_folder_is_reused(package, tmp_path):
     digest = digest_file(package / "Made-1M.Q4_1.gguf")[:12]
     there = tmp_path / "models" / f"Made-1M-{digest}"
     there.mkdir(parents=True)

@@ -6,11 +6,11 @@ import pytest
 from tasks.core.errors import LimoError
 from tasks.provenance.edges import (
     EDGE,
+    ancestors,
     base_model_id,
     build_edges,
     require_connected,
-    require_reached,
-    trace,
+    require_questions,
     trained_samples,
 )
 from tests.artifacts import write_run
@@ -51,15 +51,15 @@ def test_edges_join_every_kind_to_what_it_was_made_from(artifacts):
 def test_an_average_is_made_of_the_verdicts_of_all_benchmarks(artifacts):
     edges = build_edges(artifacts)
     scores = pl.read_parquet(artifacts / "grade" / "scores.parquet")
-    behind = {
+    verdicts = {
         (row["benchmark"], row["arm"]): edges.filter(child_id=row["score_id"], parent_kind="verdict").height
         for row in scores.iter_rows(named=True)
     }
-    assert behind["aime24", "base"] == behind["sums", "base"] == 40
-    assert behind["average", "base"] == behind["average", "trained"] == 80
+    assert verdicts["aime24", "base"] == verdicts["sums", "base"] == 40
+    assert verdicts["average", "base"] == verdicts["average", "trained"] == 80
 
 
-def test_a_sample_that_the_trainer_left_out_is_not_behind_the_model(artifacts):
+def test_a_rejected_sample_is_no_ancestor_of_the_model(artifacts):
     samples = trained_samples(artifacts)
     left_out = samples.head(1).with_columns(reason=pl.lit("too_long"), evidence=pl.lit("9000 tokens"))
     left_out.write_parquet(artifacts / "train" / "rejected.parquet")
@@ -73,7 +73,7 @@ def test_an_answer_to_an_unknown_item_is_named(artifacts):
         require_connected(build_edges(artifacts), artifacts)
 
 
-def test_a_chain_whose_response_has_gone_is_named(artifacts):
+def test_a_chain_whose_response_is_missing_is_named(artifacts):
     edges = build_edges(artifacts)
     chain = edges.filter(child_kind="chain")["child_id"][0]
     cut = edges.filter(~((pl.col("child_id") == chain) & (pl.col("parent_kind") == "response")))
@@ -93,7 +93,7 @@ def test_a_score_without_verdicts_is_named(artifacts):
         require_connected(build_edges(artifacts), artifacts)
 
 
-def test_a_run_that_does_not_say_its_base_is_refused(artifacts):
+def test_a_run_without_its_base_is_refused(artifacts):
     manifest = manifest_file(artifacts / "train")
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"facts": {}}))
     with pytest.raises(LimoError, match="no fact base_model_id"):
@@ -107,30 +107,30 @@ def make_edges(*pairs):
 
 def test_each_ancestor_is_found_once_at_its_least_depth():
     edges = make_edges(("s", "v"), ("s", "m"), ("v", "r"), ("r", "m"), ("m", "c"), ("x", "y"))
-    found = dict(trace(edges, "s").select("id", "depth").iter_rows())
+    found = dict(ancestors(edges, "s").select("id", "depth").iter_rows())
     assert found == {"v": 1, "m": 1, "r": 2, "c": 2}
 
 
 def test_a_cycle_ends():
-    assert trace(make_edges(("a", "b"), ("b", "a")), "a")["id"].to_list() == ["b", "a"]
+    assert ancestors(make_edges(("a", "b"), ("b", "a")), "a")["id"].to_list() == ["b", "a"]
 
 
 def test_an_unknown_record_has_no_ancestors():
-    assert trace(make_edges(("a", "b")), "z").is_empty()
+    assert ancestors(make_edges(("a", "b")), "z").is_empty()
 
 
 def test_a_score_of_the_trained_model_reaches_exactly_its_samples_questions(tmp_path):
     edges = build_edges(write_run(tmp_path))
     score = pl.read_parquet(tmp_path / "grade" / "scores.parquet").filter(arm="trained")["score_id"][0]
-    reached = trace(edges, score).filter(kind="question")["id"]
+    reached = ancestors(edges, score).filter(kind="question")["id"]
     samples = pl.read_parquet(tmp_path / "select" / "kept.parquet")["question_id"]
     assert set(reached) == set(samples)
-    assert require_reached(edges, "m_trained") == samples.len()
+    assert require_questions(edges, "m_trained") == samples.len()
 
 
-def test_a_trained_model_without_questions_behind_it_is_refused(tmp_path):
+def test_a_trained_model_without_ancestor_questions_is_refused(tmp_path):
     edges = build_edges(write_run(tmp_path)).filter(pl.col("stage") != "train")
     with pytest.raises(LimoError, match=r"score s_\w+ of m_trained reaches no question"):
-        require_reached(edges, "m_trained")
+        require_questions(edges, "m_trained")
     with pytest.raises(LimoError, match="no score was made of the trained model m_other"):
-        require_reached(edges, "m_other")
+        require_questions(edges, "m_other")

@@ -104,7 +104,7 @@ def test_an_unknown_model_names_the_key_and_what_there_is(tmp_path):
         require_model(models, "weak", "screen.model")
 
 
-def test_a_folder_that_has_gone_says_how_to_bring_it_back(tmp_path):
+def test_a_missing_folder_says_how_to_restore_it(tmp_path):
     models = load_models(write_models(tmp_path / "models.json", make_model("base", path=tmp_path / "gone")))
     with pytest.raises(LimoError, match="dvc repro -f -s base"):
         require_model(models, "base", "screen.model")

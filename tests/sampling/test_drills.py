@@ -53,7 +53,7 @@ def stage(tmp_path_factory):
     drawn = problems("days", QUESTIONS, 5, [3, 5, 8], "pool")
     questions = [make_question(one.question, one.answer) for one in drawn]
     questions.insert(3, make_question("Add all of these: " + "17 + 4 - 3 + " * 200 + "1.", "7"))
-    pl.DataFrame([one.model_dump() for one in questions], schema=QUESTION).write_parquet(folder / "questions.parquet")
+    pl.DataFrame(questions, schema=QUESTION).write_parquet(folder / "questions.parquet")
     write_models(folder / "models.json", make_model("strong", SHIPPED / "strong"))
     (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS))
     return folder

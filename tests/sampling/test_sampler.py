@@ -414,7 +414,7 @@ def run_answer(folder, ledger):
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inputs")
-    questions = [make_question(f"What is {n} + 4?").model_dump() for n in range(12)]
+    questions = [make_question(f"What is {n} + 4?") for n in range(12)]
     pl.DataFrame(questions, schema=QUESTION).write_parquet(folder / "questions.parquet")
     counts = {"solved": 1, "sampled": 8}
     pl.DataFrame([one | counts for one in questions], schema=BANDED).write_parquet(folder / "banded.parquet")

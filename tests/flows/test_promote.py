@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from flows.registry import Gate, promote, rollback
+from flows.promote import Gate, promote, rollback
 from tasks.core.errors import LimoError
 from tasks.tracking.store import mlflow_client
 from tests.artifacts import write_store
@@ -34,7 +34,7 @@ def aliases(artifacts, name):
         return {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
 
 
-def test_a_champion_is_followed_and_brought_back(registry):
+def test_a_champion_is_replaced_and_rolled_back(registry):
     register(registry, "limo", 0.6)
     assert promote(registry, "limo", Gate()).promoted
     assert aliases(registry, "limo") == {"champion": "1"}
