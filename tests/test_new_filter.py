@@ -20,7 +20,7 @@ from tasks.lineage import LineageParams
 from tasks.lineage import run as lineage
 from tasks.records.question import CLEANED
 from tasks.reporting.numbers import funnel
-from tasks.tracking.store import connected
+from tasks.tracking.store import mlflow_client
 from tests.artifacts import write_run, write_store
 from tests.builders import make_question
 from tests.closure import stage_module, wrong_deps
@@ -112,7 +112,7 @@ def artifacts(project):
     for stage in ("pull", "clean"):
         path = artifacts / stage / "kept.parquet"
         kept = pl.read_parquet(path)
-        row = pl.DataFrame([OTHER.model_dump() | {"language": "en"}], schema=CLEANED).select(kept.columns)
+        row = pl.DataFrame([OTHER | {"language": "en"}], schema=CLEANED).select(kept.columns)
         kept.vstack(row).write_parquet(path)
         change(artifacts, stage, add=1)
     limo("use", "default")
@@ -159,14 +159,14 @@ def test_it_writes_what_it_kept_and_rejected_and_says_why(artifacts):
     assert manifest.rejected == {"not_a_short_integer": 1}
     assert manifest.facts["sources"]["made"]["not_a_short_integer"] == 1
     rejected = pl.read_parquet(artifacts / "numeric" / "rejected.parquet")
-    assert rejected.select("question_id", "evidence").row(0) == (OTHER.question_id, OTHER.answer)
+    assert rejected.select("question_id", "evidence").row(0) == (OTHER["question_id"], OTHER["answer"])
     assert manifest.kept == read_manifest(artifacts, "decontaminate").taken
 
 
 def test_status_why_sources_and_funnel_show_it(artifacts):
     (line,) = [line for line in limo("status").stdout.splitlines() if " numeric " in line]
     assert "1 not_a_short_integer" in line
-    assert REASON in limo("why", OTHER.question_id).stdout
+    assert REASON in limo("why", OTHER["question_id"]).stdout
     sources = limo("sources")
     assert sources.returncode == 0, sources.stderr
     assert "Adds up: kept + rejected = taken at 6 filters" in sources.stdout
@@ -187,7 +187,7 @@ def test_mlflow_has_a_run_of_it(artifacts, tmp_path_factory):
     write_store(artifacts, tmp_path_factory)
     lineage(LineageParams(), artifacts=artifacts, params_file=Path("params.yaml"), out=artifacts / "lineage")
     runs = read_json(artifacts / "lineage" / "mlflow.json")["stage_runs"]
-    with connected(artifacts) as client:
+    with mlflow_client(artifacts) as client:
         run = client.get_run(runs["numeric"])
     assert run.data.metrics["rejected.not_a_short_integer"] == 1
     assert REASON in run.data.tags["mlflow.note.content"]

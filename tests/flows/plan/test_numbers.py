@@ -62,7 +62,7 @@ def artifacts(tmp_path):
     def write(**changed):
         drawn = {"responses": 400, "tokens": 8000, "samples_not_drawn": 100, "seconds": 20.0}
         drawn["engines"] = ["vllm 0.26.0 NVIDIA-H200 bfloat16", "vllm 0.32.0 NVIDIA-H200 bfloat16"]
-        trained = {"tokens": 64000, "epochs": 4.0, "step_seconds": 32.0, "device": "cpu", "world_size": 2}
+        trained = {"tokens": 64000, "epochs": 4.0, "seconds": 32.0, "device": "cpu", "world_size": 2}
         stages = {
             "base": (2, {"parameters": SIZES}),
             "decontaminate": (90, {}),
