@@ -20,7 +20,7 @@ from flows import check
 from flows.dag import repro_stage
 from tasks.ablation.params import AblationParams, ArmsParams, ProtocolParams
 from tasks.core.errors import LimoError
-from tasks.core.params import Params, read_tree, section_errors
+from tasks.core.params import Params, read_tree, section_errors, unknown_names
 from tasks.training.recipe import Recipe
 
 FOLDER = Path("ablations")
@@ -61,27 +61,15 @@ def tree_errors(tree: Mapping[str, Any]) -> list[str]:
     found = [f"{name}: unknown section" for name in tree if name not in sections]
     for name, model in sections.items():
         found += section_errors(name, tree.get(name), model)
-    return found or _unknown_names(tree)
+    return found or [*unknown_names(tree, sections), *_unknown_groups(tree)]
 
 
-def _unknown_names(tree: Mapping[str, Any]) -> list[str]:
-    arms, ablation = ArmsParams.model_validate(tree["arms"]), AblationParams.model_validate(tree["ablation"])
-    models, benchmarks = tree["base"]["models"], [each["name"] for each in tree["benchmarks"]["suite"]]
-    groups = ("all", "band", *ablation.levels)
-    named = {f"arms.{name}.base": (arm.base, models) for name, arm in arms.named.items()}
-    named |= {f"arms.{name}.questions": (arm.questions, groups) for name, arm in arms.named.items()}
-    named |= {f"ablation.accuracy_over.{n}": (name, benchmarks) for n, name in enumerate(ablation.accuracy_over)}
-    named |= {f"ablation.predictors.{n}": (name, arms.named) for n, name in enumerate(ablation.predictors)}
-    for question in ablation.questions:
-        key = f"ablation.questions.{question.name}"
-        for arm in [*question.arms, *(arm for pair in question.contrasts for arm in pair)]:
-            named[f"{key}.{arm}"] = (arm, arms.named)
-    named |= {f"{key}.model": (tree[key]["model"], models) for key in ("screen", "band")}
-    named |= {
-        f"reason.teachers.{n}.model": (each["model"], models) for n, each in enumerate(tree["reason"]["teachers"])
-    }
+def _unknown_groups(tree: Mapping[str, Any]) -> list[str]:
+    groups = ("all", "band", *AblationParams.model_validate(tree["ablation"]).levels)
     return [
-        f"{key}: no `{name}`; there are {', '.join(known)}" for key, (name, known) in named.items() if name not in known
+        f"arms.{name}.questions: no group `{arm.questions}`; there are {', '.join(groups)}"
+        for name, arm in ArmsParams.model_validate(tree["arms"]).named.items()
+        if arm.questions not in groups
     ]
 
 

@@ -4,19 +4,20 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from tasks.core.params import Params
+from tasks.core.params import BenchmarkName, ModelName, NameOf, Params
 from tasks.engines.params import SamplingParams
 
 Chain = Literal[
     "best", "worst", "random", "longest", "equations", "level-1", "level-2", "level-3", "level-4", "level-5"
 ]
+ArmName = Annotated[str, NameOf("arm", "arms")]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class ArmParams(Params):
     """One arm: the base it trains, and which questions it takes with which of their chains."""
 
-    base: str = "base"
+    base: ModelName = "base"
     """The model to train, by its name under base.models."""
     questions: str = "band"
     """`band`: solved by the strong model 1 to 3 times of 32. `all`. Or a group of `ablation.levels`."""
@@ -48,9 +49,9 @@ class QuestionParams(Params):
     """The question in words."""
     paper: str
     """What the paper found."""
-    arms: dict[str, str]
+    arms: dict[ArmName, str]
     """The arms to show, each with its label, in order."""
-    contrasts: tuple[tuple[str, str], ...] = Field(min_length=1)
+    contrasts: tuple[tuple[ArmName, ArmName], ...] = Field(min_length=1)
     """Pairs of arms (better, worse): the claim holds where the first is above the second."""
 
 
@@ -67,7 +68,7 @@ class AblationParams(Params):
     """Equations are right modulo this; null: exactly."""
     levels: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Groups of questions by the level their source states."""
-    accuracy_over: tuple[str, ...] = Field(min_length=1)
+    accuracy_over: tuple[BenchmarkName, ...] = Field(min_length=1)
     """Benchmarks whose items make the accuracy; the others are out of distribution."""
     smallest_effect: float = Field(0.05, gt=0, lt=1)
     """Difference worth having: a claim whose interval lies below it does not hold."""
@@ -77,7 +78,7 @@ class AblationParams(Params):
     """Bootstrap resamples."""
     questions: tuple[QuestionParams, ...] = Field(min_length=1)
     """What is asked of the arms."""
-    predictors: tuple[str, ...] = ()
+    predictors: tuple[ArmName, ...] = ()
     """Arms over which traits of the chains are correlated with accuracy: those that differ in their chains alone."""
 
 

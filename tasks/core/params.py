@@ -26,7 +26,7 @@ class NameOf(NamedTuple):
 
     noun: str
     where: str
-    """Key path of the section that defines the names: a mapping by name, or a list of entries with a `name`."""
+    """The section or `section.key` that defines the names: a mapping by name, or a list of entries with a `name`."""
     also: tuple[str, ...] = ()
     """Names that are allowed beside those."""
 
@@ -101,7 +101,8 @@ def unknown_names(tree: Mapping[str, Any], sections: Mapping[str, type[Params]])
 
 def _defined(tree: Mapping[str, Any], where: str) -> list[str]:
     section, _, key = where.partition(".")
-    found = (tree.get(section) or {}).get(key) or {}
+    found = tree.get(section) or {}
+    found = (found.get(key) or {}) if key else found
     return sorted(found) if isinstance(found, Mapping) else [entry["name"] for entry in found]
 
 
@@ -111,6 +112,8 @@ def _names(value: Any, hint: Any, key: str) -> Iterator[tuple[str, str, NameOf]]
         for name, field in get_type_hints(type(value), include_extras=True).items():
             if name in type(value).model_fields:
                 yield from _names(getattr(value, name), field, f"{key}.{name}")
+        for name, entry in (value.__pydantic_extra__ or {}).items():
+            yield from _names(entry, type(entry), f"{key}.{name}")
     elif get_origin(hint) is Annotated:
         inner, *notes = get_args(hint)
         yield from ((key, value, note) for note in notes if isinstance(note, NameOf) and isinstance(value, str))

@@ -69,7 +69,7 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print("limo: interrupted; run again to go on", file=sys.stderr)
+        print("limo: interrupted; run again to resume", file=sys.stderr)
         sys.exit(130)
     except LimoError as error:
         print(f"limo: {error}", file=sys.stderr)

@@ -41,14 +41,30 @@ def test_the_shipped_settings_are_valid_and_ask_what_the_paper_asks():
     ("keys", "value", "said"),
     [
         (("extra",), {}, "extra: unknown section"),
-        (("arms", "curated", "base"), "huge", "arms.curated.base: no `huge`; there are base, control"),
-        (("arms", "curated", "questions"), "odd", "arms.curated.questions: no `odd`; there are all, band, simple"),
+        (
+            ("arms", "curated", "base"),
+            "huge",
+            "arms.curated.base: no model `huge` under base.models, which has base, careful",
+        ),
+        (
+            ("arms", "curated", "questions"),
+            "odd",
+            "arms.curated.questions: no group `odd`; there are all, band, simple",
+        ),
         (("arms", "curated", "count"), -1, "arms.curated.count: Input should be greater than or equal to 0"),
-        (("ablation", "accuracy_over"), ["sums"], "ablation.accuracy_over.0: no `sums`; there are buttons-hard"),
-        (("ablation", "predictors"), ["none"], "ablation.predictors.0: no `none`"),
-        (("ablation", "questions", 0, "contrasts"), [["a", "quality-1"]], "ablation.questions.quality.a: no `a`"),
-        (("band", "model"), "none", "band.model: no `none`"),
-        (("reason", "teachers", 1, "model"), "none", "reason.teachers.1.model: no `none`"),
+        (
+            ("ablation", "accuracy_over"),
+            ["sums"],
+            "ablation.accuracy_over.0: no benchmark `sums` under benchmarks.suite, which has buttons-hard",
+        ),
+        (("ablation", "predictors"), ["none"], "ablation.predictors.0: no arm `none` under arms"),
+        (
+            ("ablation", "questions", 0, "contrasts"),
+            [["a", "quality-1"]],
+            "ablation.questions.0.contrasts.0.0: no arm `a` under arms",
+        ),
+        (("band", "model"), "none", "band.model: no model `none`"),
+        (("reason", "teachers", 1, "model"), "none", "reason.teachers.1.model: no model `none`"),
         (("train", "steps"), None, "train: steps and batch_tokens go together"),
     ],
 )
