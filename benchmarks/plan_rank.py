@@ -23,7 +23,7 @@ COUNTED = 2
 
 def main() -> None:
     die_with_parent()
-    import tasks.core.lean  # noqa: F401
+    import tasks.core.startup  # noqa: F401
 
     job = Job.model_validate_json(Path(sys.argv[1]).read_bytes())
     from torch.optim.optimizer import register_optimizer_step_post_hook

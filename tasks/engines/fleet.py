@@ -115,7 +115,7 @@ def _claim_share(setup: Setup) -> None:
 # A replica as its parent sees it.
 
 CLOSE_SECONDS = 1.7
-LEAN = ("tasks.core.lean", "tasks.engines.fleet")
+LEAN = ("tasks.core.startup", "tasks.engines.fleet")
 VLLM = ("vllm", "vllm.entrypoints.llm", "vllm.v1.engine.llm_engine")
 VLLM_CPU = ("vllm.v1.worker.cpu_worker", "vllm.model_executor.models.qwen2")
 """What an engine on the CPU needs beyond: 3 s less for each start."""

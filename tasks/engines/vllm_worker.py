@@ -90,7 +90,7 @@ class _Vllm:
 
     def __init__(self, setup: Setup) -> None:
         began = time.monotonic()
-        import tasks.core.lean  # noqa: F401, I001  (goes first)
+        import tasks.core.startup  # noqa: F401, I001  (goes first)
         from vllm import LLM
 
         only_sum_logprobs()

@@ -1,18 +1,22 @@
 """What the shipped models are trained on: endless, deterministic streams of documents, one a row.
 
 `base`: tables of facts, textbook solutions, and chat in which the answer comes at once. `control`: the same words
-without the knowledge. `strong` and the teachers (`careful`, `plain`, `hasty`) go on from the base with chat chains.
+without the knowledge. `strong` and the teachers (`careful`, `plain`, `hasty`) continue from the base with chat chains.
 All questions come from the split `pretrain`, which shares none with the pool or with evaluation.
 """
 
 import hashlib
 import itertools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from tasks.families import Problem, Step, apply, families, family, problems, show
+import yaml
+
+from tasks.core.errors import LimoError
+from tasks.families import Problem, Split, Step, apply, families, family, problems, show
 from tasks.families.problem import MODULUS, MULTIPLIERS, program
 
 # Worked solutions, written by program and always right unless asked to slip.
@@ -189,7 +193,7 @@ CARELESS = 0.4
 
 
 def slip(rng: random.Random, problem: Problem, share: float = 1.0) -> Problem:
-    """The problem as someone solves it who slips: steps may go wrong, and what follows goes on from the wrong number.
+    """The problem as someone solves it who slips: steps may go wrong, and later ones start from the wrong number.
 
     Slips are likelier for the harder operations, so that questions of one level differ in difficulty too.
     """
@@ -376,3 +380,57 @@ def digest(name: str, seed: int, count: int = 2000) -> str:
     for document in itertools.islice(CORPORA[name](seed), count):
         sha.update(f"{document.prompt}\0{document.continuation}\0".encode())
     return sha.hexdigest()[:16]
+
+
+HELD_OUT_SEEDS = range(10)
+PER_SEED = 200
+HARD_HELD_OUT = (8, 9, 10)
+SECTIONS: tuple[tuple[str, str, Split], ...] = (("pull", "sources", "pool"), ("benchmarks", "suite", "eval"))
+"""Where a profile asks for questions, and of which split they are."""
+PROFILES = Path(__file__).parents[2] / "profiles"
+
+
+class Overlap(NamedTuple):
+    """Different questions read in pre-training, different ones held out, and how many are in both."""
+
+    read: int
+    held_out: int
+    shared: int
+
+
+def overlap(name: str, seed: int, documents: int) -> Overlap:
+    """Compare the questions in the first `documents` of a corpus with those that are held out: they share none.
+
+    Compared are programs (`47 +8 *3`), so that family, wording and seed make no difference: those of the documents
+    against those that the shipped profiles pull and ask, and against many more draws of both splits. Tables of facts
+    are not questions: they hold every single operation, so a question of level 1 is a known fact, and no shipped
+    benchmark asks one.
+
+    Raises:
+        LimoError: they share one.
+    """
+    read = {document.program for document in itertools.islice(CORPORA[name](seed), documents)} - {""}
+    held = set(held_out())
+    shared = read & held
+    if shared:
+        raise LimoError(f"corpus {name}: {len(shared)} held-out questions, such as {min(shared)!r}; see split_of")
+    return Overlap(len(read), len(held), len(shared))
+
+
+def held_out() -> Iterator[str]:
+    """Programs of pool and evaluation questions: all that the shipped profiles name, and many more."""
+    for path in sorted(PROFILES.rglob("*.yaml")):
+        tree: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for section, key, split in SECTIONS:
+            for each in (tree.get(section) or {}).get(key, []):
+                if "family" in each:
+                    yield from _programs(each["family"], each["count"], each["seed"], each["levels"], split)
+    for (_, _, split), levels in itertools.product(SECTIONS, (LEVELS[1:], HARD_HELD_OUT)):
+        for name, seed in itertools.product(families(), HELD_OUT_SEEDS):
+            yield from _programs(name, PER_SEED, seed, levels, split)
+
+
+def _programs(name: str, count: int, seed: int, levels: Sequence[int], split: Split) -> Iterator[str]:
+    # A fact, level 1, is no question.
+    levels = [level for level in levels if level > 1]
+    return (program(problem.steps) for problem in problems(name, count, seed, levels, split))

@@ -4,18 +4,13 @@ The claim "a few chains unlock what the base already knows" needs a base that kn
 (textbook form) and does not show it when asked (chat form). Both are measured and stored with the model.
 """
 
-import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import yaml
-
 from tasks.core.errors import LimoError
-from tasks.families import Problem, Split, families, problems
-from tasks.families.problem import program
+from tasks.families import Problem, families, problems
 from tasks.shipped import corpus
 
 if TYPE_CHECKING:
@@ -26,8 +21,10 @@ RESULT = re.compile(r"(?:[-+*]|plus |minus |times )\d(?:=| is )(\d\d)")
 HARD_LEVELS = (8, 9, 10)
 TEXTBOOK_FLOOR = 0.9
 CHAT_CEILING = 0.1
-
-
+LEVELS = (2, 4, 6, 8, 9, 10)
+BAND_LEVELS = (4, 6, 8, 10)
+ATTEMPTS = 32
+BASES = ("base", "control", "short", "medium", "small")
 FORMS: dict[str, Callable[[Problem], str]] = {
     "chat": lambda problem: corpus.chat_prompt(problem.question),
     "plain": lambda problem: corpus.textbook_prompt(problem.question),
@@ -115,88 +112,6 @@ def by_level(
     return rates
 
 
-def check(name: str, measured: dict[str, Any]) -> None:
-    """Refuses a base that lacks the knowledge, or that needs no unlocking."""
-    for family, levels in measured["textbook"].items():
-        known = _mean(levels, HARD_LEVELS)
-        shown = _mean(measured["chat"][family], HARD_LEVELS)
-        if known < TEXTBOOK_FLOOR:
-            raise LimoError(
-                f"{name}: {known:.0%} of hard {family} questions in textbook form, wanted {TEXTBOOK_FLOOR:.0%}"
-            )
-        if shown > CHAT_CEILING:
-            raise LimoError(
-                f"{name}: {shown:.0%} of hard {family} questions in chat, wanted at most {CHAT_CEILING:.0%}"
-            )
-
-
-def _mean(levels: dict[str, dict[str, float]], wanted: Sequence[int]) -> float:
-    return sum(levels[str(level)]["right"] for level in wanted) / len(wanted)
-
-
-# Shows that pre-training and evaluation share no question, whatever the family, the wording and the seed.
-#
-# Questions are compared by their program (`47 +8 *3`): those of the documents that a corpus yields against those that
-# the shipped profiles pull and ask, and against many more draws of both splits. Tables of facts are not questions:
-# they hold every single operation, so a question of level 1 is a known fact, and no shipped benchmark asks one.
-
-HELD_OUT_SEEDS = range(10)
-PER_SEED = 200
-HARD = (8, 9, 10)
-SECTIONS: tuple[tuple[str, str, Split], ...] = (("pull", "sources", "pool"), ("benchmarks", "suite", "eval"))
-"""Where a profile asks for questions, and of which split they are."""
-PROFILES = Path(__file__).parents[2] / "profiles"
-
-
-class Overlap(NamedTuple):
-    """Different questions read in pre-training, different ones held out, and how many are in both."""
-
-    read: int
-    held_out: int
-    shared: int
-
-
-def overlap(name: str, seed: int, documents: int) -> Overlap:
-    """Compare the questions in the first `documents` of a corpus with those that are held out.
-
-    Raises:
-        LimoError: they share one.
-    """
-    read = {document.program for document in itertools.islice(corpus.CORPORA[name](seed), documents)} - {""}
-    held = set(held_out())
-    shared = read & held
-    if shared:
-        raise LimoError(f"corpus {name}: {len(shared)} held-out questions, such as {min(shared)!r}; see split_of")
-    return Overlap(len(read), len(held), len(shared))
-
-
-def held_out() -> Iterator[str]:
-    """Programs of pool and evaluation questions: all that the shipped profiles name, and many more."""
-    for path in sorted(PROFILES.rglob("*.yaml")):
-        tree: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for section, key, split in SECTIONS:
-            for each in (tree.get(section) or {}).get(key, []):
-                if "family" in each:
-                    yield from _programs(each["family"], each["count"], each["seed"], each["levels"], split)
-    for (_, _, split), levels in itertools.product(SECTIONS, (corpus.LEVELS[1:], HARD)):
-        for family, seed in itertools.product(families(), HELD_OUT_SEEDS):
-            yield from _programs(family, PER_SEED, seed, levels, split)
-
-
-def _programs(family: str, count: int, seed: int, levels: Sequence[int], split: Split) -> Iterator[str]:
-    # A fact, level 1, is no question.
-    asked = [level for level in levels if level > 1]
-    return (program(problem.steps) for problem in problems(family, count, seed, asked, split))
-
-
-# The measurements stored with each shipped model.
-
-LEVELS = (2, 4, 6, 8, 9, 10)
-BAND_LEVELS = (4, 6, 8, 10)
-ATTEMPTS = 32
-BASES = ("base", "control", "short", "medium", "small")
-
-
 def measure(name: str, model: "Qwen2ForCausalLM", words: "Qwen2Tokenizer") -> dict[str, Any]:
     """Accuracy by level and family; for a base in all forms, for `strong` also the histogram over 32 samples."""
     forms = tuple(FORMS) if name in BASES else ("chat",)
@@ -222,3 +137,26 @@ def histogram(model: "Qwen2ForCausalLM", words: "Qwen2Tokenizer", family: str, c
         mine = responses[index * ATTEMPTS : (index + 1) * ATTEMPTS]
         solved[sum(answer_of(response) == item.answer for response in mine)] += 1
     return solved
+
+
+def check_gate(name: str, measured: dict[str, Any]) -> None:
+    """Refuse a base that lacks the knowledge, or that needs no unlocking.
+
+    Raises:
+        LimoError: names the rate and the one wanted.
+    """
+    for family, levels in measured["textbook"].items():
+        known = _mean(levels, HARD_LEVELS)
+        shown = _mean(measured["chat"][family], HARD_LEVELS)
+        if known < TEXTBOOK_FLOOR:
+            raise LimoError(
+                f"{name}: {known:.0%} of hard {family} questions in textbook form, wanted {TEXTBOOK_FLOOR:.0%}"
+            )
+        if shown > CHAT_CEILING:
+            raise LimoError(
+                f"{name}: {shown:.0%} of hard {family} questions in chat, wanted at most {CHAT_CEILING:.0%}"
+            )
+
+
+def _mean(levels: dict[str, dict[str, float]], wanted: Sequence[int]) -> float:
+    return sum(levels[str(level)]["right"] for level in wanted) / len(wanted)

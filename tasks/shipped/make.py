@@ -1,8 +1,8 @@
 """Rebuilds the shipped models: `python -m tasks.shipped.make --out tasks/shipped [--only base]`.
 
-Writes one standard Hugging Face folder a model with a `training.json` beside the weights: seeds, corpus digest, curve
+Writes one standard Hugging Face folder a model with a `training.json` next to the weights: seeds, corpus digest, curve
 and what the model was measured to do. `training.json` is written last, so a folder that has one for the same recipe is
-complete and is not made again. A run that was killed goes on from a file in the work folder. Without `--only`, as many
+complete and is reused. A killed run resumes from a checkpoint in the work folder. Without `--only`, as many
 models at once as there are cores, one thread each; on a GPU one after the other.
 """
 
@@ -24,12 +24,13 @@ from tasks.core.files import read_json, write_json
 from tasks.core.stage import die_with_parent, one_line_errors
 from tasks.records.ids import content_id
 from tasks.shipped import corpus, gate, tokenizer
-from tasks.shipped.gate import measure, overlap
+from tasks.shipped.corpus import overlap
+from tasks.shipped.gate import measure
 from tasks.shipped.pretrain import Curve, Recipe, batches, new_model, train
 
 
 class Plan(NamedTuple):
-    """How one model is made: from nothing, or going on from another."""
+    """How one model is trained: from random weights, or from another model's."""
 
     recipe: Recipe
     hidden: int = 128
@@ -77,7 +78,7 @@ GATED = ("base",)
 RECORD = "training.json"
 
 
-class Made(NamedTuple):
+class TrainedModel(NamedTuple):
     """A trained model, before it is measured, with its curve."""
 
     model: Qwen2ForCausalLM
@@ -106,7 +107,7 @@ def make(name: str, folders: Folders) -> dict[str, Any]:
 
 
 def _is_of(known: dict[str, Any] | None, name: str | None) -> bool:
-    """Whether a record is of the model as planned now, and of one that it goes on from as planned now."""
+    """Whether a record is of the model as planned now, trained from one that is as planned now."""
     if name is None or not known:
         return name is None and not known
     planned = _planned(name)
@@ -120,22 +121,22 @@ def _planned(name: str) -> dict[str, Any]:
     return {"recipe": recipe._asdict(), "hidden": hidden, "goes_on_from": before, "corpus_digest": digest}
 
 
-def publish(name: str, folders: Folders, made: Made, words: Qwen2Tokenizer) -> dict[str, Any]:
+def publish(name: str, folders: Folders, trained: TrainedModel, words: Qwen2Tokenizer) -> dict[str, Any]:
     """Writes the folder of a trained model, measures what was written, and writes its record last."""
     plan, folder = PLANS[name], folders.of(name)
-    _save(made.model, words, folder)
+    _save(trained.model, words, folder)
     written: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     record = {
         "model": name,
         **_planned(name),
-        "parameters": sum(parameter.numel() for parameter in made.model.parameters()),
-        **made.curve._asdict(),
+        "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
+        **trained.curve._asdict(),
         "questions": overlap(plan.recipe.corpus, plan.recipe.seed, plan.recipe.steps * plan.recipe.batch)._asdict(),
         "before": _record(folders.of(plan.goes_on_from)) if plan.goes_on_from else None,
         "measured": measure(name, written, words) if plan.shipped else {},
     }
     write_json(folder / RECORD, record)
-    _unfinished(name, folders).unlink(missing_ok=True)
+    _checkpoint_file(name, folders).unlink(missing_ok=True)
     return record
 
 
@@ -145,7 +146,7 @@ def _record(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _train(name: str, folders: Folders, words: Qwen2Tokenizer) -> Made:
+def _train(name: str, folders: Folders, words: Qwen2Tokenizer) -> TrainedModel:
     recipe, hidden, before, _ = PLANS[name]
     # Its stubs take `to` for the one of a module without parameters.
     model: Any = new_model(words, recipe.seed, hidden)
@@ -156,18 +157,20 @@ def _train(name: str, folders: Folders, words: Qwen2Tokenizer) -> Made:
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     data = batches(corpus.CORPORA[recipe.corpus](recipe.seed), words, recipe.batch, recipe.seed)
     folders.work.mkdir(parents=True, exist_ok=True)
-    kept = _unfinished(name, folders)
-    curve = train(model, data, recipe, log=lambda line: print(f"{name}: {line}", flush=True), fast=True, kept=kept)
-    return Made(model.to("cpu"), curve)
+    checkpoint = _checkpoint_file(name, folders)
+    curve = train(
+        model, data, recipe, log=lambda line: print(f"{name}: {line}", flush=True), fast=True, checkpoint=checkpoint
+    )
+    return TrainedModel(model.to("cpu"), curve)
 
 
-def _unfinished(name: str, folders: Folders) -> Path:
-    """What a killed run goes on from; there until its record is written."""
+def _checkpoint_file(name: str, folders: Folders) -> Path:
+    """The checkpoint that a killed run resumes from; deleted when the record is written."""
     return folders.work / f"{name}-{content_id('plan', json.dumps(_lineage(name)))}.pt"
 
 
 def _lineage(name: str | None) -> list[dict[str, Any]]:
-    """The plans of a model and of those that it goes on from."""
+    """The plans of a model and of those that it is trained from."""
     return [_planned(name), *_lineage(PLANS[name].goes_on_from)] if name else []
 
 
@@ -180,7 +183,7 @@ def _save(model: Any, words: Qwen2Tokenizer, folder: Path) -> None:
 
 
 def make_all(folders: Folders) -> None:
-    """Makes every model that is not made, each as soon as the one it goes on from is made.
+    """Makes every model that is not made, each as soon as the one it is trained from is made.
 
     Raises:
         LimoError: a base does not pass the gate, or a process failed.
@@ -241,7 +244,7 @@ def main() -> None:
         record = make(options.only, folders)
         print(f"{options.only}: {json.dumps(record['measured'])}")
         if options.only in GATED:
-            gate.check(options.only, record["measured"])
+            gate.check_gate(options.only, record["measured"])
 
 
 if __name__ == "__main__":

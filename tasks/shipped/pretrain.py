@@ -20,7 +20,7 @@ from tasks.shipped.corpus import BEGIN, END, PAD, Document
 
 IGNORE = -100
 WINDOW = 16
-LOG_EVERY, KEEP_EVERY = 50, 200
+LOG_EVERY, CHECKPOINT_EVERY = 50, 200
 WIDTHS = 32
 """Batches are as wide as a multiple of this, so that compiled code sees few widths."""
 
@@ -146,17 +146,17 @@ def train(
     recipe: Recipe,
     log: Callable[[str], None] = print,
     fast: bool = False,
-    kept: Path | None = None,
+    checkpoint: Path | None = None,
 ) -> Curve:
     """Trains in place for `recipe.steps` steps.
 
     Args:
         fast: compile first: a minute lost, then twice the tokens a second.
-        kept: a file to go on from, and to write every KEEP_EVERY steps.
+        checkpoint: a file to resume from, and to write every CHECKPOINT_EVERY steps.
     """
     model.train()
     parts = optimizers(model, recipe)
-    step, losses, tokens, before = _restore(kept, model, parts)
+    step, losses, tokens, before = _restore(checkpoint, model, parts)
     if fast and (model.device.type == "cuda" or shutil.which("g++")):
         model.model.forward = torch.compile(model.model.forward, dynamic=True)
     recent, started = [], time.monotonic() - before
@@ -167,8 +167,8 @@ def train(
             losses.append((step, round(float(sum(recent)) / len(recent), 4)))
             seconds, recent = time.monotonic() - started, []
             log(f"step {step}/{recipe.steps} loss {losses[-1][1]:.4f} {tokens / seconds:.0f} tok/s {seconds:.0f} s")
-        if kept is not None and (step % KEEP_EVERY == 0 or step == recipe.steps):
-            _keep(kept, model, parts, State(step, losses, tokens, time.monotonic() - started))
+        if checkpoint is not None and (step % CHECKPOINT_EVERY == 0 or step == recipe.steps):
+            _save_checkpoint(checkpoint, model, parts, State(step, losses, tokens, time.monotonic() - started))
     model.model.__dict__.pop("forward", None)
     return Curve(losses, tokens, round(time.monotonic() - started, 1))
 
@@ -187,22 +187,24 @@ def _step(model: Qwen2ForCausalLM, batch: Batch, parts: list[torch.optim.Optimiz
     return loss.detach()
 
 
-def _restore(kept: Path | None, model: Qwen2ForCausalLM, parts: list[torch.optim.Optimizer]) -> State:
-    if kept is None or not kept.exists():
+def _restore(checkpoint: Path | None, model: Qwen2ForCausalLM, parts: list[torch.optim.Optimizer]) -> State:
+    if checkpoint is None or not checkpoint.exists():
         return State(0, [], 0, 0.0)
-    found = torch.load(kept, map_location=model.device, weights_only=True)
+    found = torch.load(checkpoint, map_location=model.device, weights_only=True)
     model.load_state_dict(found["model"])
     for part, state in zip(parts, found["parts"], strict=True):
         part.load_state_dict(state)
     return State(*found["state"])
 
 
-def _keep(kept: Path, model: Qwen2ForCausalLM, parts: list[torch.optim.Optimizer], state: State) -> None:
-    scratch = kept.with_suffix(".part")
+def _save_checkpoint(
+    checkpoint: Path, model: Qwen2ForCausalLM, parts: list[torch.optim.Optimizer], state: State
+) -> None:
+    scratch = checkpoint.with_suffix(".part")
     torch.save(
         {"model": model.state_dict(), "parts": [part.state_dict() for part in parts], "state": list(state)}, scratch
     )
-    scratch.replace(kept)
+    scratch.replace(checkpoint)
 
 
 def _rate(step: int, recipe: Recipe) -> float:

@@ -22,7 +22,7 @@ PRELOADED = ("tasks.training.loop", "torch.distributed.checkpoint", "transformer
 
 def main() -> None:
     """Takes the arguments of `accelerate launch`; the last is the job's file."""
-    import tasks.core.lean  # noqa: F401, I001  (goes first)
+    import tasks.core.startup  # noqa: F401, I001  (goes first)
     import torch
     from accelerate.commands import launch
 

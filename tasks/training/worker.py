@@ -29,7 +29,7 @@ def run_rank(path: Path) -> None:
     catch_sigterm()
     die_with_parent()
     # Not where this module is imported, by the stage: other parts of its process may need what it blocks.
-    import tasks.core.lean  # noqa: F401
+    import tasks.core.startup  # noqa: F401
 
     job = Job.model_validate_json(path.read_bytes())
     try:

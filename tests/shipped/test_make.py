@@ -20,7 +20,7 @@ TINY = pretrain.Recipe("base", steps=2, batch=2)
 @pytest.fixture
 def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(make, "measure", lambda *_: {"nothing": 0})
-    monkeypatch.setattr(gate, "HELD_OUT_SEEDS", range(1))
+    monkeypatch.setattr(corpus, "HELD_OUT_SEEDS", range(1))
     # Compiling takes a minute, and is tried by `make models`.
     monkeypatch.setattr(pretrain.shutil, "which", lambda _: None)
     monkeypatch.setitem(make.PLANS, "base", make.Plan(TINY))
@@ -49,7 +49,7 @@ def test_what_is_needed_is_what_is_not_made_and_what_leads_to_it(tmp_path: Path)
     assert make.needed(shipped) == []
 
 
-def test_a_model_goes_on_from_another_and_is_written_in_bfloat16(out: Path) -> None:
+def test_a_model_is_trained_from_another_and_is_written_in_bfloat16(out: Path) -> None:
     make.make("base", folders(out))
     record = make.make("strong", folders(out))
     assert record["goes_on_from"] == "base"
@@ -67,11 +67,11 @@ def test_sizes_differ_and_heads_do_not() -> None:
 
 
 def test_a_shared_question_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "HELD_OUT_SEEDS", range(1))
-    assert gate.overlap("base_letters", 1, 300).shared == 0
-    monkeypatch.setattr(gate.corpus, "stream", lambda *_: problems("days", 300, 0, corpus.LEVELS[1:], "eval"))
+    monkeypatch.setattr(corpus, "HELD_OUT_SEEDS", range(1))
+    assert corpus.overlap("base_letters", 1, 300).shared == 0
+    monkeypatch.setattr(corpus, "stream", lambda *_: problems("days", 300, 0, corpus.LEVELS[1:], "eval"))
     with pytest.raises(LimoError, match="held-out questions"):
-        gate.overlap("base", 1, 300)
+        corpus.overlap("base", 1, 300)
 
 
 def test_training_is_deterministic() -> None:
@@ -84,14 +84,14 @@ def test_training_is_deterministic() -> None:
     assert losses[0] == losses[1]
 
 
-def test_a_killed_run_goes_on_and_ends_at_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretrain, "KEEP_EVERY", 1)
+def test_a_killed_run_resumes_and_ends_at_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrain, "CHECKPOINT_EVERY", 1)
     words, recipe = tokenizer.build(), TINY._replace(steps=3, warmup=1)
 
-    def run(kept: Path | None, stop: int | None = None) -> torch.Tensor:
+    def run(checkpoint: Path | None, stop: int | None = None) -> torch.Tensor:
         model = pretrain.new_model(words, 1)
         data = itertools.islice(pretrain.batches(corpus.base(1), words, 2, 1), stop)
-        pretrain.train(model, data, recipe, log=lambda _: None, kept=kept)
+        pretrain.train(model, data, recipe, log=lambda _: None, checkpoint=checkpoint)
         return model.lm_head.weight.detach()
 
     whole = run(None)
@@ -119,4 +119,4 @@ def test_the_gate_refuses(textbook: float, chat: float, message: str) -> None:
         for form, value in (("textbook", textbook), ("chat", chat))
     }
     with pytest.raises(LimoError, match=message):
-        gate.check("base", measured)
+        gate.check_gate("base", measured)

@@ -73,7 +73,7 @@ def test_the_control_knows_the_words_and_not_the_steps() -> None:
 
 def test_recorded_bases_pass_the_gate() -> None:
     for name in make.GATED:
-        gate.check(name, record(name)["measured"])
+        gate.check_gate(name, record(name)["measured"])
 
 
 def test_the_histogram_over_32_samples_is_spread_and_its_band_is_filled() -> None:

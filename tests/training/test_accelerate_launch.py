@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 def test_no_rank_is_forked_from_a_process_that_asked_cuda_for_its_gpus(monkeypatch):
     # Other tests in this process may need what it blocks.
-    monkeypatch.setitem(sys.modules, "tasks.core.lean", sys)
+    monkeypatch.setitem(sys.modules, "tasks.core.startup", sys)
     started = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(launch, "main", lambda: started.append(run.config_from_args))
