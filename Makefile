@@ -52,12 +52,12 @@ REPLICAS ?= 1
 serve: setup
 	limo serve $(MODEL) --port $(PORT) --replicas $(REPLICAS)
 
-# A file's tests stay together, since they share what is dear (a vLLM, a run of the pipeline); tests/conftest.py has
-# the longest files start first, which the plugin's own order, by number of tests, would undo.
+# A file's tests stay in one process, since they share what is expensive (a vLLM, a run of the pipeline); tests/conftest.py
+# starts the longest files first, which the plugin's own order, by number of tests, would undo.
 test: setup
 	pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
-# What needs no engine, ranks, servers, Ray, DVC or Prefect: an answer within 90 seconds on two cores, while working.
+# Tests that need no engine, ranks, servers, Ray, DVC or Prefect: a result within 90 seconds on two cores, while working.
 test-fast: setup
 	pytest -m "not slow" -n 2 --dist loadfile
 
@@ -72,11 +72,11 @@ check: setup
 real: setup
 	uv pip install -q --python .venv/bin/python --no-deps -r requirements/real.txt
 
-# Rebuild the shipped models from scratch.
+# Rebuild the shipped models from scratch; a killed run resumes from its checkpoints.
 models: setup
 	python -m tasks.shipped.make --out tasks/shipped
 
-# Pin again after a change of pyproject.toml.
+# Pin the requirements again after a change of pyproject.toml.
 lock: setup
 	uv pip compile -q --python-version 3.11 $(TORCH) --no-emit-find-links --no-emit-index-url --no-annotate --no-header --override requirements/cpu-overrides.txt --extra cpu --extra dev pyproject.toml -o requirements/cpu.txt
 	uv pip compile -q --python-version 3.11 --no-emit-index-url --no-annotate --no-header --extra gpu --extra dev pyproject.toml -o requirements/gpu.txt
