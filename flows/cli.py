@@ -118,16 +118,16 @@ def sources(
     artifacts: Annotated[Path, typer.Option(help="the artifacts folder")] = ARTIFACTS,
 ) -> None:
     """What every filter kept and dropped of each source, and whether it adds up: exit code 1 when it does not."""
-    from flows import summary
-    from tasks.reporting.sources import counted, faults
+    from flows.sources import adds_up, count_errors, source_rows, table_counts
+    from flows.summary import render, table
 
-    filters = counted(artifacts)
-    print(summary.render(summary.table(summary.source_rows(filters), "Questions of each source")), end="")
-    found = faults(artifacts, filters)
-    if found:
-        print("\n".join(f"limo: {fault}" for fault in found), file=sys.stderr)
+    filters = table_counts(artifacts)
+    print(render(table(source_rows(filters), "Questions of each source")), end="")
+    errors = count_errors(artifacts, filters)
+    if errors:
+        print("\n".join(f"limo: {error}" for error in errors), file=sys.stderr)
         raise typer.Exit(1)
-    print(summary.adds_up(filters))
+    print(adds_up(filters))
 
 
 @app.command()

@@ -1,6 +1,5 @@
 """The outcome of a run, in a terminal: the result table, the funnel, and what to do next."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,7 @@ from rich.table import Table
 
 from flows.dag import ARTIFACTS
 from tasks.core.stage import read_manifests
-from tasks.reporting.results import BASE, V3, Result, results, shared
-from tasks.reporting.sources import NONE, Counts, Filter, total
+from tasks.reporting.results import BASE, V3, Result, paper_means, results
 
 REPORT = ARTIFACTS / "report" / "report.html"
 
@@ -42,27 +40,6 @@ def stage_rows(artifacts: Path = ARTIFACTS) -> list[dict[str, Any]]:
         dropped = ", ".join(f"{count} {reason}" for reason, count in each.rejected.items())
         rows.append({"stage": name, "taken": each.taken, "kept": each.kept, "rejected": dropped})
     return rows
-
-
-def source_rows(filters: Sequence[Filter]) -> list[dict[str, Any]]:
-    """One row a source, and one of them all: taken by the first filter, then what each kept and dropped by reason."""
-    names = list(dict.fromkeys(name for each in filters for name in each.sources))
-    rows = [(name, {each.stage: each.sources.get(name, NONE) for each in filters}) for name in names]
-    rows.append(("all", {each.stage: total(each) for each in filters}))
-    return [
-        {"source": name, "taken": f"{counts[filters[0].stage].taken:,}"}
-        | {stage: _kept_and_dropped(found) for stage, found in counts.items()}
-        for name, counts in rows
-    ]
-
-
-def adds_up(filters: Sequence[Filter]) -> str:
-    """What was checked, in a line."""
-    stages, sources = len(filters), len(filters[0].sources)
-    return (
-        f"Adds up: kept + rejected = taken at {stages} {'filter' if stages == 1 else 'filters'} for each of {sources}"
-        f" {'source' if sources == 1 else 'sources'}, and each filter took what the one before kept."
-    )
 
 
 def table(rows: list[dict[str, Any]], title: str) -> Table:
@@ -98,11 +75,6 @@ def render(*pieces: RenderableType) -> str:
     return console.export_text()
 
 
-def _kept_and_dropped(counts: Counts) -> str:
-    dropped = sorted(counts.rejected.items(), key=lambda entry: (-entry[1], entry[0]))
-    return "\n".join([f"{counts.kept:,}", *(f"-{count:,} {reason}" for reason, count in dropped)])
-
-
 def _interval(score: dict[str, Any]) -> str:
     value, low, high = (100 * score[key] for key in ("value", "low", "high"))
     return f"{value:.1f} [{low:.1f}, {high:.1f}]"
@@ -121,7 +93,7 @@ def _unsure(score: dict[str, Any]) -> str:
 
 def _shared_row(found: list[Result], like: dict[str, Any]) -> list[dict[str, Any]]:
     """The means over the benchmarks that the paper has too, where these are some."""
-    both = shared(found)
+    both = paper_means(found)
     if both is None:
         return []
     values = {"base": both.base, "trained": both.trained}

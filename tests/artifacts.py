@@ -99,8 +99,8 @@ def _write_items(root, count):
 
 def _write_pull(root, pool):
     facts = {
-        "made": {"rows": len(pool), "taken": len(pool), "rejected": {}, "license": "cc0-1.0"},
-        "other": {"rows": 4, "taken": 4, "rejected": {"repeated_row": 1}, "license": "mit"},
+        "made": {"rows": len(pool), "taken": len(pool), "kept": len(pool), "rejected": {}, "license": "cc0-1.0"},
+        "other": {"rows": 4, "taken": 4, "kept": 3, "rejected": {"repeated_row": 1}, "license": "mit"},
     }
     again = DUPLICATES[0] | {"origin": "other.jsonl:9"}
     rows = [*pool, *DUPLICATES, again]

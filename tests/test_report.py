@@ -6,6 +6,8 @@ import polars as pl
 import pytest
 
 from tasks.core.errors import LimoError
+from tasks.core.files import publish
+from tasks.core.stage import Stage, write_manifest
 from tasks.report import ReportParams, run
 from tests.artifacts import write_run
 from tests.builders import manifest_file
@@ -97,13 +99,13 @@ def test_what_is_drawn_is_there_as_csv_too(artifacts):
     )
 
 
-def test_rules_clusters_and_sources_stand_in_their_section(page, artifacts):
+def test_rules_clusters_and_sources_are_in_their_section(page, artifacts):
     section = page.split("<h2>Contamination and duplicates</h2>")[1].split("</section>")[0]
     titles = re.findall(r"<h4>(.*?)</h4>", section)
     assert titles == [
         "Benchmark items in pool questions",
         "Benchmark items in training chains",
-        "Questions that say the same",
+        "Duplicate questions",
         "By source",
     ]
     assert "3 clusters of 7 questions; 2 of these have another answer than the first of their cluster." in section
@@ -113,7 +115,7 @@ def test_rules_clusters_and_sources_stand_in_their_section(page, artifacts):
     assert '<tr class="total"><td><b>all</b></td>' in section
 
 
-def test_what_no_stage_told_is_left_out_of_the_page(tmp_path):
+def test_what_no_stage_wrote_is_left_out_of_the_page(tmp_path):
     artifacts = write_run(tmp_path)
     (artifacts / "clean" / "clusters.parquet").unlink()
     (artifacts / "select" / "leaks.parquet").unlink()
@@ -140,3 +142,18 @@ def test_a_missing_stage_is_named_and_nothing_is_written(tmp_path):
     with pytest.raises(LimoError, match=r"score/chains.parquet: no such file"):
         run(ReportParams(), artifacts=artifacts, out=artifacts / "report")
     assert not (artifacts / "report").exists()
+
+
+def test_the_funnel_gives_the_reasons_of_a_new_filter_in_words(tmp_path):
+    artifacts = write_run(tmp_path)
+    words = {"too_long": "has more words than <max>", "never_met": "nothing met it"}
+    filtered = Stage("brief", "questions", words)
+    takes = artifacts / "clean" / "kept.parquet"
+    with publish(artifacts / "brief") as part:
+        write_manifest(part, filtered, takes=takes, taken=36, kept=35, rejected={"too_long": 1})
+    run(ReportParams(), artifacts=artifacts, out=artifacts / "report")
+    page = (artifacts / "report" / "report.html").read_text()
+    line = page.split("<td><b>brief</b></td>")[1].split("</tr>")[0]
+    assert '<span class="chip">1 too long</span> <small>has more words than &lt;max&gt;</small>' in line
+    assert "nothing met it" not in line
+    assert "brief,35,1" in (artifacts / "report" / "funnel.csv").read_text()

@@ -6,7 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from flows.explain.question import question_history, question_row
+from flows.explain.question import Rows, history_table, question_row, title
+from flows.explain.text import fields, percent, table
 from tasks.core.errors import LimoError
 from tasks.core.files import read_table
 from tasks.provenance.edges import EDGE, ancestors, checkpoint_text, records_of, sample_origins, trained_model
@@ -14,8 +15,6 @@ from tasks.records.benchmark import ANSWER, ITEM, JUDGEMENT, SCORE, VERDICT
 from tasks.records.model import Model, load_models
 from tasks.records.question import QUESTION
 from tasks.records.response import SCORED
-from tasks.reporting.sources import Rows
-from tasks.reporting.text import fields, percent, table
 
 MOST = 100
 
@@ -170,10 +169,15 @@ def _chain(artifacts: Path, edges: pl.DataFrame, identifier: str) -> list[str]:
 def _question(artifacts: Path, edges: pl.DataFrame, identifier: str) -> list[str]:
     rows = Rows(artifacts, [identifier])
     row = question_row(rows, identifier)
-    shown: dict[str, object] = {"question": f"{identifier} · {row['source']} · {row['origin']}"}
-    shown |= {"text": row["question"], "answer": row["answer"], "domain": row["domain"], "level": row["level"]}
-    fate = table((step._asdict() for step in question_history(rows, identifier)), width=110)
-    return [*fields(shown), "", *fate, "", f"`limo why {identifier}` shows the evidence in full."]
+    shown = {
+        "question": title(row),
+        "text": row["question"],
+        "answer": row["answer"],
+        "domain": row["domain"],
+        "level": row["level"],
+    }
+    history = history_table(rows, identifier, width=110)
+    return [*fields(shown), "", *history, "", f"`limo why {identifier}` shows the evidence in full."]
 
 
 def _row(path: Path, schema: pl.Schema, column: str, identifier: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from tasks.ablation.contrasts import ArmAccuracy, Comparison, Correlation, Diffe
 from tasks.ablation.params import AblationParams
 from tasks.core.errors import LimoError
 from tasks.core.files import read_json, read_table
-from tasks.reporting.figures import fill
+from tasks.reporting.text import fill
 from tasks.scoring.statistics import Estimate
 
 # The figure of a question: its arms from left to right, accuracy with its interval; below, the outcome and the paper.

@@ -1,7 +1,7 @@
-"""Tables that need not fit into memory: read row group by row group, written as rows come."""
+"""Tables that need not fit into memory: read row group by row group, queried batch by batch, written as rows come."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,6 +60,26 @@ def read_group(group: Group) -> pl.DataFrame:
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     return frame
+
+
+def fetch(path: Path, query: pl.LazyFrame) -> pl.DataFrame:
+    """The result of a query over the table at `path`, batch by batch.
+
+    Raises:
+        LimoError: the file cannot be read, or lacks a column of the query.
+    """
+    try:
+        return query.collect(engine="streaming")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        what = (str(error).splitlines() or [type(error).__name__])[0]
+        raise LimoError(f"{path}: cannot be searched ({what}); delete it and rerun the stage that writes it") from None
+
+
+def where(path: Path, column: str, values: Sequence[str]) -> pl.DataFrame:
+    """The rows of a table whose `column` is one of `values`; no row and no column where there is no such table."""
+    if not path.exists() or not values:
+        return pl.DataFrame()
+    return fetch(path, pl.scan_parquet(path).filter(pl.col(column).is_in(list(values))))
 
 
 class TableWriter:

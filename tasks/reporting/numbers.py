@@ -1,4 +1,4 @@
-"""The numbers of the report: funnel, difficulty, quality, lengths, cost, as tables that are also written as CSV."""
+"""The numbers of the report: funnel, difficulty, quality, training, scores, lengths, cost, and its examples."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,127 +15,9 @@ from tasks.records.response import CUT_OFF, SAMPLE, SCORED
 from tasks.reporting.figures import shares_between
 from tasks.reporting.results import AVERAGE, METRIC, all_scores
 
-# What stands behind each pass@1: answers that the grader could not judge, that were cut off, or that gave none.
-
-COLUMNS = ("benchmark", "arm", "verdict", "extracted", "finish_reason", "n_tokens")
-
-
-class Behind(NamedTuple):
-    """A score, and what the answers it is made of are like; all counts are of answers."""
-
-    score: dict[str, Any]
-    """Its row of SCORE."""
-    answers: int
-    ungraded: int
-    truncated: int
-    no_answer: int
-    """Graded incorrect because no final answer was found in them."""
-    median: float
-    """Tokens an answer."""
-    p90: float
-    at_most: float
-    """What pass@1 were if every ungraded answer were right: an upper bound, not an estimate."""
-
-
-def behind_scores(artifacts: Path) -> list[Behind]:
-    """A line for each pass@1, both arms of a benchmark together."""
-    verdicts = read_table(artifacts / "grade" / "verdicts.parquet", {name: VERDICT[name] for name in COLUMNS})
-    scores = [row for row in all_scores(artifacts) if row["metric"] == METRIC]
-    return [_behind(row, verdicts.filter(arm=row["arm"])) for row in scores]
-
-
-def _behind(score: dict[str, Any], answers: pl.DataFrame) -> Behind:
-    if score["benchmark"] != AVERAGE:
-        answers = answers.filter(benchmark=score["benchmark"])
-    verdict, tokens = pl.col("verdict"), pl.col("n_tokens")
-    counted = answers.select(
-        answers=pl.len(),
-        ungraded=(verdict == "ungraded").sum(),
-        truncated=pl.col("finish_reason").is_in(CUT_OFF).sum(),
-        no_answer=((verdict == "incorrect") & pl.col("extracted").is_null()).sum(),
-        median=tokens.median(),
-        p90=tokens.quantile(0.9),
-    )
-    # As pass@1 is: each item has as many answers as the others, and in the average each benchmark weighs the same.
-    shares = answers.group_by("benchmark").agg(at_most=(verdict != "incorrect").mean())
-    return Behind(score, **counted.row(0, named=True), at_most=shares.select(pl.col("at_most").mean()).item())
-
-
-# Examples for the report: the best training sample with its trail, and one item answered by both models.
-
-
-class Pair(NamedTuple):
-    """One benchmark item with an answer of each arm; answers have the columns of ANSWER and VERDICT."""
-
-    item: dict[str, Any]
-    base: dict[str, Any]
-    trained: dict[str, Any]
-    why: str
-    """How this item was chosen."""
-
-
-def best_sample(artifacts: Path) -> dict[str, Any]:
-    """The training sample of the highest rank, with its trail."""
-    return sample_origins(artifacts).row(0, named=True)
-
-
-def answered_pair(artifacts: Path) -> Pair | None:
-    """The first item that only the trained model got right; else the first item. None without two arms."""
-    verdicts = read_table(artifacts / "grade" / "verdicts.parquet", VERDICT).sort("sample_index", maintain_order=True)
-    first = verdicts.unique(["item_id", "arm"], keep="first", maintain_order=True)
-    arms = [first.filter(pl.col("arm") == arm) for arm in ("base", "trained")]
-    both = arms[0].join(arms[1], on="item_id", suffix="_trained", maintain_order="left")
-    if both.is_empty():
-        return None
-    gained = both.filter((pl.col("verdict") != "correct") & (pl.col("verdict_trained") == "correct"))
-    why = "the first item that the base model got wrong and the trained model right"
-    if gained.is_empty():
-        gained, why = both, "the first item, since there is none that only the trained model got right"
-    row = gained.row(0, named=True)
-    items = read_table(artifacts / "benchmarks" / "items.parquet", ITEM)
-    item = items.filter(pl.col("item_id") == row["item_id"]).row(0, named=True)
-    answers = read_table(
-        artifacts / "answer" / "answers.parquet", {name: ANSWER[name] for name in ("response_id", "text")}
-    )
-    base, trained = (_answer(verdicts, answers, row[column]) for column in ("response_id", "response_id_trained"))
-    return Pair(item, base, trained, why)
-
-
-def _answer(verdicts: pl.DataFrame, answers: pl.DataFrame, response_id: str) -> dict[str, Any]:
-    found = verdicts.filter(pl.col("response_id") == response_id).join(answers, on="response_id")
-    return found.row(0, named=True)
-
-
-# How well training came to know each of its samples: losses by epoch, of `samples.parquet`.
-
-MOST = 10
-
-
-class Learnt(NamedTuple):
-    """A sample with its losses, each the mean over its learnt tokens, before the step that took it."""
-
-    chain_id: str
-    question_id: str
-    question: str
-    teacher: str
-    loss_tokens: int
-    first: float
-    last: float
-
-
-def least_learnt(artifacts: Path) -> list[Learnt]:
-    """The samples with the highest loss when they were last taken, the highest first; empty where none are written."""
-    path = artifacts / "train" / "samples.parquet"
-    if not path.exists():
-        return []
-    by_sample = pl.read_parquet(path).sort("step", maintain_order=True).group_by("chain_id", maintain_order=True)
-    losses = by_sample.agg(pl.col("loss_tokens").first(), first=pl.col("loss").first(), last=pl.col("loss").last())
-    trails = sample_origins(artifacts).select("chain_id", "question_id", "question", "teacher")
-    highest = losses.join(trails, on="chain_id").sort("last", "chain_id", descending=[True, False]).head(MOST)
-    return [Learnt(**row) for row in highest.iter_rows(named=True)]
-
-
 DIMENSIONS = ("quality", "elaboration", "verification", "exploration", "granularity")
+HARDEST = 10
+"""Samples shown that training fitted worst."""
 
 
 class Funnel(NamedTuple):
@@ -173,6 +55,45 @@ class Cost(NamedTuple):
     responses: float | None
     tokens: float | None
     tokens_saved: float | None
+
+
+class SampleLoss(NamedTuple):
+    """A sample with its losses, each the mean over the tokens it is trained on, before the step that took it."""
+
+    chain_id: str
+    question_id: str
+    question: str
+    teacher: str
+    loss_tokens: int
+    first: float
+    last: float
+
+
+class AnswerStatistics(NamedTuple):
+    """A score with statistics of the answers it is made of; all counts are of answers."""
+
+    score: dict[str, Any]
+    """Its row of SCORE."""
+    answers: int
+    ungraded: int
+    truncated: int
+    no_answer: int
+    """Graded incorrect because no final answer was found in them."""
+    median: float
+    """Tokens an answer."""
+    p90: float
+    at_most: float
+    """What pass@1 were if every ungraded answer were right: an upper bound, not an estimate."""
+
+
+class AnswerPair(NamedTuple):
+    """One benchmark item with an answer of each arm; answers have the columns of ANSWER and VERDICT."""
+
+    item: dict[str, Any]
+    base: dict[str, Any]
+    trained: dict[str, Any]
+    why: str
+    """How this item was chosen."""
 
 
 def funnel(artifacts: Path) -> list[Funnel]:
@@ -227,6 +148,26 @@ def length_summary(answers: pl.DataFrame) -> list[dict[str, Any]]:
     return summary.sort("arm").to_dicts()
 
 
+def hardest_samples(artifacts: Path) -> list[SampleLoss]:
+    """The samples with the highest loss when they were last taken, the highest first; empty where none are written."""
+    path = artifacts / "train" / "samples.parquet"
+    if not path.exists():
+        return []
+    by_sample = pl.read_parquet(path).sort("step", maintain_order=True).group_by("chain_id", maintain_order=True)
+    losses = by_sample.agg(pl.col("loss_tokens").first(), first=pl.col("loss").first(), last=pl.col("loss").last())
+    origins = sample_origins(artifacts).select("chain_id", "question_id", "question", "teacher")
+    highest = losses.join(origins, on="chain_id").sort("last", "chain_id", descending=[True, False]).head(HARDEST)
+    return [SampleLoss(**row) for row in highest.iter_rows(named=True)]
+
+
+def answer_statistics(artifacts: Path) -> list[AnswerStatistics]:
+    """A line for each pass@1, both arms of a benchmark together."""
+    columns = ("benchmark", "arm", "verdict", "extracted", "finish_reason", "n_tokens")
+    verdicts = read_table(artifacts / "grade" / "verdicts.parquet", {name: VERDICT[name] for name in columns})
+    scores = [row for row in all_scores(artifacts) if row["metric"] == METRIC]
+    return [_statistics(row, verdicts.filter(arm=row["arm"])) for row in scores]
+
+
 def costs(artifacts: Path) -> list[Cost]:
     """What every stage took, as far as its manifest says."""
     manifests = read_manifests(artifacts).values()
@@ -242,7 +183,7 @@ def total(facts: Any, name: str) -> float | None:
     return sum(found) if found else None
 
 
-def binned(groups: dict[str, Sequence[float]], edges: Sequence[float], name: str) -> pl.DataFrame:
+def histogram_table(groups: dict[str, Sequence[float]], edges: Sequence[float], name: str) -> pl.DataFrame:
     """A histogram of several groups as a table for `dvc plots`: `name`, bin, group, share."""
     rows = [
         {"figure": name, "bin": left, "group": group, "share": share}
@@ -250,3 +191,54 @@ def binned(groups: dict[str, Sequence[float]], edges: Sequence[float], name: str
         for left, share in zip(edges, shares_between(values, edges), strict=False)
     ]
     return pl.DataFrame(rows)
+
+
+def best_sample(artifacts: Path) -> dict[str, Any]:
+    """The training sample of the highest rank, with its origin."""
+    return sample_origins(artifacts).row(0, named=True)
+
+
+def example_pair(artifacts: Path) -> AnswerPair | None:
+    """The first item that only the trained model got right; else the first item. None without two arms."""
+    verdicts = read_table(artifacts / "grade" / "verdicts.parquet", VERDICT).sort("sample_index", maintain_order=True)
+    first = verdicts.unique(["item_id", "arm"], keep="first", maintain_order=True)
+    arms = [first.filter(pl.col("arm") == arm) for arm in ("base", "trained")]
+    both = arms[0].join(arms[1], on="item_id", suffix="_trained", maintain_order="left")
+    if both.is_empty():
+        return None
+    gained = both.filter((pl.col("verdict") != "correct") & (pl.col("verdict_trained") == "correct"))
+    why = "the first item that the base model got wrong and the trained model right"
+    if gained.is_empty():
+        gained, why = both, "the first item, since there is none that only the trained model got right"
+    row = gained.row(0, named=True)
+    items = read_table(artifacts / "benchmarks" / "items.parquet", ITEM)
+    item = items.filter(pl.col("item_id") == row["item_id"]).row(0, named=True)
+    answers = read_table(
+        artifacts / "answer" / "answers.parquet", {name: ANSWER[name] for name in ("response_id", "text")}
+    )
+    base, trained = (
+        _graded_answer(verdicts, answers, row[column]) for column in ("response_id", "response_id_trained")
+    )
+    return AnswerPair(item, base, trained, why)
+
+
+def _statistics(score: dict[str, Any], answers: pl.DataFrame) -> AnswerStatistics:
+    if score["benchmark"] != AVERAGE:
+        answers = answers.filter(benchmark=score["benchmark"])
+    verdict, tokens = pl.col("verdict"), pl.col("n_tokens")
+    counted = answers.select(
+        answers=pl.len(),
+        ungraded=(verdict == "ungraded").sum(),
+        truncated=pl.col("finish_reason").is_in(CUT_OFF).sum(),
+        no_answer=((verdict == "incorrect") & pl.col("extracted").is_null()).sum(),
+        median=tokens.median(),
+        p90=tokens.quantile(0.9),
+    )
+    # As pass@1 is: each item has as many answers as the others, and in the average each benchmark weighs the same.
+    shares = answers.group_by("benchmark").agg(at_most=(verdict != "incorrect").mean())
+    return AnswerStatistics(score, **counted.row(0, named=True), at_most=shares.select(pl.col("at_most").mean()).item())
+
+
+def _graded_answer(verdicts: pl.DataFrame, answers: pl.DataFrame, response_id: str) -> dict[str, Any]:
+    found = verdicts.filter(pl.col("response_id") == response_id).join(answers, on="response_id")
+    return found.row(0, named=True)

@@ -9,24 +9,24 @@ from markupsafe import Markup
 
 from tasks.core.files import read_table
 from tasks.records.model import load_models
-from tasks.reporting.figures import Series, curve, even_edges, fill, histogram
-from tasks.reporting.leakage import overlap_content
+from tasks.reporting.figures import Series, curve, even_edges, histogram
+from tasks.reporting.leakage import leakage
 from tasks.reporting.numbers import (
     DIMENSIONS,
-    answered_pair,
-    behind_scores,
+    answer_statistics,
     best_sample,
-    binned,
     costs,
     difficulty,
+    example_pair,
     funnel,
-    least_learnt,
+    hardest_samples,
+    histogram_table,
     length_summary,
     lengths,
     quality,
 )
-from tasks.reporting.results import all_scores, paper_average, read_paper, results, sampled, shared
-from tasks.reporting.text import clean
+from tasks.reporting.results import all_scores, paper_average, paper_means, read_paper, results, scores_at_k
+from tasks.reporting.text import cut, fill, shorten
 
 TEMPLATE = "page.html.j2"
 CURVES = {
@@ -38,44 +38,38 @@ CURVES = {
     "mfu": "model FLOPs utilisation",
 }
 BINS = 25
+UNIT_EDGES = [step / BINS for step in range(BINS + 1)]
 TITLE = 120
 """Characters of a question where it is one line of a table."""
 
 
 def render_page(artifacts: Path, title: str, longest_text: int) -> str:
     """The whole page."""
-    filters = {"cut": lambda text: cut(text, longest_text), "shorten": lambda text: clean(text, TITLE)}
+    filters = {"cut": lambda text: cut(text, longest_text), "shorten": lambda text: shorten(text, TITLE)}
     return fill(Path(__file__).parent / TEMPLATE, _content(artifacts) | {"title": title}, filters)
 
 
 def csv_tables(artifacts: Path) -> dict[str, pl.DataFrame]:
     """What the page draws, as tables for `dvc plots`, by file name without its ending."""
     scored, answers = quality(artifacts), lengths(artifacts)
-    shares = pl.concat([binned(_chosen(scored, name), _unit_edges(), name) for name in DIMENSIONS])
-    arms = _by_arm(answers)
-    dropped = [(line.stage, line.kept, line.taken - line.kept) for line in funnel(artifacts)]
+    shares = pl.concat([histogram_table(_by_selection(scored, name), UNIT_EDGES, name) for name in DIMENSIONS])
+    filters = [(line.stage, line.kept, line.taken - line.kept) for line in funnel(artifacts)]
     return {
-        "funnel": pl.DataFrame(dropped, ["stage", "kept", "dropped"], orient="row"),
+        "funnel": pl.DataFrame(filters, ["stage", "kept", "dropped"], orient="row"),
         "difficulty": pl.DataFrame([line._asdict() for line in difficulty(artifacts)]),
         "quality": shares,
-        "lengths": binned(arms, even_edges(answers["n_tokens"].to_list(), BINS), "tokens"),
+        "lengths": histogram_table(_by_arm(answers), _length_edges(answers), "tokens"),
         "scores": pl.DataFrame(_score_rows(artifacts)),
     }
 
 
 def _score_rows(artifacts: Path) -> list[dict[str, Any]]:
     rows = []
-    for line in behind_scores(artifacts):
+    for line in answer_statistics(artifacts):
         per_cent = {name: 100 * line.score[name] for name in ("value", "low", "high")} | {"at_most": 100 * line.at_most}
         counts = {name: getattr(line, name) for name in ("ungraded", "truncated", "no_answer", "median", "p90")}
         rows.append({name: line.score[name] for name in ("benchmark", "arm")} | per_cent | counts)
     return rows
-
-
-def cut(text: str | None, longest: int) -> str:
-    """The beginning of a text, with how much of it is left out."""
-    text = text or ""
-    return text if len(text) <= longest else f"{text[:longest]}\n… {len(text) - longest:,} more characters"
 
 
 def _content(artifacts: Path) -> dict[str, Any]:
@@ -85,49 +79,43 @@ def _content(artifacts: Path) -> dict[str, Any]:
     lines = results(artifacts)
     return {
         "results": lines,
-        "shared": shared(lines),
-        "behind": behind_scores(artifacts),
-        "sampled": sampled(artifacts),
+        "paper_means": paper_means(lines),
+        "answer_statistics": answer_statistics(artifacts),
+        "scores_at_k": scores_at_k(artifacts),
         "scores": all_scores(artifacts),
         "paper": read_paper(),
         "paper_average": paper_average(),
         "funnel": list(filters.values()),
-        "overlap": overlap_content(artifacts),
+        "leakage": leakage(artifacts),
         "filters": filters,
         "difficulty": difficulty(artifacts),
-        "quality": [_quality_drawing(scored, name) for name in DIMENSIONS],
+        "quality": [_histogram(_by_selection(scored, name), name, UNIT_EDGES) for name in DIMENSIONS],
         "selected": int(scored["selected"].sum()),
         "chains": scored.height,
         "curves": _curves(artifacts / "train" / "steps.parquet"),
-        "least_learnt": least_learnt(artifacts),
-        "lengths": _length_drawing(answers),
+        "hardest_samples": hardest_samples(artifacts),
+        "lengths": _histogram(_by_arm(answers), "tokens an answer", _length_edges(answers)),
         "length_summary": length_summary(answers),
         "costs": costs(artifacts),
         "models": list(models.values()),
         "sample": best_sample(artifacts),
-        "pair": answered_pair(artifacts),
+        "pair": example_pair(artifacts),
     }
 
 
-def _quality_drawing(scored: pl.DataFrame, name: str) -> Markup:
-    series = [Series(group, group, values) for group, values in _chosen(scored, name).items()]
-    return histogram(series, name, _unit_edges())
+def _histogram(groups: dict[str, Sequence[float]], label: str, edges: Sequence[float]) -> Markup:
+    return histogram([Series(name, name, values) for name, values in groups.items()], label, edges)
 
 
-def _chosen(scored: pl.DataFrame, name: str) -> dict[str, Sequence[float]]:
+def _by_selection(scored: pl.DataFrame, name: str) -> dict[str, Sequence[float]]:
     return {
         "others": scored.filter(~pl.col("selected"))[name].to_list(),
         "selected": scored.filter(pl.col("selected"))[name].to_list(),
     }
 
 
-def _unit_edges() -> list[float]:
-    return [step / BINS for step in range(BINS + 1)]
-
-
-def _length_drawing(answers: pl.DataFrame) -> Markup:
-    series = [Series(arm, arm, values) for arm, values in _by_arm(answers).items()]
-    return histogram(series, "tokens an answer", even_edges(answers["n_tokens"].to_list(), BINS))
+def _length_edges(answers: pl.DataFrame) -> list[float]:
+    return even_edges(answers["n_tokens"].to_list(), BINS)
 
 
 def _by_arm(answers: pl.DataFrame) -> dict[str, Sequence[float]]:

@@ -1,4 +1,4 @@
-"""The benchmark tables: base and trained model with their intervals beside the paper's numbers, pass@k and maj@k."""
+"""The benchmark tables: base and trained model with their intervals, the paper's numbers, pass@k and maj@k."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -44,8 +44,8 @@ class Result(NamedTuple):
         return intervals(Interval(arm, *values) for arm, values in marks.items())
 
 
-class Shared(NamedTuple):
-    """Means over those benchmarks that the paper has too, in per cent: what may be held against each other."""
+class PaperMeans(NamedTuple):
+    """Means over those benchmarks that the paper has too, in per cent: what may be compared."""
 
     benchmarks: int
     base: float | None
@@ -53,7 +53,7 @@ class Shared(NamedTuple):
     paper: dict[str, float]
 
 
-class Sampled(NamedTuple):
+class ScoresAtK(NamedTuple):
     """The scores of several samples, which are by k."""
 
     pass_at: list[str]
@@ -78,21 +78,21 @@ def results(artifacts: Path) -> list[Result]:
     lines = []
     for name in names:
         arms = {row["arm"]: row for row in scores if row["benchmark"] == name}
-        beside = (compared.get(name), paper.get(name, {}), rejected.get(name, {}))
-        lines.append(Result(name, arms.get("base"), arms.get("trained"), *beside))
+        others = (compared.get(name), paper.get(name, {}), rejected.get(name, {}))
+        lines.append(Result(name, arms.get("base"), arms.get("trained"), *others))
     return lines
 
 
-def shared(lines: list[Result]) -> Shared | None:
+def paper_means(lines: list[Result]) -> PaperMeans | None:
     """None where no benchmark is the paper's, and where its ten are all there are: then the average has its numbers."""
     both = [line for line in lines if line.paper]
     if not both or any(line.benchmark == AVERAGE for line in both):
         return None
     paper = {name: round(mean(line.paper[name] for line in both), 1) for name in both[0].paper}
-    return Shared(len(both), _mean(line.base for line in both), _mean(line.trained for line in both), paper)
+    return PaperMeans(len(both), _mean(line.base for line in both), _mean(line.trained for line in both), paper)
 
 
-def sampled(artifacts: Path) -> Sampled:
+def scores_at_k(artifacts: Path) -> ScoresAtK:
     """pass@k and maj@k of the benchmarks that were sampled more than once."""
     rows: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for row in all_scores(artifacts):
@@ -100,7 +100,7 @@ def sampled(artifacts: Path) -> Sampled:
             rows.setdefault((row["benchmark"], row["arm"]), {})[row["metric"]] = row
     metrics = sorted({name for found in rows.values() for name in found}, key=lambda name: int(name.partition("@")[2]))
     pass_at, maj_at = ([name for name in metrics if name.startswith(kind)] for kind in ("pass@", "maj@"))
-    return Sampled(pass_at, maj_at, [(*key, found) for key, found in rows.items()])
+    return ScoresAtK(pass_at, maj_at, [(*key, found) for key, found in rows.items()])
 
 
 def all_scores(artifacts: Path) -> list[dict[str, Any]]:
@@ -123,10 +123,10 @@ def _mean(scores: Iterable[dict[str, Any] | None]) -> float | None:
 
 def _rejected(artifacts: Path) -> dict[str, dict[str, int]]:
     """What `benchmarks` rejected of each benchmark; empty where the stage's manifest is not here."""
-    told = (
-        read_manifest(artifacts, "benchmarks").facts.get("benchmarks", {}) if has_run(artifacts, "benchmarks") else {}
-    )
-    return {name: each["rejected"] for name, each in told.items()}
+    if not has_run(artifacts, "benchmarks"):
+        return {}
+    facts = read_manifest(artifacts, "benchmarks").facts.get("benchmarks", {})
+    return {name: each["rejected"] for name, each in facts.items()}
 
 
 def _paper_rows(benchmarks: Sequence[str]) -> dict[str, dict[str, float]]:

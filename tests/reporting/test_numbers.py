@@ -1,12 +1,15 @@
+import polars as pl
 import pytest
 
 from tasks.reporting.numbers import (
-    answered_pair,
+    HARDEST,
     best_sample,
-    binned,
     costs,
     difficulty,
+    example_pair,
     funnel,
+    hardest_samples,
+    histogram_table,
     length_summary,
     lengths,
     quality,
@@ -20,7 +23,7 @@ def artifacts(tmp_path_factory):
     return write_run(tmp_path_factory.mktemp("artifacts"))
 
 
-def test_the_funnel_goes_on_with_what_the_stage_before_kept(artifacts):
+def test_each_filter_of_the_funnel_takes_what_the_one_before_kept(artifacts):
     lines = funnel(artifacts)
     assert [line.stage for line in lines[:5]] == ["pull", "clean", "decontaminate", "screen", "band"]
     assert [line.taken for line in lines[1:5]] == [line.kept for line in lines[:4]]
@@ -83,17 +86,31 @@ def test_the_example_is_the_first_rank_with_its_trail(artifacts):
 
 
 def test_the_pair_is_an_item_that_only_the_trained_model_got_right(artifacts):
-    pair = answered_pair(artifacts)
+    pair = example_pair(artifacts)
     assert (pair.base["verdict"], pair.trained["verdict"]) == ("incorrect", "correct")
     assert pair.base["item_id"] == pair.trained["item_id"] == pair.item["item_id"]
     assert pair.item["gold"] in pair.trained["text"]
 
 
 def test_a_histogram_as_a_table():
-    table = binned({"a": [0.1, 0.9], "b": [0.9]}, [0.0, 0.5, 1.0], "quality")
+    table = histogram_table({"a": [0.1, 0.9], "b": [0.9]}, [0.0, 0.5, 1.0], "quality")
     assert table.rows() == [
         ("quality", 0.0, "a", 0.5),
         ("quality", 0.5, "a", 0.5),
         ("quality", 0.0, "b", 0.0),
         ("quality", 0.5, "b", 1.0),
     ]
+
+
+def test_the_samples_with_the_highest_last_loss_come_first_with_their_question(artifacts):
+    kept = pl.read_parquet(artifacts / "select" / "kept.parquet")
+    found = hardest_samples(artifacts)
+    assert len(found) == min(HARDEST, kept.height)
+    last = kept.row(-1, named=True)
+    assert (found[0].chain_id, found[0].question_id) == (last["chain_id"], last["question_id"])
+    assert (found[0].first, found[0].last) == (kept.height + 1.0, float(kept.height))
+    assert [line.last for line in found] == sorted((line.last for line in found), reverse=True)
+
+
+def test_a_run_of_before_the_table_has_none(artifacts, tmp_path):
+    assert hardest_samples(tmp_path) == []

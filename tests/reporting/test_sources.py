@@ -1,94 +1,13 @@
-import json
-import shutil
-
-import polars as pl
-import pytest
-
-from tasks.core.errors import LimoError
-from tasks.reporting.sources import Counts, counted, faults, stated, total
+from tasks.reporting.sources import Counts, source_funnel
 from tests.artifacts import write_run
-from tests.builders import manifest_file, manifest_of
 
 
-@pytest.fixture(scope="module")
-def artifacts(tmp_path_factory):
-    return write_run(tmp_path_factory.mktemp("artifacts"))
-
-
-@pytest.fixture
-def changed(artifacts, tmp_path):
-    return shutil.copytree(artifacts, tmp_path / "artifacts")
-
-
-def test_every_filter_counts_each_source_by_reason(artifacts):
-    filters = {each.stage: each.sources for each in counted(artifacts)}
-    assert list(filters) == ["pull", "clean", "decontaminate", "screen", "band"]
-    assert filters["pull"] == {"made": Counts(40, {}), "other": Counts(3, {"repeated_row": 1})}
-    assert filters["clean"]["made"] == Counts(36, {"no_verifiable_answer": 4})
-    assert filters["clean"]["other"] == Counts(0, {"answers_disagree": 1, "exact_duplicate": 1, "near_duplicate": 1})
-    assert filters["decontaminate"] == {"made": Counts(35, {"benchmark_overlap": 1})}
-
-
-def test_all_sources_together_are_the_manifests_totals(artifacts):
-    for each in counted(artifacts):
-        manifest = manifest_of(artifacts / each.stage)
-        whole = total(each)
-        assert (whole.taken, whole.kept, whole.rejected) == tuple(
-            manifest[key] for key in ("taken", "kept", "rejected")
-        )
-
-
-def test_a_run_whose_numbers_add_up_has_no_fault_and_its_manifests_state_the_same(artifacts):
-    filters = counted(artifacts)
-    assert faults(artifacts, filters) == []
-    assert stated(artifacts) == filters
-
-
-def test_a_question_lost_on_disk_is_told_with_stage_and_source(changed):
-    path = changed / "clean" / "kept.parquet"
-    pl.read_parquet(path).tail(-1).write_parquet(path)
-    found = faults(changed, counted(changed))
-    assert found[0] == (
-        "clean, source made: its manifest states 36 kept + 4 no_verifiable_answer,"
-        " but its tables have 35 kept + 4 no_verifiable_answer"
-    )
-    assert "clean, source made: took 39, but pull kept 40; `dvc repro` brings clean up to date" in found
-    assert (
-        "decontaminate, source made: took 36, but clean kept 35; `dvc repro` brings decontaminate up to date" in found
-    )
-    assert len(found) == 3
-
-
-def test_a_stage_that_is_older_than_the_one_before_is_told(changed):
-    for name in ("kept", "rejected"):
-        path = changed / "pull" / f"{name}.parquet"
-        table = pl.read_parquet(path)
-        table.with_columns(source=pl.col("source").replace("other", "renamed")).write_parquet(path)
-    found = faults(changed, counted(changed))
-    assert "clean, source renamed: took 0, but pull kept 3; `dvc repro` brings clean up to date" in found
-    assert "clean, source other: took 3, but pull kept 0; `dvc repro` brings clean up to date" in found
-
-
-def test_a_manifest_whose_total_is_wrong_is_told(changed):
-    path = manifest_file(changed / "band")
-    manifest = json.loads(path.read_text()) | {"taken": 99}
-    del manifest["facts"]["sources"]
-    path.write_text(json.dumps(manifest))
-    assert faults(changed, counted(changed)) == ["band: 14 kept + 8 never_solved + 1 solved_too_often of 99 taken"]
-
-
-def test_only_the_filters_that_have_run_are_counted(changed):
-    manifest_file(changed / "decontaminate").unlink()
-    assert [each.stage for each in counted(changed)] == ["pull", "clean"]
-    assert faults(changed, counted(changed)) == []
-
-
-def test_nothing_has_run(tmp_path):
-    with pytest.raises(LimoError, match="no filter has run yet; `dvc repro pull` is the first"):
-        counted(tmp_path)
-
-
-def test_a_table_that_is_gone_is_one_clear_line(changed):
-    (changed / "screen" / "rejected.parquet").unlink()
-    with pytest.raises(LimoError, match=r"screen/rejected.parquet: no such file"):
-        counted(changed)
+def test_every_source_has_its_funnel(tmp_path):
+    found = source_funnel(write_run(tmp_path / "artifacts"))
+    assert found.stages == ["pull", "clean", "decontaminate", "screen", "band"]
+    assert found.rows["other"][:3] == [
+        Counts(3, {"repeated_row": 1}),
+        Counts(0, {"answers_disagree": 1, "exact_duplicate": 1, "near_duplicate": 1}),
+        Counts(0, {}),
+    ]
+    assert [step.kept for step in found.all] == [43, 36, 35, 23, 14]

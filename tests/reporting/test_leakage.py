@@ -5,8 +5,7 @@ import pytest
 
 from tasks.core.errors import LimoError
 from tasks.records.question import CLUSTER, LEAK
-from tasks.reporting.leakage import Rule, clusters, leak_rules, overlap_content, question_rules, sources
-from tasks.reporting.sources import Counts
+from tasks.reporting.leakage import RuleHits, clusters, leak_rules, leakage, question_rules
 from tests.artifacts import write_run
 from tests.builders import manifest_file
 
@@ -16,13 +15,13 @@ def artifacts(tmp_path):
     return write_run(tmp_path / "artifacts")
 
 
-def test_rules_tell_what_they_find_in_which_benchmark_and_whether_they_drop(artifacts):
+def test_rules_have_what_they_find_in_which_benchmark_and_whether_they_drop(artifacts):
     found = question_rules(artifacts)
     assert found.benchmarks == ["aime24", "sums"]
     assert found.rules == [
-        Rule("whole", True, 0, 0, {}),
-        Rule("ngram", True, 1, 0, {"sums": 1}),
-        Rule("containment", False, 2, 1, {"aime24": 1, "sums": 1}),
+        RuleHits("whole", True, 0, 0, {}),
+        RuleHits("ngram", True, 1, 0, {"sums": 1}),
+        RuleHits("containment", False, 2, 1, {"aime24": 1, "sums": 1}),
     ]
 
 
@@ -38,8 +37,8 @@ def test_a_chain_counts_once_for_each_rule_and_benchmark(artifacts):
     table = table.with_columns(question_id=pl.lit("q_1"), match=pl.lit("x"), share=pl.lit(0.5))
     table.select(LEAK.names()).write_parquet(artifacts / "select" / "leaks.parquet")
     assert leak_rules(artifacts).rules == [
-        Rule("ngram", True, 1, 0, {"aime24": 1, "sums": 1}),
-        Rule("containment", False, 2, 1, {"sums": 2}),
+        RuleHits("ngram", True, 1, 0, {"aime24": 1, "sums": 1}),
+        RuleHits("containment", False, 2, 1, {"sums": 2}),
     ]
 
 
@@ -64,31 +63,22 @@ def test_no_cluster_is_a_table_without_rows(artifacts):
     assert clusters(artifacts) == (0, 0, 0, [])
 
 
-def test_every_source_has_its_funnel(artifacts):
-    found = sources(artifacts)
-    assert found.stages == ["pull", "clean", "decontaminate", "screen", "band"]
-    assert found.rows["other"][:3] == [
-        Counts(3, {"repeated_row": 1}),
-        Counts(0, {"answers_disagree": 1, "exact_duplicate": 1, "near_duplicate": 1}),
-        Counts(0, {}),
-    ]
-    assert [step.kept for step in found.all] == [43, 36, 35, 23, 14]
-
-
 def test_each_piece_is_left_out_alone(artifacts):
-    assert None not in overlap_content(artifacts).values()
+    assert None not in leakage(artifacts).values()
     (artifacts / "clean" / "clusters.parquet").unlink()
     path = manifest_file(artifacts / "decontaminate")
     manifest = json.loads(path.read_text())
     del manifest["facts"]["rules"]
     path.write_text(json.dumps(manifest))
     (artifacts / "select" / "leaks.parquet").unlink()
-    left = overlap_content(artifacts)
+    left = leakage(artifacts)
     assert [name for name, piece in left.items() if piece] == ["sources", "any"]
 
 
 def test_a_table_of_clusters_without_a_column_is_one_clear_line(artifacts):
     path = artifacts / "clean" / "clusters.parquet"
     pl.read_parquet(path).drop("agrees").write_parquet(path)
-    with pytest.raises(LimoError, match=r"clean/clusters.parquet: lacks agrees; rerun the stage"):
+    with pytest.raises(
+        LimoError, match=r"clean/clusters.parquet: wrong columns: agrees missing, not Boolean; rerun the stage"
+    ):
         clusters(artifacts)

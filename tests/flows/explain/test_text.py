@@ -1,6 +1,6 @@
 import pytest
 
-from flows.explain.question import mark, word_diff
+from flows.explain.text import block, fields, mark, number, percent, table, word_diff
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,29 @@ def test_what_several_matches_share_with_a_text_is_marked_once():
     )
     assert mark("one two three", ["two", "one two three"]) == "«one two three»"
     assert mark("one", []) == "one"
+
+
+def test_fields_are_aligned_and_empty_ones_left_out():
+    assert fields({"id": "s_1", "nothing": None, "value": 0}) == ["id     s_1", "value  0"]
+
+
+def test_numbers_stand_right_and_texts_left():
+    lines = table([{"n": 5, "name": "x"}, {"n": 100, "name": "longer"}])
+    assert lines == ["  n  name", "---  ------", "  5  x", "100  longer"]
+
+
+def test_percent_with_its_interval():
+    assert percent(0.5, 0.412, 0.5999) == "50.0% [41.2, 60.0]"
+
+
+def test_a_block_keeps_lines_and_takes_out_control_characters():
+    assert block("one\n\n\ttwo\x1b[2J\u202e", indent="> ") == ["> one", "> ", ">         two[2J"]
+
+
+def test_a_block_is_cut_only_beyond_its_limit_and_says_so():
+    assert block("x" * 2_000) == ["    " + "x" * 2_000]
+    assert block("x" * 3_234) == ["    " + "x" * 2_000, "    … 1,234 more characters"]
+
+
+def test_a_count_agrees_with_its_noun():
+    assert [number(count, "row") for count in (0, 1, 2000)] == ["0 rows", "1 row", "2,000 rows"]
