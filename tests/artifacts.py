@@ -4,12 +4,12 @@ import json
 import os
 import random
 import shutil
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
 import polars as pl
 
-from flows.dag import module_of
 from tasks import band, decontaminate, reason, screen
 from tasks.core.files import publish, write_json
 from tasks.core.filter import WHY, FilterWriter
@@ -25,6 +25,7 @@ from tasks.text.ngrams import OverlapRule, RuleCounts, rejections
 from tasks.tracking.store import mlflow_client
 from tasks.training.log import SAMPLE_LOSS
 from tests.builders import make_model, make_question, write_models
+from tests.closure import stage_module
 
 GRADER = "limo-grader 1"
 DVC_FILE = Path(__file__).parents[1] / "dvc.yaml"
@@ -313,11 +314,16 @@ def _write(root, stage, tables, taken, kept, facts, rejected=None):
         write_manifest(part, _own(stage), takes=_takes(stage), taken=taken, kept=kept, rejected=reasons, facts=facts)
 
 
+@cache
+def _entries():
+    return stage_entries(DVC_FILE)
+
+
 def _own(stage):
-    return import_module(module_of(stage, DVC_FILE)).STAGE
+    return import_module(stage_module(_entries()[stage]["cmd"])).STAGE
 
 
 def _takes(stage):
     """A stage takes the rows of its first dep in dvc.yaml."""
-    first = Path(stage_entries(DVC_FILE)[stage]["deps"][0])
+    first = Path(_entries()[stage]["deps"][0])
     return first if first.suffix == ".parquet" else None

@@ -13,6 +13,8 @@ from tasks.provenance.mlflow_run import md5
 from tasks.tracking.store import mlflow_client
 from tests.artifacts import write_run, write_store
 
+pytestmark = pytest.mark.slow
+
 PARAMS = "profile: default\nselect:\n  count: 4\nengine:\n  kind: vllm\nlineage:\n  experiment: limo\n"
 
 

@@ -7,6 +7,8 @@ from tasks.core.errors import LimoError
 from tasks.tracking.store import mlflow_client
 from tests.artifacts import write_store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory):

@@ -10,6 +10,8 @@ from tasks.tracking.live import EXPERIMENT, live_run_id, log_live
 from tasks.tracking.store import mlflow_client
 from tests.waiting import LIMIT_SECONDS, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 def row(step):
     return json.dumps({"step": step, "loss": 1 / step, "lr": 1e-3, "mfu": None}) + "\n"
