@@ -80,7 +80,7 @@ TYPESETTINGS: tuple[Callable[[str], str], ...] = (
 
 def gold_of(row: dict[str, Any]) -> str:
     """The gold of a row, as the pipeline reads it."""
-    gold = as_text(row.get("choice_answer")) or final_answer(row["answer"], "auto", worked=False)
+    gold = as_text(row.get("choice_answer")) or final_answer(row["answer"], "auto", is_solution=False)
     assert gold is not None, row
     return gold
 
