@@ -78,7 +78,8 @@ def require_valid() -> dict[str, Any]:
     tree = read_tree(PARAMS)
     found = tree_errors(tree)
     if found:
-        raise LimoError(f"{PARAMS}: {len(found)} errors\n" + "\n".join(f"  {error}" for error in found))
+        errors = "1 error" if len(found) == 1 else f"{len(found)} errors"
+        raise LimoError(f"{PARAMS}: {errors}\n" + "\n".join(f"  {error}" for error in found))
     return tree
 
 

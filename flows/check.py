@@ -20,7 +20,7 @@ from flows.dag import module_of, upstream
 from tasks.core.errors import LimoError
 from tasks.core.files import publish, write_json
 from tasks.core.params import TRAINED, Params, read_tree, section_errors, unknown_names
-from tasks.core.stage import sections_of, stage_main
+from tasks.core.stage import required_sections, sections_of, stage_main
 
 HUB = "https://huggingface.co"
 INSTALL = {
@@ -109,17 +109,19 @@ def tree_errors(tree: Mapping[str, Any]) -> list[str]:
         found += section_errors(name, tree.get(name), model)
     if found:
         return found
+    again = f"`limo use {tree.get('profile', 'PROFILE')}`"
     if TRAINED in tree["base"]["models"]:
         found.append(f"base.models.{TRAINED}: the name of the model that `train` makes; take another")
-    # DVC refuses a stage whose section is not there.
-    found += [f"{name}: no such section; add `{name}: {{}}`, or run `limo use`" for name in known if name not in tree]
+    missing = [name for name in required_sections() if name not in tree]
+    found += [f"{name}: no such section, which DVC wants; add `{name}: {{}}`, or run {again}" for name in missing]
     return found + unknown_names(tree, known)
 
 
 def require_valid(tree: Mapping[str, Any], where: Path) -> None:
     """Raise a LimoError that lists every error of the params in the file `where`, one a line."""
     if found := tree_errors(tree):
-        raise LimoError(f"{where}: {len(found)} errors\n" + "\n".join(f"  {error}" for error in found))
+        errors = "1 error" if len(found) == 1 else f"{len(found)} errors"
+        raise LimoError(f"{where}: {errors}\n" + "\n".join(f"  {error}" for error in found))
 
 
 def require_machine(tree: Mapping[str, Any], where: Path) -> None:

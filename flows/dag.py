@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import selectors
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import IO, Any
 
@@ -42,21 +44,22 @@ def module_of(stage: str, path: Path = DVC_FILE) -> str:
 
 
 def taken_from(path: Path = DVC_FILE) -> dict[str, str]:
-    """Stage -> the stage whose kept rows it takes, where its first dep is such a table."""
-    first = {name: Path(stage["deps"][0]) for name, stage in _stages(path).items()}
-    return {name: dep.parent.name for name, dep in first.items() if dep.name == "kept.parquet"}
+    """Stage -> the stage whose kept rows it takes: the first such table on its command line."""
+    tables = {name: re.findall(r"\S+/(\w+)/kept\.parquet", stage["cmd"]) for name, stage in _stages(path).items()}
+    return {name: found[0] for name, found in tables.items() if found}
 
 
 def on_the_way(path: Path = DVC_FILE) -> list[str]:
     """The stages from the pool's source to the trained model, in order: what may become of a question."""
     needs = upstream(path)
-    end = next(name for name, stage in _stages(path).items() if any(out.endswith("/model") for out in outputs(stage)))
-    before, after = {end}, {SOURCE}
-    for name in reversed(needs):
-        before |= needs[name] if name in before else set()
-    for name in needs:
+    order = list(TopologicalSorter(needs).static_order())
+    ends = {name for name, stage in _stages(path).items() if any(out.endswith("/model") for out in outputs(stage))}
+    before, after = ends, {SOURCE}
+    for name in reversed(order):
+        before = before | needs[name] if name in before else before
+    for name in order:
         after |= {name} if needs[name] & after else set()
-    return [name for name in needs if name in before & after]
+    return [name for name in order if name in before & after]
 
 
 def outputs(stage: Mapping[str, Any]) -> list[str]:

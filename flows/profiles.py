@@ -11,7 +11,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from tasks.core.errors import LimoError
-from tasks.core.stage import stage_entries
+from tasks.core.stage import required_sections
 
 FOLDER = Path("profiles")
 DEFAULT = "default"
@@ -22,8 +22,11 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def compose(name: str) -> dict[str, Any]:
+def compose(name: str, *, complete: bool = True) -> dict[str, Any]:
     """The full params tree of a profile, comments kept.
+
+    Args:
+        complete: with an empty section for each stage of dvc.yaml that the profile does not state.
 
     Raises:
         LimoError: there is no such profile; lists those that there are.
@@ -34,16 +37,15 @@ def compose(name: str) -> dict[str, Any]:
     if name != DEFAULT:
         tree.update(_yaml().load(FOLDER / f"{name}.yaml"))
     tree["profile"] = name
-    for section in (name for entry in stage_entries().values() for name in entry.get("params", [])):
-        # DVC refuses a stage whose section is not there.
+    for section in required_sections() if complete else ():
         tree.setdefault(section, {})
     return tree
 
 
-def render(name: str) -> str:
+def render(name: str, *, complete: bool = True) -> str:
     """The params.yaml of a profile, as text."""
     stream = StringIO()
-    _yaml().dump(compose(name), stream)
+    _yaml().dump(compose(name, complete=complete), stream)
     return stream.getvalue()
 
 
@@ -54,7 +56,9 @@ def use(name: str, target: Path = Path("params.yaml"), *, force: bool = False) -
         LimoError: `target` has edits of its own that would be lost, and `force` is not given.
     """
     text = render(name)
-    if target.exists() and not force and target.read_text(encoding="utf-8") not in {render(known) for known in names()}:
+    # Without the empty sections too: it may have been written before dvc.yaml had a stage more.
+    unedited = {render(known, complete=complete) for known in names() for complete in (True, False)}
+    if target.exists() and not force and target.read_text(encoding="utf-8") not in unedited:
         raise LimoError(f"{target}: has edits of its own; save them as profiles/<name>.yaml, or give --force")
     target.write_text(text, encoding="utf-8")
 

@@ -29,7 +29,7 @@ def stage_module(cmd: str) -> str:
 
 def code_deps(deps: list[str]) -> set[str]:
     """Those of a stage's deps that are our code: modules and folders, but no folder of shipped weights."""
-    return {dep for dep in deps if dep.startswith(("tasks/", "flows/")) and not dep.startswith("tasks/shipped/")}
+    return {dep for dep in deps if f"{dep}/".startswith(("tasks/", "flows/")) and not dep.startswith("tasks/shipped/")}
 
 
 def wrong_deps(deps: list[str], module: str) -> tuple[set[str], set[str]]:

@@ -16,7 +16,7 @@ STAGE_MODULES = {name: stage_module(stage["cmd"]) for name, stage in STAGES.item
 SOURCES = [path for folder in ("flows", "tasks") for path in sorted(Path(folder).rglob("*.py"))]
 
 
-@pytest.mark.parametrize("name", [name for name in STAGES if name != "check"])
+@pytest.mark.parametrize("name", STAGES)
 def test_a_stage_lists_the_folders_it_imports_from(name):
     missing, vain = wrong_deps(STAGES[name]["deps"], STAGE_MODULES[name])
     assert not missing, f"dvc.yaml: {name}: add to deps: {', '.join(sorted(missing))}"

@@ -105,20 +105,25 @@ def publish(out: Path) -> Iterator[Path]:
 
     When the block raises, or the process dies, nothing of it is seen in `out`.
     """
-    scratch = out / ".part"
+    scratch, manifest = out / ".part", manifest_path(out.parent, out.name)
+    # Beside its place, and so on the same disk, before any table has moved.
+    waiting = manifest.with_name(f".{manifest.name}.{os.getpid()}")
     shutil.rmtree(scratch, ignore_errors=True)
     make_folder(scratch)
     try:
         with full_disk(out):
             yield scratch
-            for entry in sorted(scratch.iterdir()):
-                if entry.name != MANIFEST:
-                    _replace(entry, out / entry.name)
             if (scratch / MANIFEST).exists():
-                manifest = manifest_path(out.parent, out.name)
                 make_folder(manifest.parent)
-                (scratch / MANIFEST).replace(manifest)
+                shutil.move(scratch / MANIFEST, waiting)
+            # Never beside the tables of another run.
+            manifest.unlink(missing_ok=True)
+            for entry in sorted(scratch.iterdir()):
+                _replace(entry, out / entry.name)
+            if waiting.exists():
+                waiting.replace(manifest)
     finally:
+        waiting.unlink(missing_ok=True)
         shutil.rmtree(scratch, ignore_errors=True)
         if not any(out.iterdir()):
             out.rmdir()

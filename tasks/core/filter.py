@@ -80,7 +80,7 @@ class FilterWriter:
         name, taken = self._stage.name, self.kept.height + self.rejected.height
         if not self.kept.height:
             ordered = sorted(self._reasons.items(), key=lambda item: (-item[1], item[0]))
-            dropped = ", ".join(f"{count} {reason}" for reason, count in ordered) or "it was given none"
+            dropped = ", ".join(f"{count} {reason}" for reason, count in ordered) or "its input is empty"
             raise LimoError(
                 f"{name}: no row is left of {taken} ({dropped}); loosen the section `{name}` of params.yaml"
             )
@@ -149,7 +149,9 @@ class Filter(NamedTuple):
         """Filter the table given by the name of the unit, shard by shard."""
         (path,) = table.values()
         with exclusive(out):
-            digest = shards_digest(inspect.getfile(self.decide), params=params)
+            # A filter may import from any folder.
+            code = map(str, Path(__file__).parents[1].rglob("*.py"))
+            digest = shards_digest(*code, inspect.getfile(self.decide), params=params)
             job = Job(self.stage.name, out / ".shards", _decide_group, (self.decide, params), digest)
             done = run_shards(job, row_groups(path, self.takes), shards)
             with publish(out) as folder:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -108,29 +109,36 @@ def _defined(tree: Mapping[str, Any], where: str) -> list[str]:
 
 def _names(value: Any, hint: Any, key: str) -> Iterator[tuple[str, str, NameOf]]:
     """The names in a params value, each with its key path and what it names; `hint` is the type of the value."""
-    if isinstance(value, Params):
+    options = get_args(hint)
+    if get_origin(hint) in (Union, UnionType):
+        for option in options:
+            if _fits(value, option):
+                yield from _names(value, option, key)
+                return
+    elif get_origin(hint) is Annotated:
+        yield from ((key, value, note) for note in options[1:] if isinstance(note, NameOf))
+        yield from _names(value, options[0], key)
+    elif isinstance(value, Params):
         for name, field in get_type_hints(type(value), include_extras=True).items():
             if name in type(value).model_fields:
                 yield from _names(getattr(value, name), field, f"{key}.{name}")
         for name, entry in (value.__pydantic_extra__ or {}).items():
             yield from _names(entry, type(entry), f"{key}.{name}")
-    elif get_origin(hint) is Annotated:
-        inner, *notes = get_args(hint)
-        yield from ((key, value, note) for note in notes if isinstance(note, NameOf) and isinstance(value, str))
-        yield from _names(value, inner, key)
-    elif isinstance(value, Mapping):
-        of_key, of_value = get_args(hint) or (Any, Any)
+    elif isinstance(value, Mapping) and options:
         for name, entry in value.items():
-            yield from _names(name, of_key, f"{key}.{name}")
-            yield from _names(entry, of_value, f"{key}.{name}")
-    elif isinstance(value, tuple):
-        of_entry = (get_args(hint) or (Any,))[0]
-        for place, entry in enumerate(value):
-            yield from _names(entry, of_entry, f"{key}.{place}")
-    elif value is not None:
-        # One of several types: those that hold names are asked.
-        for option in get_args(hint):
-            yield from _names(value, option, key)
+            yield from _names(name, options[0], f"{key}.{name}")
+            yield from _names(entry, options[1], f"{key}.{name}")
+    elif isinstance(value, list | tuple) and options:
+        each = options if len(options) == len(value) and options[-1] is not ... else (options[0],) * len(value)
+        for place, (entry, option) in enumerate(zip(value, each, strict=True)):
+            yield from _names(entry, option, f"{key}.{place}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of one of the types of a union."""
+    plain = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    kind = get_origin(plain) or plain
+    return isinstance(kind, type) and isinstance(value, kind)
 
 
 def _describe(section: str, detail: Any) -> str:

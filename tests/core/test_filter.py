@@ -1,10 +1,13 @@
 import polars as pl
 import pytest
 
+from tasks import band, clean, decontaminate, reason, screen, select
+from tasks.core import files
 from tasks.core.errors import LimoError
 from tasks.core.files import publish
 from tasks.core.filter import write_filter
-from tasks.core.stage import Stage, write_manifest
+from tasks.core.stage import Stage, has_run, read_manifests, write_manifest
+from tasks.sampling.sampler import TOO_LONG_REASON
 from tests.builders import manifest_of
 
 
@@ -70,3 +73,29 @@ def test_a_table_with_sources_has_each_ones_counts_among_the_facts(tmp_path):
 def test_a_stages_own_account_of_its_sources_is_left_as_it_is(tmp_path):
     told = {"sources": {"a": {"rows": 9, "taken": 1, "rejected": {}}}}
     assert write(tmp_path, decided(None).with_columns(source=pl.lit("a")), told)["facts"] == told
+
+
+def test_a_manifest_of_a_stage_that_dvc_yaml_no_longer_has_is_left_out(tmp_path):
+    for stage in ("clean", "gone", "pull"):
+        with publish(tmp_path / stage) as part:
+            write_manifest(part, Stage(stage, "questions"), takes=None, taken=1, kept=1)
+    assert list(read_manifests(tmp_path)) == ["pull", "clean"]
+
+
+def test_a_run_that_dies_among_its_tables_leaves_no_manifest_of_the_run_before(tmp_path, monkeypatch):
+    write(tmp_path, decided(None))
+    monkeypatch.setattr(files, "_replace", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write(tmp_path, decided(None, None))
+    assert not has_run(tmp_path, "clean")
+    assert list((tmp_path / "manifests").iterdir()) == []
+
+
+def test_the_reasons_of_the_stages_have_words():
+    assert {screen.SOLVED, TOO_LONG_REASON} == set(screen.STAGE.reasons)
+    assert {band.NEVER, band.TOO_SELDOM, band.TOO_OFTEN, TOO_LONG_REASON} == set(band.STAGE.reasons)
+    reasons = {reason.WRONG, reason.UNGRADED, reason.TRUNCATED, reason.LOOPED, TOO_LONG_REASON}
+    assert reasons == set(reason.STAGE.reasons)
+    assert decontaminate.REASON in decontaminate.STAGE.reasons
+    assert {rule.reason for rule in clean.rules(clean.CleanParams())} <= set(clean.STAGE.reasons)
+    assert select.LEAKED in select.STAGE.reasons
