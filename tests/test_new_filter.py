@@ -86,6 +86,7 @@ def project(tmp_path_factory):
         # The filter after it takes what it keeps; nothing else of dvc.yaml changes.
         stages |= {"numeric": ENTRY} if name == "decontaminate" else {}
         stages[name] = json.loads(json.dumps(entry).replace(CLEAN, NUMERIC)) if name == "decontaminate" else entry
+    shutil.copy("params.yaml", root)
     (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)

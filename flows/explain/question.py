@@ -147,7 +147,7 @@ def question_history(rows: Rows, question_id: str) -> list[Step]:
     steps: list[Step] = []
     path = pool_path(rows.artifacts)
     for manifest in path:
-        steps.append(STEPS[manifest.unit](rows, manifest, question_id))
+        steps.append(STEPS.get(manifest.unit, _filter_step)(rows, manifest, question_id))
         if steps[-1].outcome != KEPT:
             return steps
     ran = {manifest.stage for manifest in path}
@@ -311,7 +311,8 @@ def _chain_step(rows: Rows, manifest: Manifest, question_id: str) -> Step:
     if not kept.is_empty():
         first = kept.row(0, named=True)
         rank = f"rank {first['rank']}, " if "rank" in first else ""
-        return Step(stage, KEPT, f"{rank}{first['chain_id']}, quality {first['quality']:.3f}")
+        quality = f", quality {first['quality']:.3f}" if "quality" in first else ""
+        return Step(stage, KEPT, f"{rank}{first['chain_id']}{quality}")
     rejected = rows.of(stage, "rejected", question_id)
     if rejected.is_empty():
         return _unseen(stage)
