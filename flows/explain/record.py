@@ -1,4 +1,4 @@
-"""What `limo trace ID` prints: a record, what it was made from, and for a question what became of it."""
+"""`limo trace`: a record, its ancestors, and the history of a question."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,13 +10,17 @@ from flows.explain.question import Rows, history_table, question_row, title
 from flows.explain.text import fields, percent, table
 from tasks.core.errors import LimoError
 from tasks.core.files import read_table
+from tasks.core.tables import where
 from tasks.provenance.edges import EDGE, ancestors, checkpoint_text, records_of, sample_origins, trained_model
-from tasks.records.benchmark import ANSWER, ITEM, JUDGEMENT, SCORE, VERDICT
+from tasks.records.benchmark import ITEM, JUDGEMENT, SCORE, VERDICT
 from tasks.records.model import Model, load_models
 from tasks.records.question import QUESTION
 from tasks.records.response import SCORED
 
 MOST = 100
+"""Samples shown of a trained model."""
+RESPONSES = (("attempts",), ("answers",), ("judgements",), ("kept", "rejected"))
+"""The tables in which a stage writes its responses: the first of these that it has."""
 
 
 def describe(artifacts: Path, id_prefix: str) -> str:
@@ -26,11 +30,11 @@ def describe(artifacts: Path, id_prefix: str) -> str:
         LimoError: no id begins so, or several do.
     """
     edges = read_table(artifacts / "lineage" / "edges.parquet", EDGE)
-    identifier, kind = find(artifacts, edges, id_prefix)
+    identifier, kind = find_record(artifacts, edges, id_prefix)
     return "\n".join(_DESCRIBE[kind](artifacts, edges, identifier)) + "\n"
 
 
-def find(artifacts: Path, edges: pl.DataFrame, id_prefix: str) -> tuple[str, str]:
+def find_record(artifacts: Path, edges: pl.DataFrame, id_prefix: str) -> tuple[str, str]:
     """The one id, and its kind, that begins with `id_prefix`."""
     pool = [
         read_table(artifacts / "pull" / f"{name}.parquet", {"question_id": QUESTION["question_id"]})
@@ -85,10 +89,10 @@ def _model(artifacts: Path, edges: pl.DataFrame, identifier: str) -> list[str]:
         "trained on": f"{samples.len()} samples of {questions} pool questions",
         "checkpoint": checkpoint_text(artifacts),
     }
-    return [*fields(shown), "", *_samples(artifacts)]
+    return [*fields(shown), "", *_training_samples(artifacts)]
 
 
-def _samples(artifacts: Path) -> list[str]:
+def _training_samples(artifacts: Path) -> list[str]:
     trails = sample_origins(artifacts)
     rows = [
         {
@@ -120,7 +124,7 @@ def _verdict(artifacts: Path, edges: pl.DataFrame, identifier: str) -> list[str]
 
 
 def _judged_by(artifacts: Path, identifier: str | None) -> dict[str, str]:
-    """Who judged a verdict, if a judge was asked, and the end of what it said."""
+    """The judge of a verdict, where one decided it, and the end of its response."""
     if identifier is None:
         return {}
     row = _row(artifacts / "grade" / "judgements.parquet", JUDGEMENT, "response_id", identifier)
@@ -145,11 +149,12 @@ def _item(artifacts: Path, edges: pl.DataFrame, identifier: str) -> list[str]:
 def _response(artifacts: Path, edges: pl.DataFrame, identifier: str) -> list[str]:
     stages = edges.filter(pl.col("child_id") == identifier)["stage"].unique(maintain_order=True).to_list()
     model = _models(artifacts)[_parents(edges, identifier, "model")[0]]
+    samples = {stage: _response_row(artifacts, stage, identifier) for stage in stages}
     shown = {
-        "response": f"{identifier} · drawn in {', '.join(stages)}",
+        "response": f"{identifier} · sampled in {', '.join(stages)}",
         "by": f"{model.model_id} · {model.name}",
-        "graded": "; ".join(_graded(artifacts, stage, identifier) for stage in stages),
-        "text": _text(artifacts, stages[0], identifier),
+        "graded": "; ".join(_verdict_on(artifacts, stage, sample) for stage, sample in samples.items()),
+        "text": samples[stages[0]]["text"],
     }
     questions = _parents(edges, identifier, "question")
     return fields(shown) + [line for question in questions for line in ["", *_question(artifacts, edges, question)]]
@@ -201,33 +206,27 @@ def _models(artifacts: Path) -> dict[str, Model]:
     return {model.model_id: model for model in models}
 
 
-def _graded(artifacts: Path, stage: str, identifier: str) -> str:
-    """What became of a response in the stage that drew it."""
+def _response_row(artifacts: Path, stage: str, identifier: str) -> dict[str, Any]:
+    """The row of a response in the tables of the stage that sampled it."""
+    folder = artifacts / stage
+    names = next((names for names in RESPONSES if (folder / f"{names[0]}.parquet").exists()), ())
+    tables = (where(folder / f"{name}.parquet", "response_id", [identifier]) for name in names)
+    for found in tables:
+        if not found.is_empty():
+            return found.row(0, named=True)
+    raise LimoError(f"{folder}: has no {identifier}; the lineage is of another run, `dvc repro lineage` renews it")
+
+
+def _verdict_on(artifacts: Path, stage: str, sample: dict[str, Any]) -> str:
+    """The verdict on a response in the stage that sampled it."""
     if stage == "grade":
-        row = _row(artifacts / "grade" / "judgements.parquet", JUDGEMENT, "response_id", identifier)
-        return f"{stage}: a judgement of {row['extracted']}: {row['verdict'] or 'undecided'}"
-    table = {"reason": "reason/rejected", "answer": "grade/verdicts"}.get(stage, f"{stage}/attempts")
-    columns = ("response_id", "verdict", "extracted", "verdict_reason")
-    judged = read_table(artifacts / f"{table}.parquet", {name: VERDICT[name] for name in columns})
-    found = judged.filter(pl.col("response_id") == identifier)
-    if found.is_empty():
+        return f"{stage}: a judgement of {sample['extracted']}: {sample['verdict'] or 'undecided'}"
+    if stage == "answer":
+        sample = _row(artifacts / "grade" / "verdicts.parquet", VERDICT, "response_id", sample["response_id"])
+    if "verdict" not in sample:
         # `reason` writes what it rejects with the verdict; what it keeps is right.
         return f"{stage}: correct"
-    row = found.row(0, named=True)
-    return f"{stage}: {row['verdict']}, extracted {row['extracted'] or row['verdict_reason'] or 'nothing'}"
-
-
-def _text(artifacts: Path, stage: str, identifier: str) -> str:
-    """The beginning of a response, from the table of the stage that drew it."""
-    tables = {"reason": ("kept", "rejected"), "answer": ("answers",), "grade": ("judgements",)}.get(
-        stage, ("attempts",)
-    )
-    for name in tables:
-        schema = {column: ANSWER[column] for column in ("response_id", "text")}
-        found = read_table(artifacts / stage / f"{name}.parquet", schema).filter(pl.col("response_id") == identifier)
-        if not found.is_empty():
-            return str(found["text"][0])
-    return ""
+    return f"{stage}: {sample['verdict']}, extracted {sample['extracted'] or sample['verdict_reason'] or 'nothing'}"
 
 
 _DESCRIBE: dict[str, Callable[[Path, pl.DataFrame, str], list[str]]] = {

@@ -82,8 +82,7 @@ def base_model_id(artifacts: Path) -> str:
 
 def checkpoint_text(artifacts: Path) -> str:
     """Which of its checkpoints the trained model is, and by what rule, in words."""
-    facts = read_manifest(artifacts, "train").facts
-    return str(facts.get("checkpoint", {}).get("text", "not recorded by the version that trained it"))
+    return str(read_manifest(artifacts, "train").facts["checkpoint"]["text"])
 
 
 def training_job(artifacts: Path) -> str:

@@ -60,7 +60,7 @@ def test_a_verdict_shows_item_gold_and_response(artifacts):
     shown = describe(artifacts, verdict)
     assert "correct by integer" in shown
     assert "gold" in shown
-    assert "drawn in answer" in shown
+    assert "sampled in answer" in shown
     assert "answer: correct, extracted" in shown
     assert "m_trained · trained" in shown
     assert "<b>It</b> is" in shown
@@ -72,17 +72,17 @@ def test_a_judged_verdict_shows_its_judge_and_the_judgement_its_answer(artifacts
     assert "r_judge · base" in shown
     assert "CORRECT" in shown
     judgement = describe(artifacts, "r_judge")
-    assert "drawn in grade" in judgement
+    assert "sampled in grade" in judgement
     assert "grade: a judgement of " in judgement
     assert "The same. CORRECT" in judgement
 
 
-def test_a_chain_shows_its_question_and_what_became_of_it(artifacts):
+def test_a_chain_shows_its_question_and_its_history(artifacts):
     chain = first(artifacts, "select/kept.parquet", "chain_id", rank=2)
     question = first(artifacts, "select/kept.parquet", "question_id", rank=2)
     shown = describe(artifacts, chain)
     assert question in shown
-    assert "drawn in reason" in shown
+    assert "sampled in reason" in shown
     assert "reason: correct" in shown
     assert f"rank 2, {chain}" in shown
 
