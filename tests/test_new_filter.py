@@ -129,7 +129,7 @@ def change(artifacts, stage, *, add=0, takes=None):
     manifest["takes"] = takes or manifest["takes"]
     manifest["taken"], manifest["kept"] = manifest["taken"] + add, manifest["kept"] + add
     source = manifest["facts"]["sources"]["made"]
-    source["taken" if "taken" in source else "kept"] += add
+    source |= {name: source[name] + add for name in ("taken", "kept") if name in source}
     write_json(path, manifest)
 
 
