@@ -1,4 +1,9 @@
-"""Which questions two runs answer differently, and whether the runs differ at all."""
+"""`limo compare`: which questions two runs answer differently, and whether the runs differ at all.
+
+A run is a folder, a git revision, an MLflow run, or a version of a registered model. A revision has a dvc.lock and an
+MLflow run a tag, which give the digests of the run's tables; those lead to DVC's cache, or to its remote. Nothing is
+checked out, and the working tree stays as it is.
+"""
 
 import json
 import os
@@ -23,16 +28,11 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 
-# The tables of a run, by what the run is called: folder, git revision, MLflow run, version of a registered model.
-#
-# A git revision has a dvc.lock and a run in MLflow a tag, which give the tables' digests; those lead to DVC's cache, or
-# to its remote. Nothing is checked out, and the working tree stays as it is.
-
 ARTIFACTS = Path("artifacts")
 MODEL = "models:/"
 
 
-class Tables(NamedTuple):
+class RunTables(NamedTuple):
     """Where the tables lie that two runs are compared by."""
 
     verdicts: Path
@@ -40,7 +40,7 @@ class Tables(NamedTuple):
     answers: Path
 
 
-def find_tables(name: str) -> Tables:
+def find_run(name: str) -> RunTables:
     """The tables of the run that is called `name`.
 
     A folder is looked for first, then a git revision, then MLflow, which takes seconds to open.
@@ -50,10 +50,10 @@ def find_tables(name: str) -> Tables:
     """
     folder = Path(name)
     if (folder / COMPARED["verdicts"]).exists():
-        return Tables(**{table: folder / path for table, path in COMPARED.items()})
-    digests = _of_revision(name) or _of_mlflow(name)
+        return RunTables(**{table: folder / path for table, path in COMPARED.items()})
+    digests = _revision_digests(name) or _mlflow_digests(name)
     if digests is not None:
-        return _from_dvc(name, digests)
+        return _cached_tables(name, digests)
     if folder.is_dir():
         raise LimoError(f"{name}: no {folder / COMPARED['verdicts']}; give the artifacts folder of a run")
     raise LimoError(
@@ -62,7 +62,7 @@ def find_tables(name: str) -> Tables:
     )
 
 
-def _of_revision(name: str) -> dict[str, str] | None:
+def _revision_digests(name: str) -> dict[str, str] | None:
     """The digests in the dvc.lock of a git revision; None where git knows none of this name."""
     commit = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if commit is None:
@@ -86,12 +86,12 @@ def _of_revision(name: str) -> dict[str, str] | None:
     return {table: known[path] for table, path in paths.items()}
 
 
-def _of_mlflow(name: str) -> dict[str, str] | None:
-    """The digests that a run in MLflow names; None where there is no such run, or no store."""
+def _mlflow_digests(name: str) -> dict[str, str] | None:
+    """The digests in the tag of a run in MLflow; None where there is no such run, or no store."""
     if not os.environ.get("MLFLOW_TRACKING_URI") and not (ARTIFACTS / "mlflow" / "mlflow.db").exists():
         return None
     with mlflow_client(ARTIFACTS) as client:
-        run = _of_version(client, name) if name.startswith(MODEL) else _run(client, name)
+        run = _run_of_version(client, name) if name.startswith(MODEL) else _mlflow_run(client, name)
     if run is None:
         return None
     if TABLES not in run.data.tags:
@@ -103,7 +103,7 @@ def _of_mlflow(name: str) -> dict[str, str] | None:
     return digests
 
 
-def _run(client: "MlflowClient", name: str) -> "Run | None":
+def _mlflow_run(client: "MlflowClient", name: str) -> "Run | None":
     """The parent run of an id (of it or of a stage's run) or of a name."""
     from mlflow import MlflowException
 
@@ -115,10 +115,10 @@ def _run(client: "MlflowClient", name: str) -> "Run | None":
                 raise
             return None
         return client.get_run(run.data.tags.get("mlflow.parentRunId", name))
-    return _only(name, _parents(client, f"attributes.run_name = '{name}'")) if "'" not in name else None
+    return _only(name, _parent_runs(client, f"attributes.run_name = '{name}'")) if "'" not in name else None
 
 
-def _of_version(client: "MlflowClient", name: str) -> "Run":
+def _run_of_version(client: "MlflowClient", name: str) -> "Run":
     """The parent run that trained a version: models:/NAME@ALIAS or models:/NAME/NUMBER."""
     model, at, alias = name.removeprefix(MODEL).rpartition("@")
     if at:
@@ -126,13 +126,13 @@ def _of_version(client: "MlflowClient", name: str) -> "Run":
     else:
         model, _, number = alias.rpartition("/")
         version = client.get_model_version(model, number)
-    found = _only(name, _parents(client, f"tags.`{STATE}` = '{version.tags.get('state', '')}'"))
+    found = _only(name, _parent_runs(client, f"tags.`{STATE}` = '{version.tags.get('state', '')}'"))
     if found is None:
         raise LimoError(f"{name}: version {version.version} is there, the MLflow run that it came from is not")
     return found
 
 
-def _parents(client: "MlflowClient", which: str) -> list["Run"]:
+def _parent_runs(client: "MlflowClient", which: str) -> list["Run"]:
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     return list(client.search_runs(experiments, f"{which} and tags.`{STAGE}` = '{PARENT}'"))
 
@@ -144,7 +144,7 @@ def _only(name: str, runs: list["Run"]) -> "Run | None":
     return runs[0] if runs else None
 
 
-def _from_dvc(name: str, digests: Mapping[str, str]) -> Tables:
+def _cached_tables(name: str, digests: Mapping[str, str]) -> RunTables:
     """The tables of these digests in DVC's cache; what is not there is fetched from its remote.
 
     Raises:
@@ -167,20 +167,20 @@ def _from_dvc(name: str, digests: Mapping[str, str]) -> Tables:
     lost = [path for table, path in COMPARED.items() if table not in paths or not paths[table].exists()]
     if lost:
         raise LimoError(f"{name}: DVC's cache does not have its {lost[0]} ({why})")
-    return Tables(**paths)
+    return RunTables(**paths)
 
 
 ARMS = ("trained", "base")
 END = 400
 """Characters of the end of a response that are printed."""
-KEPT = ("extracted", "verdict", "verdict_reason", "finish_reason", "response_id")
+SHOWN = ("extracted", "verdict", "verdict_reason", "finish_reason", "response_id")
 
 
 FLIPPED = pl.Schema(
     {
         **dict.fromkeys(("benchmark", "item_id", "question", "gold"), pl.String),
         **dict.fromkeys(("left", "right"), pl.Float64),
-        **{f"{side}_{name}": pl.String for side in ("left", "right") for name in (*KEPT, "text")},
+        **{f"{side}_{name}": pl.String for side in ("left", "right") for name in (*SHOWN, "text")},
     }
 )
 
@@ -190,7 +190,7 @@ class Side(NamedTuple):
 
     name: str
     arm: str
-    tables: Tables
+    tables: RunTables
 
     def __str__(self) -> str:
         """As it is named on the command line."""
@@ -202,7 +202,7 @@ class Flips(NamedTuple):
 
     table: pl.DataFrame
     """One row an item whose share of right answers differs: benchmark, item_id, question, gold, `left` and `right`
-    (shares), and for each side extracted, verdict, reason and text of its first answer that tells them apart."""
+    (shares), and for each side extracted, verdict, reason and text of its first answer that differs."""
     tests: dict[str, Comparison]
     """By benchmark; `base` is the left side, `trained` the right one."""
     only_left: int
@@ -214,7 +214,7 @@ class Flips(NamedTuple):
     """Versions of the grader: more than one where the sides were graded by different ones."""
 
 
-def side(text: str) -> Side:
+def parse_side(text: str) -> Side:
     """A side of the command line: what a run is called, and after a colon the arm (trained where none is given).
 
     Raises:
@@ -226,16 +226,16 @@ def side(text: str) -> Side:
         name, arm = text, ARMS[0]
     if arm not in ARMS:
         raise LimoError(f"{text}: no arm `{arm}`; give {name}:trained or {name}:base")
-    return Side(name, arm, find_tables(name))
+    return Side(name, arm, find_run(name))
 
 
-def flips(left: Side, right: Side, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0) -> Flips:
+def find_flips(left: Side, right: Side, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0) -> Flips:
     """The items of both sides that flipped, the largest changes first, and the paired test of each benchmark.
 
     Raises:
         LimoError: a table is missing, or the sides share no item.
     """
-    sides = [_graded(one) for one in (left, right)]
+    sides = [_verdicts(one) for one in (left, right)]
     shares = [one.group_by("benchmark", "item_id").agg((pl.col("verdict") == "correct").mean()) for one in sides]
     both = shares[0].join(shares[1], on=["benchmark", "item_id"], suffix="_right").sort("benchmark", "item_id")
     if both.is_empty():
@@ -246,7 +246,7 @@ def flips(left: Side, right: Side, *, confidence: float = 0.95, resamples: int =
         pair = [_matrix(one.filter(pl.col("item_id").is_in(kept.implode()))) for one in sides]
         tests[name] = compare(*pair, confidence=confidence, resamples=resamples, seed=seed)
     changed = both.filter(pl.col("verdict") != pl.col("verdict_right"))
-    rows = _rows(changed, left, right, sides)
+    rows = _flip_rows(changed, left, right, sides)
     table = pl.DataFrame(rows, schema=FLIPPED)
     return Flips(
         table.sort((pl.col("right") - pl.col("left")).abs(), descending=True, maintain_order=True) if rows else table,
@@ -258,7 +258,7 @@ def flips(left: Side, right: Side, *, confidence: float = 0.95, resamples: int =
     )
 
 
-def _graded(one: Side) -> pl.DataFrame:
+def _verdicts(one: Side) -> pl.DataFrame:
     verdicts = read_table(one.tables.verdicts, VERDICT).filter(pl.col("arm") == one.arm)
     return verdicts.sort("item_id", "sample_index")
 
@@ -277,7 +277,7 @@ def _matrix(verdicts: pl.DataFrame) -> np.ndarray[Any, np.dtype[np.int64]]:
     return np.array(by_item["verdict"].to_list(), dtype=np.int64)
 
 
-def _rows(changed: pl.DataFrame, left: Side, right: Side, sides: list[pl.DataFrame]) -> list[dict[str, Any]]:
+def _flip_rows(changed: pl.DataFrame, left: Side, right: Side, sides: list[pl.DataFrame]) -> list[dict[str, Any]]:
     """What `Flips.table` has of each changed item."""
     better = pl.col("verdict") > pl.col("verdict_right")
     items = _by_id(left.tables.items, ITEM, "item_id", changed["item_id"])
@@ -286,15 +286,15 @@ def _rows(changed: pl.DataFrame, left: Side, right: Side, sides: list[pl.DataFra
         | {"left": row["verdict"], "right": row["verdict_right"]}
         for row in changed.iter_rows(named=True)
     ]
-    for name, one, graded, sought in (("left", left, sides[0], better), ("right", right, sides[1], ~better)):
-        wanted = changed.select("item_id", sought=sought)
-        telling = graded.join(wanted, on="item_id").filter((pl.col("verdict") == "correct") == pl.col("sought"))
-        first = telling.unique("item_id", keep="first", maintain_order=True)
+    for name, one, graded, is_right in (("left", left, sides[0], better), ("right", right, sides[1], ~better)):
+        wanted = changed.select("item_id", is_right=is_right)
+        deciding = graded.join(wanted, on="item_id").filter((pl.col("verdict") == "correct") == pl.col("is_right"))
+        first = deciding.unique("item_id", keep="first", maintain_order=True)
         shown = {row["item_id"]: row for row in first.iter_rows(named=True)}
         texts = _by_id(one.tables.answers, ANSWER, "response_id", first["response_id"])
         for row in rows:
             verdict = shown[row["item_id"]]
-            row |= {f"{name}_{key}": verdict[key] for key in KEPT}
+            row |= {f"{name}_{key}": verdict[key] for key in SHOWN}
             row[f"{name}_text"] = texts[verdict["response_id"]]["text"]
     return rows
 
@@ -330,8 +330,8 @@ def print_comparison(
         raise LimoError(f"{out}: the name must end in .jsonl or .parquet")
     if out is not None and not out.parent.is_dir():
         raise LimoError(f"{out}: there is no folder {out.parent}; make it, or name another")
-    left, right = side(run_a), side(run_b)
-    found = flips(left, right)
+    left, right = parse_side(run_a), parse_side(run_b)
+    found = find_flips(left, right)
     tests = {name: test for name, test in found.tests.items() if benchmark in (None, name)}
     if not tests:
         raise LimoError(f"limo compare: no benchmark `{benchmark}`; there are {', '.join(found.tests)}")

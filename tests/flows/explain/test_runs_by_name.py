@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.explain.runs import find_tables, flips, side
+from flows.explain.runs import find_flips, find_run, parse_side
 from tasks.core.errors import LimoError
 from tasks.provenance.mlflow_run import COMPARED, PARENT, STAGE, STATE, TABLES, md5
 from tasks.tracking.store import mlflow_client
@@ -91,23 +91,23 @@ def contents(tables):
 
 @pytest.mark.parametrize("name", ["done", "HEAD", "moved", "m_one", "models:/limo@champion", "models:/limo/1"])
 def test_what_a_run_may_be_called(digests, name):
-    assert contents(find_tables(name)) == digests
+    assert contents(find_run(name)) == digests
 
 
 def test_the_id_of_a_run_and_of_one_of_its_stages(digests):
-    assert contents(find_tables(id_of("m_one"))) == contents(find_tables(id_of("grade"))) == digests
+    assert contents(find_run(id_of("m_one"))) == contents(find_run(id_of("grade"))) == digests
 
 
 def test_the_arm_comes_after_any_name(digests):
-    found = flips(side("done:base"), side("models:/limo@champion"), resamples=200)
+    found = find_flips(parse_side("done:base"), parse_side("models:/limo@champion"), resamples=200)
     assert found.table.height
-    assert (str(side("done:base")), side("models:/limo@champion").arm) == ("done:base", "trained")
-    assert side("models:/limo@champion:base").arm == "base"
+    assert (str(parse_side("done:base")), parse_side("models:/limo@champion").arm) == ("done:base", "trained")
+    assert parse_side("models:/limo@champion:base").arm == "base"
 
 
 def test_a_folder_comes_before_a_revision_of_the_same_name(digests):
     run("git", "branch", "moved", "before")
-    assert contents(find_tables("moved")) == digests
+    assert contents(find_run("moved")) == digests
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_folder_comes_before_a_revision_of_the_same_name(digests):
 )
 def test_a_name_that_leads_nowhere_is_one_line(digests, name, message):
     with pytest.raises(LimoError, match=message) as caught:
-        find_tables(name)
+        find_run(name)
     assert "\n" not in str(caught.value)
 
 
@@ -138,7 +138,7 @@ def test_a_torn_lock_is_one_line(digests, text):
     Path("dvc.lock").write_text(text)
     commit("a conflict")
     with pytest.raises(LimoError, match="HEAD: the dvc.lock of git commit [0-9a-f]{10} is not one that DVC wrote"):
-        find_tables("HEAD")
+        find_run("HEAD")
     run("git", "reset", "-q", "--hard", "done")
 
 
@@ -146,7 +146,7 @@ def test_a_revision_whose_run_was_not_finished_is_one_line(digests):
     write_lock({"items": digests["items"]})
     commit("half a run")
     with pytest.raises(LimoError, match=r"has no artifacts/grade/verdicts.parquet; its run was not finished"):
-        find_tables("HEAD")
+        find_run("HEAD")
     run("git", "reset", "-q", "--hard", "done")
 
 
@@ -158,14 +158,14 @@ def test_what_the_cache_lacks_comes_from_the_remote(digests):
         kept.parent.mkdir(parents=True)
         shutil.move(gone, kept)
         with pytest.raises(LimoError, match=r"DVC's cache does not have its .*no remote"):
-            find_tables("done")
+            find_run("done")
         run(sys.executable, "-m", "dvc", "remote", "add", "-q", "-d", "store", "remote")
-        assert contents(find_tables("done")) == digests
+        assert contents(find_run("done")) == digests
 
 
 def test_outside_a_git_and_dvc_project_folders_still_have_their_names(digests, tmp_path, monkeypatch):
     made = Path("moved").absolute()
     monkeypatch.chdir(tmp_path)
-    assert contents(find_tables(str(made))) == digests
+    assert contents(find_run(str(made))) == digests
     with pytest.raises(LimoError, match="HEAD: no artifacts folder"):
-        find_tables("HEAD")
+        find_run("HEAD")

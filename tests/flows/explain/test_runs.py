@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from flows.cli import compare
-from flows.explain.runs import FLIPPED, flips, side
+from flows.explain.runs import FLIPPED, find_flips, parse_side
 from tasks.core.errors import LimoError
 from tests.artifacts import write_run
 
@@ -22,7 +22,7 @@ def shares(root, arm):
 
 
 def test_the_questions_that_flipped_with_both_responses(root):
-    found = flips(side(f"{root}:base"), side(str(root)), resamples=200)
+    found = find_flips(parse_side(f"{root}:base"), parse_side(str(root)), resamples=200)
     base, trained = shares(root, "base"), shares(root, "trained")
     changed = {item for item in base if base[item] != trained[item]}
     assert changed, "the made run must have some"
@@ -52,7 +52,7 @@ def test_no_flips_are_written_as_an_empty_table(root, tmp_path):
     assert pl.read_parquet(tmp_path / "none.parquet").schema == FLIPPED
 
 
-def test_another_gold_and_unequal_samples_are_said(root, tmp_path, capsys):
+def test_another_gold_and_unequal_samples_are_reported(root, tmp_path, capsys):
     other = tmp_path / "other"
     for name in ("benchmarks", "grade"):
         (other / name).mkdir(parents=True)
@@ -81,7 +81,7 @@ def test_what_is_shown_and_written(root, capsys, tmp_path):
     assert rows[0]["right_response_id"] in shown
 
 
-def test_items_of_one_run_alone_and_other_graders_are_said(root, tmp_path, capsys):
+def test_items_of_one_run_alone_and_other_graders_are_reported(root, tmp_path, capsys):
     fewer = tmp_path / "fewer"
     (fewer / "grade").mkdir(parents=True)
     for name in ("benchmarks", "answer"):
@@ -103,7 +103,7 @@ def test_items_of_one_run_alone_and_other_graders_are_said(root, tmp_path, capsy
 def test_a_run_that_is_none_is_one_line(text, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(LimoError, match=message):
-        side(text)
+        parse_side(text)
 
 
 def test_an_unknown_benchmark_lists_the_known(root):
@@ -111,6 +111,6 @@ def test_an_unknown_benchmark_lists_the_known(root):
         compare(str(root), str(root), "x", 20, False, None)
 
 
-def test_a_folder_that_is_not_there_is_told_before_anything_is_compared(root, tmp_path):
+def test_a_folder_that_is_not_there_is_reported_before_anything_is_compared(root, tmp_path):
     with pytest.raises(LimoError, match="there is no folder .*nowhere; make it"):
         compare(f"{root}:base", str(root), out=tmp_path / "nowhere/x.jsonl")
