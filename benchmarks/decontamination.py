@@ -1,4 +1,4 @@
-"""Contamination search: ours beside the published 8-gram method and datatrove's, on the same questions.
+"""Contamination search: ours next to the published 8-gram method and datatrove's, on the same questions.
 
     python -m benchmarks.decontamination [--data ../shared/data] [--rows 200000] [--per-kind 300]
     python -m benchmarks.decontamination --precision
@@ -144,7 +144,7 @@ def print_hit(hit: dict[str, Any]) -> None:
 def around(text: str, match: str) -> str:
     """The text from a little before the match to a little after it; its start where the match is not found."""
     sought = [re.escape(word) for word in WORD.findall(match)]
-    # What stands between two words may be typeset in any way.
+    # What is between two words may be typeset in any way.
     found = re.search(r"[^A-Za-z0-9]*(?:\\[a-z]+\W*)*".join(sought), text, re.IGNORECASE) if sought else None
     start, end = found.span() if found else (0, AROUND)
     before, after = max(0, start - AROUND), min(len(text), end + AROUND)

@@ -53,10 +53,10 @@ def bare(params: EngineParams) -> None:
     )
     print("ready", flush=True)
     for line in sys.stdin:
-        asked = json.loads(Path(line.strip()).read_text())
+        requests = json.loads(Path(line.strip()).read_text())
         began = time.monotonic()
-        sampling = [Sampling(temperature=1.0, max_tokens=one["max_tokens"], seed=one["seed"]) for one in asked]
-        done = llm.generate([one["prompt"] for one in asked], sampling, use_tqdm=False)
+        sampling = [Sampling(temperature=1.0, max_tokens=one["max_tokens"], seed=one["seed"]) for one in requests]
+        done = llm.generate([one["prompt"] for one in requests], sampling, use_tqdm=False)
         seconds = time.monotonic() - began
         tokens = sum(len(one.outputs[0].token_ids) for one in done)
         print(f"result {json.dumps({'seconds': seconds, 'tokens': tokens})}", flush=True)
@@ -131,10 +131,10 @@ def compare(params: EngineParams, prompts: list[str], rounds: int, scratch: Path
     for number in range(rounds):
         sampling = SamplingParams(temperature=1.0, max_tokens=320, seed=number)
         requests = [make_request("m_bench", prompt, sampling, 0) for prompt in prompts]
-        asked = [{"prompt": one.prompt, "seed": one.own_seed, "max_tokens": 320} for one in requests]
-        (scratch / "asked.json").write_text(json.dumps(asked))
+        sent = [{"prompt": one.prompt, "seed": one.own_seed, "max_tokens": 320} for one in requests]
+        (scratch / "requests.json").write_text(json.dumps(sent))
         groups = [Group(f"q_{n}", prompt, "", "auto", 1, sampling) for n, prompt in enumerate(prompts)]
-        runs = {"bare": other.round(scratch / "asked.json")}
+        runs = {"bare": other.round(scratch / "requests.json")}
         runs |= {name: ours(one, groups, params, scratch / f"{name}{number}") for name, one in engines.items()}
         for name, run in runs.items():
             rates[name].append(len(prompts) / run["seconds"])

@@ -1,4 +1,4 @@
-"""What the ledger costs: adding, resuming with a million rows, reading, compaction; beside SQLite and JSON lines.
+"""What the ledger costs: adding, resuming with a million rows, reading, compaction; next to SQLite and JSON lines.
 
     python -m benchmarks.ledger [--data ../shared/data] [--rows 1000000] [--folder FOLDER]
 
@@ -59,8 +59,8 @@ class Maker:
 
     def prompt(self, question: int) -> str:
         """The prompt of a question, by number."""
-        asked = self.text(random.Random(question), 200)
-        return f"<|im_start|>system\nPlease reason step by step.<|im_end|>\n<|im_start|>user\n{asked}<|im_end|>\n"
+        words = self.text(random.Random(question), 200)
+        return f"<|im_start|>system\nPlease reason step by step.<|im_end|>\n<|im_start|>user\n{words}<|im_end|>\n"
 
     def responses(self, rows: int, low: int = 300, high: int = 1300) -> Iterator[Response]:
         """As many responses, SAMPLES a question, of `low` to `high` characters and a little more."""
@@ -146,15 +146,15 @@ def texts_ledger(folder: Path, wanted: pl.DataFrame) -> int:
 
 def texts_sqlite(folder: Path, wanted: pl.DataFrame) -> int:
     rows = sqlite3.connect(folder / "responses.sqlite").execute("SELECT response_id, text, n_tokens FROM responses")
-    asked = set(wanted["response_id"])
-    return sum(len(row[1]) for row in rows if row[0] in asked)
+    ids = set(wanted["response_id"])
+    return sum(len(row[1]) for row in rows if row[0] in ids)
 
 
 def texts_jsonl(folder: Path, wanted: pl.DataFrame) -> int:
-    asked = set(wanted["response_id"])
+    ids = set(wanted["response_id"])
     with (folder / "responses.jsonl").open(encoding="utf-8") as file:
         rows = map(json.loads, file)
-        return sum(len(row["text"]) for row in rows if row["response_id"] in asked)
+        return sum(len(row["text"]) for row in rows if row["response_id"] in ids)
 
 
 WORK: dict[str, Callable[[Path, pl.DataFrame], int]] = {

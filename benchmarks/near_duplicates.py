@@ -1,4 +1,4 @@
-"""Near-duplicate search: what `clean` does beside datasketch, rensa and text-dedup, on the same questions.
+"""Near-duplicate search: what `clean` does, next to datasketch, rensa and text-dedup, on the same questions.
 
     python -m benchmarks.near_duplicates [--data ../shared/data] [--rows 50000] [--per-kind 300]
 

@@ -4,7 +4,7 @@ Trains by tasks.training with a shipped model, and with a made one whose vocabul
 the models on the hub: with and without activation checkpointing, on one and two CPU ranks. Compares
 
 - the peak of a rank's memory in a step, as torch's profiler counts it, with `flows.plan.memory.train_memory`; the
-  growth of the process (RSS) is printed beside it, and also holds what libraries load and the allocator keeps;
+  growth of the process (RSS) is printed next to it, and also holds what libraries load and the allocator keeps;
 - tokens a second with the formula's at the FLOP/s that this machine reaches in one large matrix product. What share of
   that a run reaches is its MFU; that of the first run of each model then predicts the others of the model.
 
@@ -86,10 +86,10 @@ def main() -> None:
     for number, run in enumerate(RUNS):
         first = rows[[other.model for other in RUNS].index(run.model)]
         rows[number]["tokens_per_second_by_first"] = rows[number]["tokens_per_second_at_peak"] * first["mfu"]
-    for told in rows:
-        print(json.dumps({key: round(value, 3) if isinstance(value, float) else value for key, value in told.items()}))
-    off = [abs(told["predicted_mib"] / told["measured_mib"] - 1) for told in rows]
-    speeds = [told["tokens_per_second_by_first"] / told["tokens_per_second"] for told in rows]
+    for each in rows:
+        print(json.dumps({key: round(value, 3) if isinstance(value, float) else value for key, value in each.items()}))
+    off = [abs(each["predicted_mib"] / each["measured_mib"] - 1) for each in rows]
+    speeds = [each["tokens_per_second_by_first"] / each["tokens_per_second"] for each in rows]
     whole = {
         "cores": len(os.sched_getaffinity(0)),
         "load_before": os.getloadavg()[0],
@@ -146,14 +146,14 @@ def row(run: Run, model: Path, flops: float) -> dict[str, Any]:
     speed = timed["tokens"].sum() / timed["seconds"].sum()
     cpu = Machine(Gpu("CPU", flops / run.ranks, 1, 1, False), run.ranks)
     at_peak = tokens_a_second(shape, recipe, cpu, length=length, mfu=1)
-    return told(run, shape, recipe, memory, length) | {
+    return summary(run, shape, recipe, memory, length) | {
         "tokens_per_second": speed,
         "tokens_per_second_at_peak": at_peak,
         "mfu": speed / at_peak,
     }
 
 
-def told(run: Run, shape: Shape, recipe: Recipe, memory: Mapping[str, Any], length: float) -> dict[str, Any]:
+def summary(run: Run, shape: Shape, recipe: Recipe, memory: Mapping[str, Any], length: float) -> dict[str, Any]:
     """Predicted and measured memory; all samples have the same length."""
     predicted = train_memory(shape, recipe, ranks=run.ranks, tokens=round(run.packed * length))
     measured = memory["resident_bytes"] + memory["peak_bytes"]

@@ -30,19 +30,19 @@ def main() -> None:
 
     from tasks.training import loop
 
-    told: dict[str, Any] = {"before_gib": current_gib()}
-    watch = Watch(told)
+    usage: dict[str, Any] = {"before_gib": current_gib()}
+    watch = Watch(usage)
     register_optimizer_step_post_hook(watch.after_step)
     loop.train(job)
-    told["rss_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 - told["before_gib"]
-    write_json(job.work / f"memory-{os.environ.get('RANK', '0')}.json", told)
+    usage["rss_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 - usage["before_gib"]
+    write_json(job.work / f"memory-{os.environ.get('RANK', '0')}.json", usage)
 
 
 class Watch:
     """Counts from the end of the first step to the end of the second."""
 
-    def __init__(self, told: dict[str, Any]) -> None:
-        self.told, self.steps = told, 0
+    def __init__(self, usage: dict[str, Any]) -> None:
+        self.usage, self.steps = usage, 0
         self.profile: Any = None
 
     def after_step(self, optimizer: Any, *_: Any) -> None:
@@ -51,12 +51,12 @@ class Watch:
         self.steps += 1
         if self.steps == COUNTED - 1:
             # Gradients of this step are freed later, and that is not counted against the next.
-            self.told["resident_bytes"] = resident(optimizer)
+            self.usage["resident_bytes"] = resident(optimizer)
             self.profile = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
             self.profile.start()
         elif self.steps == COUNTED:
             self.profile.stop()
-            self.told["peak_bytes"] = peak(self.profile)
+            self.usage["peak_bytes"] = peak(self.profile)
 
 
 def resident(optimizer: Any) -> int:

@@ -63,7 +63,7 @@ class Sentences(NamedTuple):
     """All sentences, flat: the tokens of sentence s are those from `start[s]` on, `length[s]` of them."""
 
     code: Ints
-    """Of a literal its place in the dictionary; of a slot a hash of what stood there."""
+    """Of a literal its place in the dictionary; of a slot a hash of what was there."""
     kind: Ints
     """Of a slot its place in SIZES; -1 of a literal."""
     start: Ints
@@ -236,7 +236,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     return list(rows)
 
 
-def asked(row: dict[str, Any]) -> str:
+def text_of(row: dict[str, Any]) -> str:
     return str(row.get("question") or row["problem"]).strip()
 
 
@@ -247,7 +247,7 @@ def real_questions(folder: Path) -> pl.DataFrame:
         for row in read(path):
             # GSM8K's answer is a text that ends in the final one.
             answer = str(row["answer"]).rpartition("####")[2].strip()
-            rows.append((question_id(path.stem, asked(row)), path.stem, asked(row), answer))
+            rows.append((question_id(path.stem, text_of(row)), path.stem, text_of(row), answer))
     return pl.DataFrame(rows, schema=QUESTIONS, orient="row").unique("question_id", keep="first", maintain_order=True)
 
 
@@ -258,8 +258,8 @@ def benchmark_items(folder: Path) -> pl.DataFrame:
         language = "zh" if path.stem in CHINESE else "en"
         for line, row in enumerate(read(path), 1):
             gold = str(row.get("choice_answer") or row["answer"])
-            given = item_id(path.stem, asked(row))
-            rows.append((given, path.stem, asked(row), gold, "auto", language, f"{path.name}:{line}", *[None] * 5))
+            given = item_id(path.stem, text_of(row))
+            rows.append((given, path.stem, text_of(row), gold, "auto", language, f"{path.name}:{line}", *[None] * 5))
     return pl.DataFrame(rows, schema=ITEM, orient="row").unique("item_id", keep="first", maintain_order=True)
 
 
@@ -282,7 +282,7 @@ def batches(real: pl.DataFrame, rows: int, seed: int = 0, shape: Shape = PLAIN) 
     before = None
     for start in range(0, rows - real.height, BATCH):
         made = _joined(maker, start, min(BATCH, rows - real.height - start), shape.joined)
-        # Of the batch before, so that a copy stands in another shard than what it repeats; the first has none before.
+        # Of the batch before, so that a copy is in another shard than what it repeats; the first has none before.
         many = int(made.height * shape.repeated)
         copies = _retyped(made.slice(many, many) if before is None else before.head(many))
         before = made

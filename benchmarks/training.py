@@ -1,4 +1,4 @@
-r"""Training beside TRL's SFTTrainer: tokens a second and peak memory on the same model, samples, steps and threads.
+r"""Training next to TRL's SFTTrainer: tokens a second and peak memory on the same model, samples, steps and threads.
 
     pip install --no-deps trl==1.16.0 datasets==5.2.0 dill==0.4.1 multiprocess==0.70.19 xxhash==4.1.0
     python -m benchmarks.training [--samples N] [--precision fp32 bf16]
@@ -160,7 +160,7 @@ def ours(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     rows = steps.select("seconds", "tokens", "loss", "mfu").rows()
     on_gpu = float(steps["memory_mib"].max())  # type: ignore[arg-type]
     peak = on_gpu if given.device == "cuda" else resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    return told(rows, peak)
+    return summary(rows, peak)
 
 
 def trl(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
@@ -235,10 +235,10 @@ def trl(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         used = [meter.mfu([len(s.ids) for s in order], sum(seconds))] * len(seconds)
     on_cpu = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     peak = torch.cuda.max_memory_allocated() / 2**20 if given.device == "cuda" else on_cpu
-    return told(list(zip(seconds, tokens, losses, used, strict=True)), peak)
+    return summary(list(zip(seconds, tokens, losses, used, strict=True)), peak)
 
 
-def told(rows: list[tuple[float, int, float, float | None]], peak_mib: float) -> dict[str, Any]:
+def summary(rows: list[tuple[float, int, float, float | None]], peak_mib: float) -> dict[str, Any]:
     later = rows[1:]
     seconds = sum(row[0] for row in later)
     used = [row[3] * row[0] for row in later if row[3] is not None]
@@ -293,9 +293,9 @@ def alone(name: str, given: argparse.Namespace, precision: str) -> dict[str, Any
         folder = Path(scratch)
         make_model(folder / "model", given.size)
         make_samples(given.samples, LONGEST[given.device]).write_parquet(folder / "samples.parquet")
-        asked = ["--run", name, "--folder", scratch, "--samples", str(given.samples), "--precision", precision]
-        asked += ["--device", given.device, "--size", given.size]
-        command = [sys.executable, "-m", "benchmarks.training", *asked]
+        options = ["--run", name, "--folder", scratch, "--samples", str(given.samples), "--precision", precision]
+        options += ["--device", given.device, "--size", given.size]
+        command = [sys.executable, "-m", "benchmarks.training", *options]
         done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
         if done.returncode:
             # Memory may not do for all of them.

@@ -241,7 +241,7 @@ ARTIFACTS = Path("artifacts")
 TRAINED = "trained"
 
 
-class Served(NamedTuple):
+class ServedModel(NamedTuple):
     """A model folder, and the name that clients request it by."""
 
     name: str
@@ -259,7 +259,7 @@ def serve(model: str, params: Path, *, name: str | None, host: str, ports: Seque
     serve_folder(served.name, served.folder, engine, host=host, ports=ports, logs=ARTIFACTS / "serve")
 
 
-def find_model(model: str, params: Path, name: str | None = None, artifacts: Path = ARTIFACTS) -> Served:
+def find_model(model: str, params: Path, name: str | None = None, artifacts: Path = ARTIFACTS) -> ServedModel:
     """The folder of a model as the stages know it; one that no stage has resolved yet is resolved alone.
 
     Raises:
@@ -268,9 +268,9 @@ def find_model(model: str, params: Path, name: str | None = None, artifacts: Pat
     if "/" in model or (Path(model) / "config.json").exists():
         if not (Path(model) / "config.json").exists():
             raise LimoError(f"{model}: not a model folder: no config.json there")
-        return Served(name or Path(model).resolve().name, Path(model))
+        return ServedModel(name or Path(model).resolve().name, Path(model))
     if model == TRAINED:
-        return Served(name or model, Path(load_models(artifacts / "train" / "model.json")[TRAINED].path))
+        return ServedModel(name or model, Path(load_models(artifacts / "train" / "model.json")[TRAINED].path))
     sources = load_section(params, "base", BaseParams).models
     if model not in sources:
         raise LimoError(f"{params}: no model `{model}` under base.models, which has {', '.join(sorted(sources))}")
@@ -278,4 +278,4 @@ def find_model(model: str, params: Path, name: str | None = None, artifacts: Pat
     found = load_models(known).get(model) if known.exists() else None
     if found is None or not Path(found.path).is_dir():
         found = resolve(model, sources[model], artifacts / "models")
-    return Served(name or model, Path(found.path))
+    return ServedModel(name or model, Path(found.path))

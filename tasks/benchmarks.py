@@ -51,7 +51,7 @@ class BenchmarkParams(SourceParams):
     system: str | None = None
     """The system message of its prompts; null: that of the section `chat`. Paper: one for all."""
     prompt: str | None = None
-    """What is asked, with `{question}` where the question goes; null: the question alone, as the paper does."""
+    """The prompt, with `{question}` where the question goes; null: the question alone, as the paper does."""
     language: Literal["en", "zh"] = "en"
 
     @field_validator("prompt")

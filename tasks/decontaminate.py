@@ -50,43 +50,45 @@ class DecontaminateParams(Params):
     8-gram, is `[{name: ngram}]`."""
 
 
-class Shared(NamedTuple):
+class Benchmarks(NamedTuple):
     """What every shard is matched against."""
 
-    benchmark_index: OverlapIndex
-    benchmarks: pl.DataFrame
+    overlap_index: OverlapIndex
+    items: pl.DataFrame
     """`item_id`, `benchmark`."""
 
 
 def decide(questions: pl.DataFrame, items: pl.DataFrame, params: DecontaminateParams) -> pl.DataFrame:
     """All questions, with `reason` and `evidence` where one overlaps a benchmark item."""
-    tables = match_table(questions, Shared(build_index(items, params.rules), items.select("item_id", "benchmark")))
+    tables = match_table(questions, Benchmarks(build_index(items, params.rules), items.select("item_id", "benchmark")))
     return tables["rows"]
 
 
-def match_table(questions: pl.DataFrame, shared: Shared) -> dict[str, pl.DataFrame]:
+def match_table(questions: pl.DataFrame, benchmarks: Benchmarks) -> dict[str, pl.DataFrame]:
     """`rows`: the questions with `reason` and `evidence`; `hits`: all that was found (HIT)."""
-    rules = [each.rule for each in shared.benchmark_index.rules]
-    hits = annotate_hits(find_overlaps(questions, shared.benchmark_index), shared.benchmarks, rules).select(HIT.names())
+    rules = [each.rule for each in benchmarks.overlap_index.rules]
+    hits = annotate_hits(find_overlaps(questions, benchmarks.overlap_index), benchmarks.items, rules).select(
+        HIT.names()
+    )
     shown = rejections(hits, "question_id", REASON)
     return {"rows": questions.join(shown, on="question_id", how="left", maintain_order="left"), "hits": hits}
 
 
-def match_group(group: Group, shared: Shared) -> dict[str, pl.DataFrame]:
+def match_group(group: Group, benchmarks: Benchmarks) -> dict[str, pl.DataFrame]:
     """As `match_table`, of one row group."""
-    return match_table(read_group(group), shared)
+    return match_table(read_group(group), benchmarks)
 
 
 def run(decontaminate: DecontaminateParams, shards: ShardsParams, *, questions: Path, items: Path, out: Path) -> None:
     """Match every question against every item, shard by shard."""
     with exclusive(out):
         benchmark_items = read_table(items, ITEM)
-        shared = Shared(
+        benchmarks = Benchmarks(
             build_index(benchmark_items, decontaminate.rules), benchmark_items.select("item_id", "benchmark")
         )
-        digest = shards_digest(__file__, params=decontaminate) + "".join(shared.benchmark_index.item_ids)
+        digest = shards_digest(__file__, params=decontaminate) + "".join(benchmarks.overlap_index.item_ids)
         groups = row_groups(questions, CLEANED)
-        done = run_shards(Job("decontaminate", out / ".shards", match_group, shared, digest), groups, shards)
+        done = run_shards(Job("decontaminate", out / ".shards", match_group, benchmarks, digest), groups, shards)
         counts = RuleCounts(decontaminate.rules, "question_id", "questions")
         with publish(out) as folder:
             writer = FilterWriter(folder, STAGE, CLEANED, questions)

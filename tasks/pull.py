@@ -46,7 +46,7 @@ class PullParams(Params):
     """Where the question pool comes from."""
 
     sources: tuple[SourceParams, ...]
-    """In order of trust: of two equal questions, `clean` keeps the one whose source stands first."""
+    """In order of trust: of two equal questions, `clean` keeps the one whose source is first in the list."""
 
     @model_validator(mode="after")
     def _names(self) -> Self:
@@ -62,8 +62,8 @@ class SourceRange(NamedTuple):
     fields: Fields
 
 
-class Settled(NamedTuple):
-    """What only the whole of a source can tell."""
+class RowSelection(NamedTuple):
+    """Which rows of a source are drawn, and which repeat another: known only of the whole of it."""
 
     taken: np.ndarray
     """bool, one a row: drawn, when the source has a `limit`."""
@@ -110,8 +110,8 @@ def source_range_fingerprint(what: SourceRange) -> bytes:
     )
 
 
-def settle(source: SourceParams, shards: list[Path]) -> Settled:
-    """Draw the sample of `limit`, and find the questions that stood before."""
+def select_rows(source: SourceParams, shards: list[Path]) -> RowSelection:
+    """Draw the sample of `limit`, and find the rows that repeat an earlier question."""
     columns = ["question_id", "reason", "sampling_key", "given_id"]
     rows = pl.concat(pl.read_parquet(shard / "rows.parquet", columns=columns) for shard in shards)
     _check_ids(rows["given_id"], shards)
@@ -126,7 +126,7 @@ def settle(source: SourceParams, shards: list[Path]) -> Settled:
     first = np.full(rows.height, -1, np.int64)
     earliest = usable[start[group]]
     first[usable] = np.where(earliest == usable, -1, earliest)
-    return Settled(taken, first)
+    return RowSelection(taken, first)
 
 
 def _check_ids(given: pl.Series, shards: list[Path]) -> None:
@@ -139,10 +139,10 @@ def _check_ids(given: pl.Series, shards: list[Path]) -> None:
     raise duplicate_id_error(twice[0], second, first)
 
 
-def merge(shards: list[Path], settled: Settled, writer: FilterWriter) -> None:
+def merge(shards: list[Path], selection: RowSelection, writer: FilterWriter) -> None:
     """Write the rows of a source that are taken, in order."""
-    referred = np.zeros(len(settled.first), np.bool_)
-    referred[settled.first[settled.first >= 0]] = True
+    referred = np.zeros(len(selection.first), np.bool_)
+    referred[selection.first[selection.first >= 0]] = True
     origins: dict[int, str] = {}
     start = 0
     for shard in shards:
@@ -150,13 +150,13 @@ def merge(shards: list[Path], settled: Settled, writer: FilterWriter) -> None:
         stop = start + rows.height
         for at in np.flatnonzero(referred[start:stop]).tolist():
             origins[start + at] = rows["origin"][at]
-        first = settled.first[start:stop]
+        first = selection.first[start:stop]
         repeat = pl.Series([origins[at] if at >= 0 else None for at in first.tolist()], dtype=pl.String)
         rows = rows.with_columns(
             reason=pl.when(repeat.is_not_null()).then(pl.lit("repeated_row")).otherwise("reason"),
             evidence=pl.coalesce(repeat, "evidence"),
         )
-        writer.add(rows.filter(settled.taken[start:stop]).select(DECIDED.names()))
+        writer.add(rows.filter(selection.taken[start:stop]).select(DECIDED.names()))
         start = stop
 
 
@@ -172,12 +172,12 @@ def run(pull: PullParams, shards: ShardsParams, *, work: Path, out: Path) -> Non
             facts: dict[str, Any] = {}
             for index, each in enumerate(planned):
                 mine, done = done[: len(each.ranges)], done[len(each.ranges) :]
-                settled = settle(each.source, mine)
-                merge(mine, settled, writer)
+                selection = select_rows(each.source, mine)
+                merge(mine, selection, writer)
                 counts = dict(writer.sources.get(each.source.name, {}))
                 if not counts.get("kept"):
                     raise _nothing_kept(each.source, index, counts)
-                facts[each.source.name] = _facts(each, settled, counts)
+                facts[each.source.name] = _facts(each, selection, counts)
             writer.close({"sources": facts})
 
 
@@ -189,10 +189,10 @@ def _nothing_kept(source: SourceParams, index: int, counts: dict[str, int]) -> L
     )
 
 
-def _facts(planned: SourcePlan, settled: Settled, counts: dict[str, int]) -> dict[str, Any]:
+def _facts(planned: SourcePlan, selection: RowSelection, counts: dict[str, int]) -> dict[str, Any]:
     """What the manifest says of a source."""
     rejected = {reason: count for reason, count in counts.items() if reason != "kept"}
-    counted = {"rows": len(settled.taken), "taken": int(settled.taken.sum()), "kept": counts["kept"]}
+    counted = {"rows": len(selection.taken), "taken": int(selection.taken.sum()), "kept": counts["kept"]}
     return counted | {"rejected": rejected} | source_facts(planned.source, planned.files)
 
 

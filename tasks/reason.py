@@ -1,4 +1,4 @@
-"""Reasoning chains: every teacher answers every question several times, and only right answers go on.
+"""Reasoning chains: every teacher answers every question several times, and only right answers are kept.
 
 Reads the questions of the band, the models and the response ledger; writes the chains (kept), the responses that are
 wrong, ungraded, cut off, or stopped for repeating themselves (rejected), the questions that no chain solves (unsolved),
@@ -109,8 +109,8 @@ def decide(questions: pl.DataFrame, attempts: pl.DataFrame) -> Chains:
 
 def _chains(questions: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
     """The right responses as chains, each joined to its question."""
-    asked = questions.select("question_id", "question", "answer", "domain")
-    joined = right.join(asked, on="question_id", how="inner", maintain_order="left")
+    wanted = questions.select("question_id", "question", "answer", "domain")
+    joined = right.join(wanted, on="question_id", how="inner", maintain_order="left")
     ids = [chain_id(*pair) for pair in joined.select("question_id", "response_id").iter_rows()]
     return joined.with_columns(pl.Series("chain_id", ids, pl.String)).select(CHAIN.names())
 

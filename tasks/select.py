@@ -68,8 +68,8 @@ class SelectParams(Params):
 def find_leaks(chains: pl.DataFrame, items: pl.DataFrame, rules: OverlapRules) -> pl.DataFrame:
     """What every chain (`chain_id`, `question_id`, `question`, `text`) holds of a benchmark item (LEAK).
 
-    At most one hit a chain and rule: the item that most of stands in it. N-grams that stand in the chain's own question
-    are left out of what they share, so that the share is what the chain adds to its question.
+    At most one hit a chain and rule: the item with the largest share in it. N-grams of the chain's own question are
+    left out of what they share, so that the share is what the chain adds to its question.
     """
     if not rules:
         return LEAK.to_frame()
@@ -86,11 +86,11 @@ def select_samples(chains: pl.DataFrame, params: SelectParams, leaks: pl.DataFra
     """Every chain (SCORED), the best first, with `rank` (null: not selected), `reason` and `evidence`.
 
     Args:
-        leaks: what stands in the chains of benchmark items (LEAK); chains with a hit that drops come last.
+        leaks: what the chains have in common with benchmark items (LEAK); chains with a hit that drops come last.
     """
-    told = rejections(LEAK.to_frame() if leaks is None else leaks, "chain_id", LEAKED)
-    leaked = chains.join(told, on="chain_id", maintain_order="left").with_columns(rank=pl.lit(None, pl.Int64))
-    ranked = _ranked(chains.join(told, on="chain_id", how="anti", maintain_order="left"), params)
+    hits = rejections(LEAK.to_frame() if leaks is None else leaks, "chain_id", LEAKED)
+    leaked = chains.join(hits, on="chain_id", maintain_order="left").with_columns(rank=pl.lit(None, pl.Int64))
+    ranked = _ranked(chains.join(hits, on="chain_id", how="anti", maintain_order="left"), params)
     return pl.concat([ranked, leaked.select(ranked.columns)])
 
 

@@ -6,7 +6,7 @@ import pytest
 from tasks.core.errors import LimoError
 from tasks.core.params import section_errors
 from tasks.core.shards import ShardsParams
-from tasks.decontaminate import DecontaminateParams, Shared, decide, match_table, run
+from tasks.decontaminate import Benchmarks, DecontaminateParams, decide, match_table, run
 from tasks.families import problems
 from tasks.records.benchmark import ITEM, item_id
 from tasks.records.question import CLEANED, HIT, QUESTION
@@ -94,7 +94,7 @@ def test_a_rule_may_only_report():
     told = DecontaminateParams(rules=(OverlapRule(name="ngram", drops=False),))
     questions = pool("Well: " + EXAM, EXAM)
     tables = match_table(
-        questions, Shared(build_index(items(EXAM), told.rules), items(EXAM).select("item_id", "benchmark"))
+        questions, Benchmarks(build_index(items(EXAM), told.rules), items(EXAM).select("item_id", "benchmark"))
     )
 
     assert tables["rows"]["reason"].to_list() == [None, "benchmark_overlap"]

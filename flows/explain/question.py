@@ -213,7 +213,7 @@ def _head(rows: Rows, question: dict[str, Any]) -> list[str]:
     return [*fields(shown, width=2_000), "text", *block(question["question"])]
 
 
-# Finding questions by the beginning of an id, or by their text.
+# Questions by the beginning of an id, or by their text.
 
 
 def _pulled(artifacts: Path) -> Path:

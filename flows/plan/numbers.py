@@ -226,7 +226,7 @@ def _cached(repo: str, revision: str) -> dict[str, Any] | None:
     return config
 
 
-class Measured(NamedTuple):
+class Measurements(NamedTuple):
     """What an earlier run has measured: numbers by their keys, and tokens a second."""
 
     numbers: dict[str, Number]
@@ -234,10 +234,10 @@ class Measured(NamedTuple):
     """By stage, or stage and model: of the machine it ran on, which is this kind of machine."""
 
 
-NOTHING = Measured({}, {})
+NOTHING = Measurements({}, {})
 
 
-def read_measured(folder: Path, parameters: Mapping[str, int], machine: Machine | None) -> Measured:
+def read_measured(folder: Path, parameters: Mapping[str, int], machine: Machine | None) -> Measurements:
     """Questions, responses, their length and speed, from the manifests of a run in `folder`.
 
     Args:
@@ -267,7 +267,7 @@ def read_measured(folder: Path, parameters: Mapping[str, int], machine: Machine 
         numbers, speeds = numbers | train.numbers, speeds | train.speeds
     if "answer" in manifests:
         numbers["answer.questions"] = Number(manifests["answer"].facts["items"], _where(folder, "answer"))
-    return Measured(numbers, speeds)
+    return Measurements(numbers, speeds)
 
 
 def _where(folder: Path, stage: str) -> str:
@@ -304,7 +304,7 @@ def _same(engine: str, machine: Machine | None) -> bool:
     return " cpu " in f" {engine} " if machine is None else machine.gpu.name in engine.replace("-", " ").split()
 
 
-def _training(manifest: Manifest, where: str, machine: Machine | None) -> Measured:
+def _training(manifest: Manifest, where: str, machine: Machine | None) -> Measurements:
     facts = manifest.facts
     numbers = {"train.samples": Number(manifest.kept, where)}
     numbers |= {"train.tokens": Number(facts["tokens"] / (facts["epochs"] * manifest.kept), where)}
@@ -314,8 +314,8 @@ def _training(manifest: Manifest, where: str, machine: Machine | None) -> Measur
     # Manifests of earlier versions have both, and `seconds` then is of the whole process.
     seconds = facts.get("step_seconds", facts.get("seconds"))
     if not same or not seconds:
-        return Measured(numbers, {})
-    return Measured(numbers, {"train": Number(facts["tokens"] / seconds, where)})
+        return Measurements(numbers, {})
+    return Measurements(numbers, {"train": Number(facts["tokens"] / seconds, where)})
 
 
 SOLVED_OF_8 = {

@@ -1,4 +1,7 @@
-"""The comparison as one HTML page: everything it needs is in it, and all text is escaped."""
+"""The comparison as one HTML page, as SVG figures, as a Markdown table for a README, and plain for the terminal.
+
+Everything that the page needs is in it, and all text is escaped.
+"""
 
 import math
 import textwrap
@@ -16,9 +19,6 @@ from tasks.core.errors import LimoError
 from tasks.core.files import read_json, read_table
 from tasks.reporting.text import fill
 from tasks.scoring.statistics import Estimate
-
-# The figure of a question: its arms from left to right, accuracy with its interval; below, the outcome and the paper.
-# The SVG is self-contained, as a file or inside a page: every colour and font is its own.
 
 WIDTH, PLOT = 640, 170
 LEFT, RIGHT = 44, 16
@@ -44,7 +44,11 @@ class Scale(NamedTuple):
 
 
 def figure(finding: Finding, *, bare: bool = False) -> Markup:
-    """The drawing of one question; bare, without the title and the outcome, for a page that has them itself."""
+    """The drawing of one question: its arms from left to right, accuracy with its interval; the outcome and the paper.
+
+    The SVG is self-contained, as a file or inside a page: every colour and font is its own. Bare, it is without the
+    title and the outcome, for a page that has them itself.
+    """
     title = [] if bare else textwrap.wrap(finding.asks, 78)
     labels = [_label(arm.label, len(finding.arms)) for arm in finding.arms]
     scale = scale_for(finding.arms, 32 + LINE * len(title) + (0 if bare else 8))
@@ -148,8 +152,6 @@ def _text(
     shape = '<text x="{:.1f}" y="{:.1f}" font-size="{}" text-anchor="{}" font-weight="{}" fill="{}">{}</text>'
     return Markup(shape).format(x, y, size, anchor, weight, fill, text)
 
-
-# The comparison in words: a Markdown table for a README, and a plain one for the terminal.
 
 ARM_COLUMNS = (
     *("arm", "base", "seeds", "samples", "passes", "steps", "loss tokens", "quality", "tokens a chain"),

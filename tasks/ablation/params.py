@@ -77,7 +77,7 @@ class AblationParams(Params):
     resamples: int = Field(4000, ge=100)
     """Bootstrap resamples."""
     questions: tuple[QuestionParams, ...] = Field(min_length=1)
-    """What is asked of the arms."""
+    """The questions that the arms are to answer."""
     predictors: tuple[ArmName, ...] = ()
     """Arms over which traits of the chains are correlated with accuracy: those that differ in their chains alone."""
 

@@ -43,16 +43,17 @@ from tasks.engines.protocol import (
 )
 from tasks.records.response import Response
 
-# The child process of a replica. It ends with the stage: a thread reads what the stage sends, and where that ends, this
-# process ends with all that it has started, even in the middle of a long step.
-
 GRACE_SECONDS = 1.5
 PR_SET_PDEATHSIG = 1
 ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA = 158, 0x1023, 18
 
 
 def run(connection: Connection, setup: Setup) -> None:
-    """The main function of the process."""
+    """The main function of a replica's child process, which ends with the stage.
+
+    A thread reads what the stage sends, and where that ends, this process ends with all that it has started, even in
+    the middle of a long step.
+    """
     _belong_to_parent()
     output_into(setup.log)
     _claim_share(setup)
@@ -112,8 +113,6 @@ def _claim_share(setup: Setup) -> None:
         ctypes.CDLL(None).syscall(ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)
 
 
-# A replica as its parent sees it.
-
 CLOSE_SECONDS = 1.7
 LEAN = ("tasks.core.startup", "tasks.engines.fleet")
 VLLM = ("vllm", "vllm.entrypoints.llm", "vllm.v1.engine.llm_engine")
@@ -134,7 +133,7 @@ class ReplicaExitError(Exception):
 
 
 class Replica(Protocol):
-    """One replica of the model, wherever it runs."""
+    """One replica of the model as its parent sees it, wherever it runs."""
 
     def send(self, order: Order) -> None:
         """Send an order; one to a replica that has exited is lost."""

@@ -205,14 +205,14 @@ def _sampling(request: Request, logprobs: bool) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RepetitionDetectionParams, RequestOutputKind
 
-    asked = request.sampling
-    loops = asked.loop_tokens and RepetitionDetectionParams(asked.loop_tokens, 1, asked.loop_repeats)
+    sampling = request.sampling
+    loops = sampling.loop_tokens and RepetitionDetectionParams(sampling.loop_tokens, 1, sampling.loop_repeats)
     return SamplingParams(
-        temperature=asked.temperature,
-        top_p=asked.top_p,
-        top_k=asked.top_k,
-        max_tokens=asked.max_tokens,
-        stop=list(asked.stop),
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        max_tokens=sampling.max_tokens,
+        stop=list(sampling.stop),
         seed=request.own_seed,
         logprobs=0 if logprobs else None,
         flat_logprobs=logprobs,

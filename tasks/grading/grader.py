@@ -241,24 +241,24 @@ def answer_key(answer: str, rules: str = "auto") -> str:
 
 def _grade_keys(keys: list[VerdictKey], limits: Limits, cache: VerdictCache | None) -> dict[VerdictKey, Verdict]:
     graded: dict[VerdictKey, Verdict] = {key: _graded[key] for key in keys if key in _graded}
-    asked: dict[VerdictKey, Check] = {}
+    checks: dict[VerdictKey, Check] = {}
     for key in keys:
         if key not in graded:
             result = _decide(key)
             if isinstance(result, Check):
-                asked[key] = result
+                checks[key] = result
             else:
                 graded[key] = result
-    graded |= {key: _symbolic(key, outcome) for key, outcome in _check(asked, limits, cache).items()}
+    graded |= {key: _symbolic(key, outcome) for key, outcome in _check(checks, limits, cache).items()}
     _store(graded)
     return graded
 
 
-def _check(asked: dict[VerdictKey, Check], limits: Limits, cache: VerdictCache | None) -> dict[VerdictKey, str]:
+def _check(checks: dict[VerdictKey, Check], limits: Limits, cache: VerdictCache | None) -> dict[VerdictKey, str]:
     """The outcome of the symbolic check of each; those in the cache are not checked again."""
-    known = {key: verdict for key in asked if cache and (verdict := cache.get(key))}
-    fresh = [key for key in asked if key not in known]
-    outcomes = check_many([asked[key] for key in fresh], limits) if fresh else []
+    known = {key: verdict for key in checks if cache and (verdict := cache.get(key))}
+    fresh = [key for key in checks if key not in known]
+    outcomes = check_many([checks[key] for key in fresh], limits) if fresh else []
     found = dict(zip(fresh, outcomes, strict=True))
     if cache:
         cache.add({key: outcome for key, outcome in found.items() if outcome in DECIDED})

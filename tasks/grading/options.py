@@ -98,8 +98,8 @@ def replace_by_letters(
             answer = _worded_answer(pair) if golds and set(golds) <= texts.keys() else None
             if answer:
                 offered[at] = (answer, texts)
-    asked = [Pair(text, answer, bare=True) for answer, texts in offered.values() for text in texts.values()]
-    verdicts = iter(grade_many(asked, limits, cache))
+    choices = [Pair(text, answer, bare=True) for answer, texts in offered.values() for text in texts.values()]
+    verdicts = iter(grade_many(choices, limits, cache))
     replaced = list(pairs)
     for at, (_, texts) in offered.items():
         found = {letter: verdict.rule for letter in texts if (verdict := next(verdicts)).verdict == "correct"}

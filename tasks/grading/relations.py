@@ -102,8 +102,8 @@ def _compare_named_value(named: Chain, other: str, *, of_gold: bool) -> bool | N
         return None
     found = [compare_scalars(side, other) for side in named.sides]
     # A chain of steps ends in its result; any other equation is no value.
-    asked = not of_gold and BARE_TERMS.fullmatch(named.sides[0])
-    if (found[-1] and (asked or _has_result(named))) or (len(named.signs) == 1 and NAME.fullmatch(named.sides[0])):
+    wanted = not of_gold and BARE_TERMS.fullmatch(named.sides[0])
+    if (found[-1] and (wanted or _has_result(named))) or (len(named.signs) == 1 and NAME.fullmatch(named.sides[0])):
         return found[-1]
     if found[-1]:
         return False

@@ -72,12 +72,12 @@ _OPEN: set[int] = set()
 
 
 def _close_in_child() -> None:
+    """A forked worker that outlives its killed parent would hold the lock on its journal."""
     for file in _OPEN:
         os.close(file)
     _OPEN.clear()
 
 
-# A forked worker that outlives its killed parent would hold the lock on its journal.
 os.register_at_fork(after_in_child=_close_in_child)
 
 

@@ -2,6 +2,9 @@
 
 A segment is written under a temporary name, synced and renamed, so that readers never see half of one. Each page has a
 checksum: a flipped byte is an error and not a response. Names sort by the time of writing.
+
+Here are also the locks on the ledger's files, journals included: the holder of one is alive, and a file without one was
+left by a process that died; and the errors of a full disk.
 """
 
 import errno
@@ -58,8 +61,6 @@ def writing(folder: Path, outcome: str) -> Iterator[None]:
             raise disk_full(folder, outcome) from None
         raise LimoError(f"{folder}: cannot be written ({one_line(error)}); {outcome}") from None
 
-
-# Locks on the ledger's files: the holder of one is alive, and a file without one was left by a process that died.
 
 HELD = (errno.EWOULDBLOCK, errno.EACCES)
 """errno when another process holds the lock; any other errno means locking is unsupported."""

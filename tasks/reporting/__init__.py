@@ -1,1 +1,1 @@
-"""The pieces of the report: numbers out of the artifacts, drawings of them, and the page they stand on."""
+"""The pieces of the report: numbers out of the artifacts, drawings of them, and the page that shows them."""

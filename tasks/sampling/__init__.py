@@ -1,1 +1,1 @@
-"""From questions to samples: what is asked for, when an outcome is certain, and what is told meanwhile."""
+"""From questions to samples: which requests are sent, when an outcome is certain, and the progress that is shown."""

@@ -65,14 +65,14 @@ def settle(verdicts: pl.DataFrame, judgements: pl.DataFrame, grader: str) -> pl.
     """
     found = judgements.select("item_id", "extracted", judged="verdict", judged_by="response_id")
     joined = verdicts.join(found, on=["item_id", "extracted"], how="left", maintain_order="left")
-    asked = (pl.col("verdict") == "ungraded") & pl.col("judged_by").is_not_null()
-    decided = asked & pl.col("judged").is_not_null()
+    was_judged = (pl.col("verdict") == "ungraded") & pl.col("judged_by").is_not_null()
+    decided = was_judged & pl.col("judged").is_not_null()
     return joined.with_columns(
         verdict=pl.when(decided).then("judged").otherwise("verdict"),
         rule=pl.when(decided).then(pl.lit("judge")).otherwise("rule"),
-        verdict_reason=pl.when(asked)
+        verdict_reason=pl.when(was_judged)
         .then(pl.when(~decided).then(pl.lit("judge_undecided")))
         .otherwise("verdict_reason"),
-        grader=pl.when(asked).then(pl.lit(grader)).otherwise("grader"),
-        judge_response_id=pl.when(asked).then("judged_by").otherwise("judge_response_id"),
+        grader=pl.when(was_judged).then(pl.lit(grader)).otherwise("grader"),
+        judge_response_id=pl.when(was_judged).then("judged_by").otherwise("judge_response_id"),
     ).select(verdicts.columns)

@@ -207,14 +207,20 @@ class Progress:
             self._file = None
 
 
-class _Lines:
-    """Plain lines on stderr, few enough for a log."""
+class _Display:
+    """What is shown on stderr, at times."""
 
-    def __init__(self) -> None:
-        self._next = FIRST_LINE_SECONDS
+    _next = 0.0
 
     def due(self, seconds: float) -> bool:
         return seconds >= self._next
+
+
+class _Lines(_Display):
+    """Plain lines, few enough for a log."""
+
+    def __init__(self) -> None:
+        self._next = FIRST_LINE_SECONDS
 
     def show(self, state: Snapshot, seconds: float) -> None:
         self._next = seconds + LINE_SECONDS
@@ -224,8 +230,8 @@ class _Lines:
         print(describe(state), file=sys.stderr, flush=True)
 
 
-class _Terminal:
-    """A bar on stderr, drawn by the caller: a thread of its own and engines that fork do not go together."""
+class _Terminal(_Display):
+    """A bar, drawn by the caller: a thread of its own and engines that fork do not go together."""
 
     def __init__(self, state: Snapshot) -> None:
         columns = (
@@ -234,14 +240,10 @@ class _Terminal:
             TaskProgressColumn(),
             TextColumn("{task.completed:,.0f} of {task.total:,.0f} decided, {task.fields[rest]}"),
         )
-        self._next = 0.0
         self._bar = Bar(*columns, console=Console(stderr=True), auto_refresh=False)
         self._bar.start()
         self._task = self._bar.add_task(state.stage, total=state.questions, rest="reading the ledger")
         self._bar.refresh()
-
-    def due(self, seconds: float) -> bool:
-        return seconds >= self._next
 
     def show(self, state: Snapshot, seconds: float) -> None:
         self._next = seconds + BAR_SECONDS

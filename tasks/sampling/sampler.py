@@ -74,7 +74,7 @@ class Samples(NamedTuple):
     def write(self, path: Path, columns: list[str]) -> None:
         """Write `columns` of `with_texts()` as Parquet, in memory that does not grow with the table.
 
-        Texts come in the ledger's order and go in the table's: they are sorted by way of some files beside `path`.
+        Texts come in the ledger's order and go in the table's: they are sorted by way of some files next to `path`.
         """
         parts = max(1, -(-int(self.table["n_tokens"].sum()) * BYTES_A_TOKEN // PART_BYTES))
         if parts == 1:
@@ -136,7 +136,7 @@ class Sampler:
         """A sampler of `model`; nothing starts yet.
 
         Args:
-            ledger: folder of the ledgers of all models; vLLM's log goes there, progress beside it.
+            ledger: folder of the ledgers of all models; vLLM's log goes there, progress next to it.
             stage: its name, for progress.
             start: starts the engine, where it is not the one of params.
         """

@@ -34,7 +34,8 @@ class Plan(NamedTuple):
 
     recipe: Recipe
     hidden: int = 128
-    goes_on_from: str | None = None
+    parent: str | None = None
+    """The model whose weights training starts from; `goes_on_from` in the record. None: random weights."""
     shipped: bool = True
     """Else only a step on the way, which stays in the work folder and is not measured."""
 
@@ -45,16 +46,16 @@ def _first(corpus_name: str, hidden: int = 128, shipped: bool = False) -> Plan:
 
 def _long(corpus_name: str, before: str) -> Plan:
     recipe = Recipe(corpus_name, steps=1300, matrix_lr=0.008, other_lr=2e-3, seed=6)
-    return Plan(recipe, goes_on_from=before, shipped=False)
+    return Plan(recipe, parent=before, shipped=False)
 
 
 def _letters(corpus_name: str, before: str) -> Plan:
-    return Plan(Recipe(corpus_name, steps=1000, matrix_lr=0.007, other_lr=1.8e-3, seed=7), goes_on_from=before)
+    return Plan(Recipe(corpus_name, steps=1000, matrix_lr=0.007, other_lr=1.8e-3, seed=7), parent=before)
 
 
 def _further(corpus_name: str, steps: int, seed: int) -> Plan:
     recipe = Recipe(corpus_name, steps=steps, matrix_lr=0.006, other_lr=2e-3, warmup=20, seed=seed)
-    return Plan(recipe, goes_on_from="base")
+    return Plan(recipe, parent="base")
 
 
 PLANS: dict[str, Plan] = {
@@ -112,7 +113,7 @@ def _is_of(known: dict[str, Any] | None, name: str | None) -> bool:
         return name is None and not known
     planned = _planned(name)
     same = {key: known.get(key) for key in planned} == planned
-    return same and _is_of(known.get("before"), PLANS[name].goes_on_from)
+    return same and _is_of(known.get("before"), PLANS[name].parent)
 
 
 def _planned(name: str) -> dict[str, Any]:
@@ -132,7 +133,7 @@ def publish(name: str, folders: Folders, trained: TrainedModel, words: Qwen2Toke
         "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
         **trained.curve._asdict(),
         "questions": overlap(plan.recipe.corpus, plan.recipe.seed, plan.recipe.steps * plan.recipe.batch)._asdict(),
-        "before": _record(folders.of(plan.goes_on_from)) if plan.goes_on_from else None,
+        "before": _record(folders.of(plan.parent)) if plan.parent else None,
         "measured": measure(name, written, words) if plan.shipped else {},
     }
     write_json(folder / RECORD, record)
@@ -171,7 +172,7 @@ def _checkpoint_file(name: str, folders: Folders) -> Path:
 
 def _lineage(name: str | None) -> list[dict[str, Any]]:
     """The plans of a model and of those that it is trained from."""
-    return [_planned(name), *_lineage(PLANS[name].goes_on_from)] if name else []
+    return [_planned(name), *_lineage(PLANS[name].parent)] if name else []
 
 
 def _save(model: Any, words: Qwen2Tokenizer, folder: Path) -> None:
@@ -216,7 +217,7 @@ def needed(folders: Folders) -> list[str]:
 
 
 def _parents(name: str) -> list[str]:
-    before = PLANS[name].goes_on_from
+    before = PLANS[name].parent
     return [before] if before else []
 
 

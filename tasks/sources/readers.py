@@ -264,7 +264,7 @@ def _frame(part: FileRange, columns: Sequence[str]) -> pl.DataFrame:
     frame = rows.slice(part.start, None if part.last else planned).collect()
     if frame.height != planned:
         where = f"{part.path}: near row {part.first + min(frame.height, planned) - 1}"
-        raise LimoError(f"{where}: a quotation mark is not closed, or stands alone in a cell; quote the cell or fix it")
+        raise LimoError(f"{where}: a quotation mark is not closed, or is alone in its cell; quote the cell or fix it")
     return frame
 
 

@@ -1,4 +1,12 @@
-"""Where rows come from: the params of one source, the same for the question pool and for benchmarks."""
+"""Where rows come from: the params of one source, the same for the question pool and for benchmarks.
+
+Presets are known data sets by name: where to get them, how to read them, their license and whom to cite. BENCHMARKS are
+the ten of the paper and two more, POOL the usual sources of questions. Repositories, revisions, file names, columns and
+licenses are as public code and data set cards cite them; none could be fetched when this was written, so an error shows
+as "no file matches" or "no column", never as wrong questions. No public source names a full commit of LIMO, LIMO-v2 and
+AIME25: these presets require one. The paper's own files of CHMath, Gaokao, Kaoyan and GradeSchool are in
+github.com/GAIR-NLP/LIMO under eval/data and on no hub: give their `path`.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,14 +17,6 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from tasks.core.params import Params
 from tasks.sources.answers import AnswerFormat
-
-# Presets, known data sets by name: where to get them, how to read them, their license and whom to cite.
-#
-# BENCHMARKS are the ten of the paper and two more, POOL the usual sources of questions. Repositories, revisions, file
-# names, columns and licenses are as public code and data set cards cite them; none could be fetched when this was
-# written, so an error shows as "no file matches" or "no column", never as wrong questions. No public source names a
-# full commit of LIMO, LIMO-v2 and AIME25: these presets require one. The paper's own files of CHMath, Gaokao, Kaoyan
-# and GradeSchool are in github.com/GAIR-NLP/LIMO under eval/data and on no hub: give their `path`.
 
 LIMO_PAPER = "Ye et al., LIMO: Less is More for Reasoning, arXiv:2502.03387"
 

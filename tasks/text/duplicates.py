@@ -28,7 +28,7 @@ HEADING = (
 
 
 def without_heading(texts: pl.Series) -> pl.Series:
-    """The texts without the enumerator that stands before them, if anything is left."""
+    """The texts without the enumerator that precedes them, if anything is left."""
     rest = texts.str.replace(HEADING, "")
     return rest.zip_with(rest.str.contains(r"\p{L}"), texts)
 

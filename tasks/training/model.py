@@ -9,10 +9,6 @@ import torch
 from tasks.core.errors import LimoError
 from tasks.training.data import Pack
 
-# Attention over a pack in which no sample sees another: flash-attention does that by itself, of the lengths that it is
-# given. Elsewhere each sample is a call of its own to PyTorch's causal attention: no mask of T by T tokens is made, and
-# no work is done between samples.
-
 PACKED = "limo_packed"
 """The name under which transformers knows `packed_attention`."""
 
@@ -44,7 +40,10 @@ def packed_attention(
     sliding_window: int | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Causal attention within each sample.
+    """Causal attention within each sample of a pack: no sample sees another.
+
+    flash-attention does that by itself, of the lengths that it is given. Elsewhere each sample is a call of its own to
+    PyTorch's causal attention: no mask of T by T tokens is made, and no work is done between samples.
 
     Args:
         module: the attention layer.
@@ -81,17 +80,18 @@ def attention_arguments(pack: Pack, attention: str) -> dict[str, Any]:
     return {"cu_seq_lens_q": ends, "cu_seq_lens_k": ends, "max_length_q": longest, "max_length_k": longest}
 
 
-# The last layer and the loss in one, without ever holding all logits. At 152k words and 16k tokens the logits alone are
-# 10 GB in fp32, and as much again for their gradient. They are made and used up here a few hundred tokens at a time,
-# with their gradients in the same go (as in Hsu et al., "Liger Kernel: Efficient Triton Kernels for LLM Training",
-# arXiv 2410.10989, section 3.2), in plain PyTorch, so also on a CPU.
-
 LOGITS = 2**26
 """Logits held at once, in fp32: 256 MiB."""
 
 
 class FusedLoss(torch.autograd.Function):
-    """From hidden states to the loss; see `token_losses`."""
+    """The last layer and the loss in one, without ever holding all logits; see `token_losses`.
+
+    At 152k words and 16k tokens the logits alone are 10 GB in fp32, and as much again for their gradient. They are made
+    and used up here a few hundred tokens at a time, with their gradients in the same pass (as in Hsu et al., "Liger
+    Kernel: Efficient Triton Kernels for LLM Training", arXiv 2410.10989, section 3.2), in plain PyTorch, so also on a
+    CPU.
+    """
 
     @staticmethod
     def forward(

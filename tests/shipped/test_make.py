@@ -24,7 +24,7 @@ def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # Compiling takes a minute, and is tried by `make models`.
     monkeypatch.setattr(pretrain.shutil, "which", lambda _: None)
     monkeypatch.setitem(make.PLANS, "base", make.Plan(TINY))
-    monkeypatch.setitem(make.PLANS, "strong", make.Plan(TINY._replace(corpus="strong"), goes_on_from="base"))
+    monkeypatch.setitem(make.PLANS, "strong", make.Plan(TINY._replace(corpus="strong"), parent="base"))
     return tmp_path
 
 

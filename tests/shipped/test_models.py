@@ -99,6 +99,6 @@ def test_the_control_was_trained_as_long_as_the_base() -> None:
         parts, plan = [], make.PLANS[name]
         while plan is not None:
             parts.append((plan.recipe.steps, plan.recipe.batch, plan.hidden))
-            plan = make.PLANS[plan.goes_on_from] if plan.goes_on_from else None
+            plan = make.PLANS[plan.parent] if plan.parent else None
         assert parts == [(1000, 32, 128), (1300, 32, 128), (2600, 32, 128)]
     assert record("control")["tokens"] == pytest.approx(record("base")["tokens"], rel=0.01)
