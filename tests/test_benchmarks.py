@@ -164,7 +164,7 @@ def test_a_path_replaces_the_hub_of_a_preset():
     assert len(given.fields.distractors) == 3
 
 
-def test_rules_given_beside_a_preset_are_added_to_its_own():
+def test_rules_given_next_to_a_preset_are_added_to_its_own():
     found = BenchmarkParams(preset="Minerva", path="m.jsonl", rules={"required": ["unit"]}).rules
     assert (found.tolerance, found.required) == (0.01, ("unit",))
 

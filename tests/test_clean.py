@@ -105,7 +105,7 @@ def test_control_characters_are_what_is_left_of_a_broken_text(question, shown):
     assert shown in decided["evidence"][0]
 
 
-def test_languages_are_told_and_can_be_chosen():
+def test_languages_are_recognised_and_can_be_chosen():
     questions = [
         make_question("Find the number of positive integers less than 100 that are divisible by 7.", "14"),
         make_question("Trouver le nombre d'entiers positifs inférieurs à 100 qui sont divisibles par 7.", "14"),

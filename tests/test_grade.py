@@ -92,7 +92,7 @@ def test_every_answer_gets_a_verdict(out):
     assert verdicts["verdict_reason"].to_list()[5] == "refused_hostile"
 
 
-def test_scores_count_ungraded_and_truncated_beside_the_value(out):
+def test_scores_count_ungraded_and_truncated_next_to_the_value(out):
     assert pl.read_parquet_schema(out / "scores.parquet") == SCORE
     base, trained = scores(out)["sums", "base", "pass@1"], scores(out)["sums", "trained", "pass@1"]
     assert (base["value"], base["ungraded"], base["truncated"]) == (pytest.approx(1 / 3), 0, 1)

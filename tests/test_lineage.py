@@ -99,7 +99,7 @@ def test_the_trained_model_is_the_challenger(logged):
     assert version.source == f"models:/{found['logged_models']['m_trained']}"
 
 
-def test_artifacts_lie_beside_the_store_and_not_in_the_working_folder(logged):
+def test_artifacts_lie_next_to_the_store_and_not_in_the_working_folder(logged):
     names = {path.name for path in (logged / "mlflow" / "artifacts").rglob("*") if path.is_file()}
     assert {"edges.parquet", "verdicts.parquet", "README.md"} <= names
     assert not (logged.parent / "mlruns").exists()

@@ -26,7 +26,7 @@ def test_quality_is_the_weighted_sum_of_the_papers_dimensions():
     assert row["quality"] == pytest.approx(0.30 * 0.5 + 0.20 * 0 + 0.25 * 0.25 + 0.25 * 0.5)
 
 
-def test_a_chain_scores_the_same_whatever_stands_beside_it():
+def test_a_chain_scores_the_same_whatever_is_next_to_it():
     alone = score_chains(make_chain("check " * 30, 300), ScoreParams())
     beside = pl.concat([make_chain("perhaps " * 900, 9000, "c_2"), make_chain("check " * 30, 300)])
     assert score_chains(beside, ScoreParams()).filter(chain_id="c_1").equals(alone)

@@ -180,7 +180,7 @@ def test_a_rule_may_only_report_and_without_rules_nothing_is_looked_for(tmp_path
     assert pl.read_parquet(ignored / "leaks.parquet").equals(LEAK.to_frame())
 
 
-def test_when_every_chain_leaks_the_reason_is_told(tmp_path):
+def test_when_every_chain_leaks_the_reason_is_reported(tmp_path):
     chains = with_texts(make_scored(*CHAINS), ["What is 3 + 4?"] * 5, [LEAKY] * 5)
     with pytest.raises(LimoError, match=r"select: no row is left of 5 \(5 benchmark_leak\)"):
         run_select(tmp_path, chains, make_items(ITEM_TEXT), SelectParams())
@@ -193,7 +193,7 @@ def test_leak_rules_have_different_names():
     ]
 
 
-def test_too_few_are_all_kept_and_the_shortfall_is_told(tmp_path):
+def test_too_few_are_all_kept_and_the_shortfall_is_reported(tmp_path):
     out = run_select(tmp_path, make_scored(*CHAINS), make_items(ITEM_TEXT), SelectParams(count=10))
     manifest = manifest_of(out)
     assert (manifest["taken"], manifest["kept"]) == (5, 3)

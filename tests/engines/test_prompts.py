@@ -51,7 +51,7 @@ def test_a_tokenizer_without_chat_template_is_named(folder):
         prompt_renderer(folder, ChatParams())
 
 
-def test_a_template_that_refuses_is_told_before_anything_starts(folder):
+def test_a_template_that_refuses_is_reported_before_anything_starts(folder):
     set_template(folder, "{{ raise_exception('no system message here') }}")
     with pytest.raises(LimoError, match="no system message here"):
         prompt_renderer(folder, ChatParams())
@@ -111,13 +111,13 @@ def test_a_response_with_its_opening_is_graded_whole(folder):
     assert extract(cut_off).answer == "6"
 
 
-def test_a_template_that_drops_the_system_message_is_told(folder):
+def test_a_template_that_drops_the_system_message_is_reported(folder):
     set_template(folder, "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}")
     with pytest.raises(LimoError, match="leaves the system message out; set `chat.system: null`"):
         prompt_renderer(folder, ChatParams())
 
 
-def test_a_switch_that_the_template_has_not_is_told(folder, capfd):
+def test_a_switch_that_the_template_has_not_is_reported(folder, capfd):
     set_template(folder, QWQ)
     render = prompt_renderer(folder, ChatParams(system=None, thinking=False))
     assert render("3 + 4?") == ASKED + THINK

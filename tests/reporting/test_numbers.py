@@ -60,7 +60,7 @@ def test_costs_show_what_a_stage_says_and_leave_the_rest_open(artifacts):
     assert found["base"].tokens is None
 
 
-def test_results_stand_beside_the_papers_for_its_benchmarks_only(artifacts):
+def test_results_next_to_the_papers_for_its_benchmarks_only(artifacts):
     lines = {line.benchmark: line for line in results(artifacts)}
     assert list(lines) == ["aime24", "sums", "average"]
     assert lines["aime24"].paper["LIMO v3"] == 63.3
