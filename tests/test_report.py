@@ -1,13 +1,14 @@
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 from tasks.core.errors import LimoError
 from tasks.core.files import publish
-from tasks.core.stage import Stage, write_manifest
+from tasks.core.stage import Stage, stage_entries, write_manifest
 from tasks.report import ReportParams, run
 from tests.artifacts import write_run
 from tests.builders import manifest_file
@@ -144,8 +145,11 @@ def test_a_missing_stage_is_named_and_nothing_is_written(tmp_path):
     assert not (artifacts / "report").exists()
 
 
-def test_the_funnel_gives_the_reasons_of_a_new_filter_in_words(tmp_path):
-    artifacts = write_run(tmp_path)
+def test_the_funnel_gives_the_reasons_of_a_new_filter_in_words(tmp_path, monkeypatch):
+    artifacts = write_run(tmp_path / "artifacts")
+    entries = stage_entries()
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.yaml").write_text(json.dumps({"stages": entries | {"brief": {}}}))
     words = {"too_long": "has more words than <max>", "never_met": "nothing met it"}
     filtered = Stage("brief", "questions", words)
     takes = artifacts / "clean" / "kept.parquet"
