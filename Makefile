@@ -57,7 +57,7 @@ serve: setup
 test: setup
 	pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
-# Tests that need no engine, ranks, servers, Ray, DVC, MLflow or Prefect: a result within 90 seconds on two cores, while working.
+# Tests that need no engine, ranks, servers, Ray, DVC, MLflow or Prefect: a result in under two minutes on two cores, while working.
 test-fast: setup
 	pytest -m "not slow" -n 2 --dist loadfile
 
